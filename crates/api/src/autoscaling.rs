@@ -1,0 +1,200 @@
+//! Horizontal autoscaling of a component.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Quantity, scheduling::LabelValue};
+
+/// Platform-wide switch of autoscaling.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AutoscalingDefaults {
+    /// Whether components with `autoscaling` get a HorizontalPodAutoscaler. Default: `false` in
+    /// `Development`, where they stay at `minReplicas`, `true` elsewhere.
+    pub enabled: Option<bool>,
+}
+
+/// How a component scales. The autoscaler owns the number of replicas.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas")
+    .message("minReplicas must not be greater than maxReplicas")
+    .field_path(".minReplicas"))]
+#[x_kube(validation = Rule::new("has(self.cpu) || has(self.memory) || (has(self.metrics) && self.metrics.size() > 0)")
+    .message("autoscaling needs something to scale on: set cpu, memory or metrics"))]
+pub struct Autoscaling {
+    /// Fewest replicas.
+    #[schemars(range(min = 1, max = 1000))]
+    pub min_replicas: i32,
+    /// Most replicas.
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_replicas: i32,
+    /// Target average use of the requested cpu, in percent.
+    #[schemars(range(min = 1, max = 1000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<i32>,
+    /// Target average use of the requested memory, in percent.
+    #[schemars(range(min = 1, max = 1000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<i32>,
+    /// Further metrics, in the shape of `autoscaling/v2`: `Pods` or `External`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub metrics: Vec<Metric>,
+    /// How fast it scales up and down, in the shape of `autoscaling/v2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behavior: Option<Behavior>,
+}
+
+/// One metric to scale on.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.pods) && self.pods.target.type == 'Value')")
+    .message("a Pods metric is averaged over pods: use a target of type AverageValue")
+    .field_path(".pods"))]
+#[x_kube(validation = Rule::new("(self.type == 'Pods') == has(self.pods) && (self.type == 'External') == has(self.external)")
+    .message("a metric needs exactly the block of its type: pods or external"))]
+pub struct Metric {
+    /// `Pods`: a metric of each pod, averaged. `External`: one of something outside.
+    #[serde(rename = "type")]
+    pub kind: MetricKind,
+    /// For `Pods`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pods: Option<MetricSource>,
+    /// For `External`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external: Option<MetricSource>,
+}
+
+/// Where a metric comes from.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum MetricKind {
+    /// `custom.metrics.k8s.io`.
+    Pods,
+    /// `external.metrics.k8s.io`.
+    External,
+}
+
+/// A metric and the value that is aimed at.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricSource {
+    /// Which metric.
+    pub metric: MetricIdentifier,
+    /// The value aimed at.
+    pub target: MetricTarget,
+}
+
+/// A metric's name.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricIdentifier {
+    /// Name, such as `requests_per_second`.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Labels of the series.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selector: Option<MetricSelector>,
+}
+
+/// Labels that a series must have.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MetricSelector {
+    /// Label to value.
+    #[schemars(length(max = 16))]
+    pub match_labels: BTreeMap<String, LabelValue>,
+}
+
+/// The value that a metric is brought to by scaling.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(self.type == 'AverageValue') == has(self.averageValue) && (self.type == 'Value') == has(self.value)")
+    .message("a target needs exactly the field of its type: averageValue or value"))]
+pub struct MetricTarget {
+    /// `AverageValue` (the sum divided by the number of pods) or `Value` (External only).
+    #[serde(rename = "type")]
+    pub kind: MetricTargetKind,
+    /// For `AverageValue`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average_value: Option<Quantity>,
+    /// For `Value`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Quantity>,
+}
+
+/// How a target is compared.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum MetricTargetKind {
+    /// The sum divided by the number of pods.
+    AverageValue,
+    /// The value as it is.
+    Value,
+}
+
+/// How fast scaling may go.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Behavior {
+    /// Up; Kubernetes' default: at once, by 4 pods or 100 % in 15 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale_up: Option<ScalingRules>,
+    /// Down; Kubernetes' default: after 300 s, by 100 % in 15 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale_down: Option<ScalingRules>,
+}
+
+/// Rules for one direction.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingRules {
+    /// Seconds over which recommendations are weighed, so that it does not flap.
+    #[schemars(range(min = 0, max = 3600))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stabilization_window_seconds: Option<i32>,
+    /// Which policy counts: `Max` (default), `Min` or `Disabled`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub select_policy: Option<SelectPolicy>,
+    /// Largest steps.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub policies: Vec<ScalingPolicy>,
+}
+
+/// Which of several policies counts.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum SelectPolicy {
+    /// The one that allows the largest step.
+    Max,
+    /// The one that allows the smallest step.
+    Min,
+    /// No scaling in this direction.
+    Disabled,
+}
+
+/// The largest step in a period.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingPolicy {
+    /// `Pods` or `Percent`.
+    #[serde(rename = "type")]
+    pub kind: ScalingPolicyKind,
+    /// Number of pods, or percent.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub value: i32,
+    /// Seconds of the period.
+    #[schemars(range(min = 1, max = 1800))]
+    pub period_seconds: i32,
+}
+
+/// Unit of a step.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum ScalingPolicyKind {
+    /// A number of pods.
+    Pods,
+    /// Percent of the present number.
+    Percent,
+}

@@ -1,0 +1,281 @@
+//! A component: one workload of the platform.
+
+use std::collections::BTreeMap;
+
+use kube::{KubeSchema, core::Rule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Quantity,
+    autoscaling::Autoscaling,
+    env::{ConfigFiles, EnvFrom, EnvVar},
+    image::Image,
+    int_or_percent::IntOrPercent,
+    network::EgressRule,
+    probe::Probes,
+    scheduling::{LabelValue, Scheduling},
+};
+
+/// A workload of the platform. The role (frontend, backend, …) fixes what is left out.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = replicas_or_autoscaling())]
+pub struct Component {
+    /// The image; its tag is `spec.version` unless it says otherwise.
+    pub image: Image,
+    /// Replaces the image's entrypoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 4096)))]
+    pub command: Vec<String>,
+    /// Arguments of the entrypoint.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 4096)))]
+    pub args: Vec<String>,
+    /// Ports that the container listens on; each is a port of the Service too. Default: `http`
+    /// on 3000 for the frontend, on 8080 for backend and scraper; none for workers and services.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = Rule::new("self.all(p, self.exists_one(q, q.containerPort == p.containerPort && (has(q.protocol) ? q.protocol : 'TCP') == (has(p.protocol) ? p.protocol : 'TCP')))")
+        .message("each containerPort may be listed once for a protocol"))]
+    pub ports: Vec<Port>,
+    /// Number of pods, where nothing scales it; default 1, or 2 for frontend and backend in
+    /// `Production` and `Staging`.
+    #[schemars(range(min = 0, max = 1000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// What a pod asks for and may use; what is left out comes from the environment's preset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// Health checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub probes: Option<Probes>,
+    /// Environment variables, added to those for the stores that it connects to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub env: Vec<EnvVar>,
+    /// Secrets and ConfigMaps whose keys all become environment variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub env_from: Vec<EnvFrom>,
+    /// Configuration files; they become a ConfigMap, and a change of it rolls the pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConfigFiles>,
+    /// What the component talks to: `redis`, `postgres` or other components by name. It gets
+    /// their addresses as environment variables, and the network policy admits exactly these
+    /// flows. Default: frontend → backend; backend, scraper and worker → the stores there are.
+    #[schemars(length(max = 32), inner(length(min = 1, max = 22)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connects_to: Option<Vec<String>>,
+    /// Addresses outside the cluster that it may reach; none where it is left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub egress: Vec<EgressRule>,
+    /// Horizontal autoscaling; `replicas` must then be left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+    /// How many pods a node drain may take at once; default: one at a time, and no limit at all
+    /// where there is only one replica, which would block the drain for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disruption: Option<Disruption>,
+    /// Numeric user of the container; default 1000. Root is refused.
+    #[schemars(range(min = 1, max = 65535))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_as_user: Option<i64>,
+    /// Group that owns mounted volumes; default as `runAsUser`.
+    #[schemars(range(min = 1, max = 65535))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fs_group: Option<i64>,
+    /// Folders that the container may write to; everything else of its root file system is
+    /// read-only. They are emptied when the pod ends. `/tmp` is always writable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 2, max = 200), regex(pattern = r"^/[^:]*[^:/]$")))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub scratch: Vec<String>,
+    /// Seconds between the request to stop and the kill; default 30.
+    #[schemars(range(min = 1, max = 3600))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub termination_grace_period_seconds: Option<i64>,
+    /// How a new version replaces the old; default one more pod at a time, none fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_strategy: Option<UpdateStrategy>,
+    /// Labels and annotations for the pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_metadata: Option<PodMetadata>,
+    /// The pods' ServiceAccount; it has no rights in the cluster and no token is mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<ServiceAccountSettings>,
+    /// Where the pods may run.
+    #[serde(flatten)]
+    pub scheduling: Scheduling,
+}
+
+fn replicas_or_autoscaling() -> Rule {
+    Rule::new("!(has(self.autoscaling) && has(self.replicas))")
+        .message("replicas and autoscaling exclude each other: with autoscaling, set minReplicas and maxReplicas instead of replicas")
+        .field_path(".replicas")
+}
+
+/// A further component, with a name of its own.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = replicas_or_autoscaling())]
+pub struct Service {
+    /// Name, unique in the platform; objects are called `<platform>-<name>`.
+    #[schemars(length(min = 1, max = 22), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    #[x_kube(validation = Rule::new("!(self in ['frontend', 'backend', 'scraper', 'worker', 'redis', 'postgres', 'runtime', 'ingress', 'quota']) && !self.startsWith('redis-') && !self.startsWith('postgres-')")
+        .message("the name is taken by a role or a data store of the platform: choose another"))]
+    pub name: String,
+    /// The workload.
+    #[serde(flatten)]
+    pub component: Component,
+}
+
+/// A port of a container and of its Service.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Port {
+    /// Name, such as `http`.
+    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z0-9]*[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Number; the Service listens on the same.
+    #[schemars(range(min = 1, max = 65535))]
+    pub container_port: i32,
+    /// `TCP` (default) or `UDP`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+}
+
+/// Transport protocol.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[allow(clippy::upper_case_acronyms)] // as Kubernetes writes them
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    TCP,
+    /// UDP.
+    UDP,
+}
+
+impl Protocol {
+    /// As Kubernetes writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TCP => "TCP",
+            Self::UDP => "UDP",
+        }
+    }
+}
+
+/// Compute resources of a container.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.requests) && has(self.requests.cpu) && has(self.limits) && has(self.limits.cpu)) || quantity(string(self.requests.cpu)).compareTo(quantity(string(self.limits.cpu))) <= 0")
+    .message("requests.cpu must not be greater than limits.cpu")
+    .field_path(".requests"))]
+#[x_kube(validation = Rule::new("!(has(self.requests) && has(self.requests.memory) && has(self.limits) && has(self.limits.memory)) || quantity(string(self.requests.memory)).compareTo(quantity(string(self.limits.memory))) <= 0")
+    .message("requests.memory must not be greater than limits.memory")
+    .field_path(".requests"))]
+pub struct Resources {
+    /// What the scheduler reserves.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<ResourceAmounts>,
+    /// What the container may use at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ResourceAmounts>,
+}
+
+/// Amounts of cpu and memory.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceAmounts {
+    /// Cores, such as `500m` or `2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Quantity>,
+    /// Bytes, such as `512Mi`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Quantity>,
+}
+
+/// How many pods may be away at once by choice (a drain, an eviction).
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.minAvailable) != has(self.maxUnavailable)")
+    .message("set exactly one of minAvailable and maxUnavailable"))]
+pub struct Disruption {
+    /// Pods that must stay, as a number or percentage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_available: Option<IntOrPercent>,
+    /// Pods that may be away, as a number or percentage.
+    #[x_kube(validation = Rule::new("string(self) != '0' && string(self) != '0%'")
+        .message("0 would block every node drain: allow at least 1"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_unavailable: Option<IntOrPercent>,
+}
+
+/// Surge and unavailability of a rolling update.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.maxUnavailable) && has(self.maxSurge) && string(self.maxSurge) in ['0', '0%'] && string(self.maxUnavailable) in ['0', '0%'])")
+    .message("maxSurge and maxUnavailable can't both be 0: nothing could ever be replaced"))]
+#[x_kube(validation = Rule::new("!(has(self.maxSurge) && string(self.maxSurge) in ['0', '0%']) || has(self.maxUnavailable)")
+    .message("with maxSurge 0, set maxUnavailable to at least 1 (its default is 0)")
+    .field_path(".maxSurge"))]
+pub struct UpdateStrategy {
+    /// Pods above the wished number during an update; default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_surge: Option<IntOrPercent>,
+    /// Pods that may be missing during an update; default 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_unavailable: Option<IntOrPercent>,
+}
+
+/// Labels and annotations for pods.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodMetadata {
+    /// Labels; the operator's own keys can't be replaced.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/component', 'app.kubernetes.io/managed-by', 'app.kubernetes.io/part-of', 'app.kubernetes.io/version', 'platform.trading/slot', 'platform.trading/uid'].all(k, !(k in self))")
+        .message("app.kubernetes.io/name, instance, component, managed-by, part-of and version and platform.trading/* are the operator's: use another key"))]
+    pub labels: BTreeMap<String, LabelValue>,
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("!('platform.trading/config-checksum' in self) && !('platform.trading/applied' in self)")
+        .message("annotations under platform.trading/ are the operator's: use another key"))]
+    pub annotations: BTreeMap<String, AnnotationValue>,
+}
+
+/// An annotation's value, at most 4096 characters.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct AnnotationValue(pub String);
+
+impl JsonSchema for AnnotationValue {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AnnotationValue".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "maxLength": 4096})
+    }
+}
+
+/// Settings of the generated ServiceAccount.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccountSettings {
+    /// Annotations, such as the cloud role that the pods assume.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(validation = Rule::new("!('platform.trading/config-checksum' in self) && !('platform.trading/applied' in self)")
+        .message("annotations under platform.trading/ are the operator's: use another key"))]
+    pub annotations: BTreeMap<String, AnnotationValue>,
+}

@@ -1,0 +1,31 @@
+//! Label and annotation keys that the operator writes.
+
+/// Recommended label: the platform's name.
+pub const INSTANCE: &str = "app.kubernetes.io/instance";
+/// Recommended label: the component's name (`frontend`, `redis`, …).
+pub const NAME: &str = "app.kubernetes.io/name";
+/// Recommended label: the tier the component belongs to (`application`, `cache`, `database`).
+pub const COMPONENT: &str = "app.kubernetes.io/component";
+/// Recommended label: who manages the object.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Recommended label: the larger thing this belongs to.
+pub const PART_OF: &str = "app.kubernetes.io/part-of";
+/// Recommended label: the release; never part of a selector.
+pub const VERSION: &str = "app.kubernetes.io/version";
+/// Value of [`MANAGED_BY`] on everything the operator owns.
+pub const OPERATOR: &str = "trading-operator";
+/// Value of [`PART_OF`].
+pub const PART_OF_VALUE: &str = "trading-platform";
+/// UID of the `TradingPlatform` an object belongs to; the finalizer and pruning go by it.
+pub const PLATFORM_UID: &str = "platform.trading/uid";
+/// `blue` or `green`: part of Deployment selectors from the first release on, so that a second
+/// set of pods can run beside the first without replacing it.
+pub const SLOT: &str = "platform.trading/slot";
+/// Topology of a data store (`Standalone`, `Cluster`), to refuse a change under live data.
+pub const STORE_MODE: &str = "platform.trading/store-mode";
+/// Annotation: digest of what the operator last applied, so that unchanged objects are not written.
+pub const APPLIED: &str = "platform.trading/applied";
+/// Annotation on pod templates: digest of the configuration and Secrets that the pods consume.
+pub const CONFIG_CHECKSUM: &str = "platform.trading/config-checksum";
+/// Finalizer that lets the operator take data stores down in a safe order.
+pub const FINALIZER: &str = "platform.trading/finalizer";

@@ -1,0 +1,196 @@
+//! The root of the resource.
+
+use kube::{CustomResource, KubeSchema, core::Rule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    autoscaling::AutoscalingDefaults,
+    component::{Component, Service},
+    deletion::Deletion,
+    image::ImageDefaults,
+    ingress::Ingress,
+    network::NetworkPolicySettings,
+    placement::{Placement, Quota},
+    postgres::Postgres,
+    redis::Redis,
+    status::TradingPlatformStatus,
+};
+
+/// Longest name of a platform: with the longest component (22) and a dash it fills the 63
+/// characters of a Service's name, and `<name>-redis` stays below the 52 of a StatefulSet.
+pub const MAX_NAME: usize = 40;
+
+/// A whole trading platform: its services, data stores, scaling, network and safeguards. One
+/// resource describes one environment; the operator makes the cluster match it and keeps it so.
+#[derive(CustomResource, Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[kube(
+    group = "platform.trading",
+    version = "v1alpha1",
+    kind = "TradingPlatform",
+    plural = "tradingplatforms",
+    shortname = "tp",
+    category = "trading",
+    namespaced,
+    status = "TradingPlatformStatus",
+    derive = "PartialEq",
+    validation = Rule::new("self.metadata.name.size() <= 40")
+        .message("metadata.name must have at most 40 characters: names of Services and pods are made from it"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
+        .message("metadata.name must start with a letter and contain only lower-case letters, digits and dashes: names of Services are made from it"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Status", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Components", type_ = "string", json_path = ".status.summary"),
+    printcolumn(name = "Environment", type_ = "string", json_path = ".spec.environment", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1),
+    printcolumn(name = "Since", type_ = "date", json_path = ".status.conditions[?(@.type==\"Ready\")].lastTransitionTime"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.frontend) || has(self.backend) || has(self.scraper) || has(self.worker) || (has(self.services) && self.services.size() > 0)")
+    .message("a platform needs at least one component: frontend, backend, scraper, worker or an entry of services"))]
+#[x_kube(validation = known_targets("frontend"))]
+#[x_kube(validation = known_targets("backend"))]
+#[x_kube(validation = known_targets("scraper"))]
+#[x_kube(validation = known_targets("worker"))]
+#[x_kube(validation = Rule::new(format!("!has(self.services) || self.services.all(c, !has(c.connectsTo) || c.connectsTo.all(t, {IS_KNOWN_TARGET}))"))
+    .message(UNKNOWN_TARGET)
+    .field_path(".services"))]
+#[x_kube(validation = Rule::new("!has(self.ingress) || self.ingress.hosts.all(h, !has(h.paths) || h.paths.all(p, (p.component == 'frontend' && has(self.frontend)) || (p.component == 'backend' && has(self.backend)) || (p.component == 'scraper' && has(self.scraper)) || (p.component == 'worker' && has(self.worker)) || (has(self.services) && self.services.exists(s, s.name == p.component))))")
+    .message("a path leads to a component that the platform does not have: use the name of a component that is there")
+    .field_path(".ingress"))]
+#[x_kube(validation = Rule::new("!has(self.ingress) || has(self.frontend) || has(self.backend) || self.ingress.hosts.all(h, has(h.paths) && h.paths.size() > 0)")
+    .message("a host without paths leads to the frontend or backend, and there is neither: set paths")
+    .field_path(".ingress"))]
+#[x_kube(validation = Rule::new("!has(self.ingress) || self.ingress.hosts.all(h, !has(h.paths) || h.paths.all(p, !(p.component == 'worker' && (!has(self.worker.ports) || self.worker.ports.size() == 0)) && !(has(self.services) && self.services.exists(s, s.name == p.component && (!has(s.ports) || s.ports.size() == 0)))))")
+    .message("a path leads to a component without a port: give the component a port")
+    .field_path(".ingress"))]
+pub struct TradingPlatformSpec {
+    /// Preset that fills what the resource leaves out: `Production` (default; spread over zones
+    /// and nodes, autoscaling), `Staging` (as production, external services mocked) or
+    /// `Development` (fixed at the fewest replicas, small, debug mode).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
+    /// The release: image tag of every component that does not name its own.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"))]
+    pub version: String,
+    /// Settings for the images of every pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageDefaults>,
+    /// Switches that applications get as environment variables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub features: Option<Features>,
+    /// The user interface. Port 3000, connects to the backend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frontend: Option<Component>,
+    /// The API. Port 8080, connects to the stores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<Component>,
+    /// Collects data from outside. Port 8080, connects to the stores; reaches only the addresses
+    /// in its `egress`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scraper: Option<Component>,
+    /// Works on queues. No port, connects to the stores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Component>,
+    /// Further components, each with a name of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 24))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub services: Vec<Service>,
+    /// Redis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
+    /// Postgres.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<Postgres>,
+    /// How the platform is reached from outside; only inside the cluster where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<Ingress>,
+    /// Network policies; on unless they are switched off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<NetworkPolicySettings>,
+    /// Platform-wide switch of autoscaling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<AutoscalingDefaults>,
+    /// Where the platform runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// A ResourceQuota for the namespace; none where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Quota>,
+    /// Safeguards for data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<Deletion>,
+    /// Labels and annotations of this resource that its objects (not its pods) get too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inherited_metadata: Option<InheritedMetadata>,
+}
+
+const IS_KNOWN_TARGET: &str = "(t == 'redis' && has(self.redis)) || (t == 'postgres' && has(self.postgres)) || (t == 'frontend' && has(self.frontend)) || (t == 'backend' && has(self.backend)) || (t == 'scraper' && has(self.scraper)) || (t == 'worker' && has(self.worker)) || (has(self.services) && self.services.exists(s, s.name == t))";
+const UNKNOWN_TARGET: &str = "connectsTo names something that the platform does not have: use redis, postgres or the name of a component that is there";
+
+fn known_targets(role: &str) -> Rule {
+    Rule::new(format!(
+        "!has(self.{role}) || !has(self.{role}.connectsTo) || self.{role}.connectsTo.all(t, {IS_KNOWN_TARGET})"
+    ))
+    .message(UNKNOWN_TARGET)
+    .field_path(format!(".{role}.connectsTo"))
+}
+
+/// Which preset fills what the resource leaves out.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+pub enum Environment {
+    /// Small and fixed, debug mode.
+    Development,
+    /// As production, external services mocked.
+    Staging,
+    /// Everything.
+    #[default]
+    Production,
+}
+
+impl Environment {
+    /// As the resource writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "Development",
+            Self::Staging => "Staging",
+            Self::Production => "Production",
+        }
+    }
+}
+
+/// Switches that every component gets as environment variables.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Features {
+    /// `DEBUG`; default `true` in `Development`, `false` elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub debug: Option<bool>,
+    /// `MOCK_EXTERNAL_SERVICES`; default `true` in `Staging`, `false` elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mock_external_services: Option<bool>,
+}
+
+/// Keys of the resource's own labels and annotations that are passed on.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InheritedMetadata {
+    /// Label keys, such as `team`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 316)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('app.kubernetes.io/') && !k.startsWith('platform.trading/'))")
+        .message("labels under app.kubernetes.io/ and platform.trading/ are the operator's"))]
+    pub labels: Vec<String>,
+    /// Annotation keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 316)))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('platform.trading/') && k != 'kubectl.kubernetes.io/last-applied-configuration')")
+        .message("annotations under platform.trading/ and kubectl's own can't be passed on"))]
+    pub annotations: Vec<String>,
+}

@@ -1,0 +1,50 @@
+//! The generated CustomResourceDefinition, thinned so that client-side apply can carry it.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::Value;
+
+use crate::TradingPlatform;
+
+/// Largest CRD that `kubectl apply` can carry in its annotation, in bytes.
+pub const MAX_CRD_BYTES: usize = 262_144;
+
+/// The definition of the kind as it is installed in a cluster.
+#[must_use]
+pub fn crd() -> CustomResourceDefinition {
+    let definition = TradingPlatform::crd();
+    let mut json = serde_json::to_value(&definition).unwrap_or_default();
+    thin(&mut json);
+    // The value came from this type and lost only descriptions; reading it back can't fail.
+    serde_json::from_value(json).unwrap_or(definition)
+}
+
+/// The OpenAPI v3 schema of the kind, as JSON.
+#[must_use]
+pub fn open_api_schema() -> Value {
+    let json = serde_json::to_value(crd()).unwrap_or_default();
+    json.pointer("/spec/versions/0/schema/openAPIV3Schema")
+        .cloned()
+        .unwrap_or_default()
+}
+
+/// Keeps only the first paragraph of the descriptions that come with Kubernetes' own types, and
+/// drops the number formats that only Go knows.
+fn thin(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::String(text)) = map.get_mut("description") {
+                let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+                *text = first;
+            }
+            if let Some(Value::String(format)) = map.get("format")
+                && matches!(format.as_str(), "uint8" | "uint16" | "uint32" | "uint64")
+            {
+                map.remove("format");
+            }
+            map.values_mut().for_each(thin);
+        }
+        Value::Array(items) => items.iter_mut().for_each(thin),
+        _ => {}
+    }
+}

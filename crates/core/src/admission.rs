@@ -1,0 +1,187 @@
+//! The rules of admission, without a cluster: the schema, its CEL rules, and duplicates in lists
+//! that are maps. The same schema is installed in the cluster, so the verdicts agree.
+
+use std::{fmt, sync::LazyLock};
+
+use jsonschema::{ValidationError, error::ValidationErrorKind};
+use kube::core::cel::{CompiledSchema, Validator, compile_schema};
+use serde_json::{Map, Value, json};
+use trading_api::schema::open_api_schema;
+
+/// A rule that a resource breaks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Violation {
+    /// Path of the field, such as `spec.redis.shards`; empty for the resource itself.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.field.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.field, self.message)
+        }
+    }
+}
+
+struct Rules {
+    schema: Value,
+    structure: Result<jsonschema::Validator, String>,
+    cel: CompiledSchema,
+}
+
+static RULES: LazyLock<Rules> = LazyLock::new(|| {
+    let schema = open_api_schema();
+    Rules {
+        structure: jsonschema::draft4::new(&as_json_schema(&schema)).map_err(|error| error.to_string()),
+        cel: compile_schema(&schema),
+        schema,
+    }
+});
+
+/// Every rule that `object` breaks, transition rules included where `old` is given.
+#[must_use]
+pub fn check(object: &Value, old: Option<&Value>) -> Vec<Violation> {
+    let structure = match &RULES.structure {
+        Ok(structure) => structure,
+        Err(error) => {
+            return vec![Violation { field: String::new(), message: format!("the schema is broken: {error}") }];
+        }
+    };
+    let mut violations: Vec<Violation> = structure.iter_errors(object).map(|error| in_words(&error)).collect();
+    duplicates(&RULES.schema, object, "", &mut violations);
+    if violations.is_empty() {
+        // As the apiserver: rules are evaluated only over what has the right shape.
+        violations.extend(cel(object, old));
+    }
+    violations.sort();
+    violations.dedup();
+    violations
+}
+
+fn cel(object: &Value, old: Option<&Value>) -> Vec<Violation> {
+    let Err(errors) = Validator::new().validate_compiled(&RULES.cel, object, old) else {
+        return Vec::new();
+    };
+    errors
+        .into_vec()
+        .into_iter()
+        .map(|error| Violation { field: error.field_path.trim_start_matches('.').to_owned(), message: error.message })
+        .collect()
+}
+
+/// `OpenAPI` v3 as Kubernetes writes it, in terms of JSON Schema; unknown fields are refused, as
+/// `kubectl` does.
+fn as_json_schema(schema: &Value) -> Value {
+    let Some(map) = schema.as_object() else { return schema.clone() };
+    let mut out: Map<String, Value> = map
+        .iter()
+        .filter(|(key, _)| !key.starts_with("x-kubernetes-") && *key != "nullable" && *key != "format")
+        .map(|(key, value)| {
+            let value = match (key.as_str(), value) {
+                ("properties", Value::Object(fields)) => {
+                    Value::Object(fields.iter().map(|(name, field)| (name.clone(), as_json_schema(field))).collect())
+                }
+                ("items" | "additionalProperties", value) => as_json_schema(value),
+                (_, value) => value.clone(),
+            };
+            (key.clone(), value)
+        })
+        .collect();
+    if map.get("x-kubernetes-int-or-string") == Some(&json!(true)) {
+        out.insert("type".to_owned(), json!(["integer", "string"]));
+    }
+    if map.contains_key("properties") && !map.contains_key("additionalProperties") {
+        out.insert("additionalProperties".to_owned(), json!(false));
+        if let Some(fields) = out.get_mut("properties").and_then(Value::as_object_mut) {
+            // Only the root of a resource has these; Kubernetes itself checks them.
+            if fields.contains_key("spec") {
+                for name in ["apiVersion", "kind", "metadata", "status"] {
+                    fields.insert(name.to_owned(), json!({}));
+                }
+            }
+        }
+    }
+    if map.get("nullable") == Some(&json!(true)) {
+        let plain = Value::Object(out);
+        return json!({"anyOf": [plain, {"type": "null"}]});
+    }
+    Value::Object(out)
+}
+
+fn in_words(error: &ValidationError) -> Violation {
+    let field = dotted(error.instance_path().as_str());
+    let message = match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            format!("unknown field {}: check the spelling, see kubectl explain tradingplatform.spec", unexpected.join(", "))
+        }
+        ValidationErrorKind::Enum { options } => format!("{} is not one of {options}", error.instance()),
+        ValidationErrorKind::Pattern { pattern } => {
+            format!("{} does not have the form {pattern}", error.instance())
+        }
+        ValidationErrorKind::Required { property } => format!("{property} is missing"),
+        // The interesting part of "null or …" is why the value is not the latter.
+        ValidationErrorKind::AnyOf { context } => match context.first().and_then(|errors| errors.first()) {
+            Some(inner) => return in_words(inner),
+            None => error.to_string(),
+        },
+        _ => error.to_string(),
+    };
+    Violation { field, message }
+}
+
+/// `/spec/services/0/name` as `spec.services[0].name`.
+fn dotted(pointer: &str) -> String {
+    pointer.split('/').skip(1).fold(String::new(), |path, segment| {
+        if segment.chars().all(|c| c.is_ascii_digit()) {
+            format!("{path}[{segment}]")
+        } else if path.is_empty() {
+            segment.to_owned()
+        } else {
+            format!("{path}.{segment}")
+        }
+    })
+}
+
+/// Two entries with one key in a list that is a map, or one value twice in a list that is a set.
+fn duplicates(schema: &Value, value: &Value, path: &str, violations: &mut Vec<Violation>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields {
+                let inner = schema.pointer(&format!("/properties/{name}"));
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                if let Some(inner) = inner {
+                    duplicates(inner, field, &path, violations);
+                }
+            }
+        }
+        Value::Array(items) => {
+            let keys: Option<Vec<&str>> = match schema["x-kubernetes-list-type"].as_str() {
+                Some("map") => schema["x-kubernetes-list-map-keys"]
+                    .as_array()
+                    .map(|keys| keys.iter().filter_map(Value::as_str).collect()),
+                Some("set") => Some(Vec::new()),
+                _ => None,
+            };
+            for (index, item) in items.iter().enumerate() {
+                duplicates(&schema["items"], item, &format!("{path}[{index}]"), violations);
+                let Some(keys) = &keys else { continue };
+                let same = |other: &Value| {
+                    if keys.is_empty() { other == item } else { keys.iter().all(|key| other[*key] == item[*key]) }
+                };
+                if items[..index].iter().any(same) {
+                    let what: Vec<String> = keys.iter().map(|key| format!("{key} {}", item[*key])).collect();
+                    let what = if what.is_empty() { item.to_string() } else { what.join(", ") };
+                    violations.push(Violation {
+                        field: format!("{path}[{index}]"),
+                        message: format!("{what} is there twice: remove one"),
+                    });
+                }
+            }
+        }
+        _ => {}
+    }
+}

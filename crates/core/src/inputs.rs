@@ -1,0 +1,76 @@
+//! Everything that a platform depends on and that is not in its resource.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+/// A Secret or ConfigMap that pods consume.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    /// What it is.
+    pub kind: ReferenceKind,
+    /// Its name in the platform's namespace.
+    pub name: String,
+}
+
+/// Kinds that pods consume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReferenceKind {
+    /// A Secret.
+    Secret,
+    /// A `ConfigMap`.
+    ConfigMap,
+}
+
+impl ReferenceKind {
+    /// As Kubernetes writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+        }
+    }
+}
+
+/// What is known of a [`Reference`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReferenceState {
+    /// It is not there.
+    Absent,
+    /// It is there, with a digest of each key's value.
+    Present(BTreeMap<String, String>),
+}
+
+/// Settings of the operator itself.
+#[derive(Clone, Debug)]
+pub struct OperatorSettings {
+    /// Image that holds the agent for data store pods.
+    pub agent_image: String,
+}
+
+impl Default for OperatorSettings {
+    fn default() -> Self {
+        Self { agent_image: format!("trading-platform-operator:{}", env!("CARGO_PKG_VERSION")) }
+    }
+}
+
+/// Inputs of [`crate::resolve::resolve`].
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// The time.
+    pub now: Timestamp,
+    /// Settings of the operator.
+    pub operator: OperatorSettings,
+    /// State of the Secrets and ConfigMaps; `None` where it is not known, as when rendering
+    /// without a cluster: everything is then assumed to be there.
+    pub references: Option<BTreeMap<Reference, ReferenceState>>,
+}
+
+impl Inputs {
+    /// For rendering without a cluster.
+    #[must_use]
+    pub fn offline(now: Timestamp) -> Self {
+        Self { now, operator: OperatorSettings::default(), references: None }
+    }
+}

@@ -1,0 +1,19 @@
+//! From a `TradingPlatform` to the objects, steps and status it becomes.
+//!
+//! Pure: no clock, no network, no environment. The time, the live state and everything else that
+//! is not in the resource come in as [`inputs::Inputs`] or [`step::Observed`].
+
+pub mod admission;
+pub mod digest;
+pub mod fields;
+pub mod inputs;
+pub mod kinds;
+pub mod object;
+pub mod plan;
+pub mod problem;
+pub mod rbac;
+pub mod render;
+pub mod resolve;
+pub mod status;
+pub mod step;
+pub mod teardown;

@@ -1,0 +1,90 @@
+//! A rendered object, ready to be compared and applied.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use trading_api::labels;
+
+use crate::{digest, kinds::Kind};
+
+/// Whether an object goes when its platform goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// It carries an owner reference; Kubernetes deletes it with the platform.
+    Platform,
+    /// It belongs to a data store: no owner reference, so that not even a foreground deletion
+    /// takes it away before the finalizer does.
+    Store,
+}
+
+/// How an object's content comes to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// All of it is in the body.
+    Rendered,
+    /// These keys of a Secret are generated when it is made, and never touched again.
+    GeneratedOnce(Vec<String>),
+}
+
+/// A rendered object.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Component or store that it belongs to; empty for the platform's own.
+    pub component: String,
+    /// When it goes.
+    pub lifetime: Lifetime,
+    /// How its content comes to be.
+    pub content: Content,
+    /// Replicas to start with, where an autoscaler owns them afterwards.
+    pub seed_replicas: Option<i32>,
+    /// The document to apply, its digest included.
+    pub body: Value,
+    /// Digest of the document.
+    pub digest: String,
+}
+
+impl Object {
+    /// Takes a typed Kubernetes object whose metadata is complete.
+    #[must_use]
+    pub fn new(kind: Kind, component: &str, lifetime: Lifetime, typed: &impl Serialize) -> Self {
+        // Kubernetes' types have string keys only and always serialize.
+        let mut body = serde_json::to_value(typed).unwrap_or_default();
+        body["apiVersion"] = json!(kind.api_version());
+        body["kind"] = json!(kind.to_string());
+        let name = body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut object = Self {
+            kind,
+            name,
+            component: component.to_owned(),
+            lifetime,
+            content: Content::Rendered,
+            seed_replicas: None,
+            body,
+            digest: String::new(),
+        };
+        object.seal();
+        object
+    }
+
+    /// Says that keys of this Secret are generated once.
+    #[must_use]
+    pub fn generated_once(mut self, keys: &[&str]) -> Self {
+        self.content = Content::GeneratedOnce(keys.iter().map(|&key| key.to_owned()).collect());
+        self
+    }
+
+    /// Says with how many replicas an autoscaled workload starts.
+    #[must_use]
+    pub fn seeded(mut self, replicas: Option<i32>) -> Self {
+        self.seed_replicas = replicas;
+        self
+    }
+
+    fn seal(&mut self) {
+        self.digest = digest::of(&self.body);
+        self.body["metadata"]["annotations"][labels::APPLIED] = json!(self.digest);
+    }
+}

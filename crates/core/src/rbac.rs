@@ -1,0 +1,44 @@
+//! The rights of the operator, made from the table of kinds.
+
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use trading_api::GROUP;
+
+use crate::kinds::KINDS;
+
+/// Rules of the operator's role: what it watches, owns and reports on, and nothing else.
+#[must_use]
+pub fn rules() -> Vec<PolicyRule> {
+    let mut groups: Vec<&str> = KINDS.iter().map(|info| info.group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+
+    let mut rules: Vec<PolicyRule> = groups
+        .into_iter()
+        .map(|group| {
+            let mut plurals: Vec<&str> =
+                KINDS.iter().filter(|info| info.group == group).map(|info| info.plural).collect();
+            plurals.sort_unstable();
+            rule(group, &plurals, &["create", "delete", "get", "list", "patch", "watch"])
+        })
+        .collect();
+    rules.extend([
+        rule(GROUP, &["tradingplatforms"], &["get", "list", "patch", "watch"]),
+        rule(GROUP, &["tradingplatforms/status"], &["patch"]),
+        // Needed to set `blockOwnerDeletion` where the apiserver enforces it.
+        rule(GROUP, &["tradingplatforms/finalizers"], &["update"]),
+        // Only to remove the volumes of a platform that asks for it.
+        rule("", &["persistentvolumeclaims"], &["delete", "list"]),
+        rule("events.k8s.io", &["events"], &["create", "patch"]),
+    ]);
+    rules
+}
+
+fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
+    let owned = |items: &[&str]| items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
+    PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(owned(resources)),
+        verbs: owned(verbs),
+        ..PolicyRule::default()
+    }
+}

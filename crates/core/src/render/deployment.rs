@@ -1,0 +1,173 @@
+//! Deployments: the pods of a component.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{
+            ConfigMapVolumeSource, Container, ContainerPort, ExecAction, HTTPGetAction, Lifecycle,
+            LifecycleHandler, PodTemplateSpec, Probe, SleepAction, TCPSocketAction, Volume, VolumeMount,
+        },
+    },
+    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+};
+use trading_api::{component::Port, labels, probe as api};
+
+use super::{env, meta, pod, scheduling};
+use crate::{
+    kinds::Kind,
+    object::{Lifetime, Object},
+    plan::{ComponentPlan, Plan, Scaling},
+};
+
+/// Seconds for which a pod still serves after it was asked to stop, while load balancers and
+/// kube-proxy learn that it is leaving. Without it a rollout loses requests.
+const PRE_STOP_SECONDS: i64 = 5;
+/// Kubernetes' own default; written down because the pre-stop sleep counts against it.
+const GRACE_SECONDS: i64 = 30;
+
+pub(super) fn render(plan: &Plan, component: &ComponentPlan) -> Object {
+    let replicas = match &component.scaling {
+        Scaling::Fixed(replicas) => Some(*replicas),
+        Scaling::Auto(_) => None,
+    };
+    let seed = match &component.scaling {
+        Scaling::Fixed(_) => None,
+        Scaling::Auto(autoscaling) => Some(autoscaling.min_replicas),
+    };
+    let deployment = Deployment {
+        metadata: meta::object(plan, &component.name, &component.name, meta::APPLICATION, Lifetime::Platform),
+        spec: Some(DeploymentSpec {
+            replicas,
+            selector: meta::matching(meta::active_selector(plan, &component.name)),
+            strategy: Some(strategy(component)),
+            template: template(plan, component),
+            ..DeploymentSpec::default()
+        }),
+        status: None,
+    };
+    Object::new(Kind::Deployment, &component.name, Lifetime::Platform, &deployment).seeded(seed)
+}
+
+fn strategy(component: &ComponentPlan) -> DeploymentStrategy {
+    let given = component.spec.update_strategy.clone().unwrap_or_default();
+    DeploymentStrategy {
+        type_: Some("RollingUpdate".to_owned()),
+        rolling_update: Some(RollingUpdateDeployment {
+            max_surge: Some(given.max_surge.map_or(IntOrString::Int(1), |value| value.0)),
+            max_unavailable: Some(given.max_unavailable.map_or(IntOrString::Int(0), |value| value.0)),
+        }),
+    }
+}
+
+fn template(plan: &Plan, component: &ComponentPlan) -> PodTemplateSpec {
+    let name = plan.identity.child(&component.name);
+    let mut spec = pod::restricted(plan, &name, component.user, component.group);
+    let (volumes, mounts) = volumes(&name, component);
+    spec.containers = vec![container(plan, component, mounts)];
+    spec.volumes = Some(volumes);
+    spec.termination_grace_period_seconds =
+        Some(component.spec.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS));
+    scheduling::place(plan, &component.name, &component.scheduling, component.apart, &mut spec);
+    PodTemplateSpec { metadata: Some(pod_metadata(plan, component)), spec: Some(spec) }
+}
+
+fn pod_metadata(plan: &Plan, component: &ComponentPlan) -> ObjectMeta {
+    let given = component.spec.pod_metadata.clone().unwrap_or_default();
+    let mut all: BTreeMap<String, String> =
+        given.labels.into_iter().map(|(key, value)| (key, value.0)).collect();
+    all.extend(meta::pod_labels(plan, &component.name, meta::APPLICATION, &component.version));
+    all.extend(meta::active_selector(plan, &component.name));
+    let mut annotations: BTreeMap<String, String> =
+        given.annotations.into_iter().map(|(key, value)| (key, value.0)).collect();
+    annotations.insert(labels::CONFIG_CHECKSUM.to_owned(), component.checksum.clone());
+    ObjectMeta { labels: Some(all), annotations: Some(annotations), ..ObjectMeta::default() }
+}
+
+fn volumes(name: &str, component: &ComponentPlan) -> (Vec<Volume>, Vec<VolumeMount>) {
+    let mut volumes = vec![pod::empty_dir("tmp", None)];
+    let mut mounts = vec![pod::mount("tmp", "/tmp", false)];
+    let scratch = component.spec.scratch.iter().filter(|path| path.as_str() != "/tmp");
+    for (index, path) in scratch.enumerate() {
+        let volume = format!("scratch-{index}");
+        volumes.push(pod::empty_dir(&volume, None));
+        mounts.push(pod::mount(&volume, path, false));
+    }
+    if let Some(config) = &component.spec.config {
+        volumes.push(Volume {
+            name: "config".to_owned(),
+            config_map: Some(ConfigMapVolumeSource { name: name.to_owned(), ..ConfigMapVolumeSource::default() }),
+            ..Volume::default()
+        });
+        mounts.push(pod::mount("config", &config.mount_path, true));
+    }
+    (volumes, mounts)
+}
+
+fn container(plan: &Plan, component: &ComponentPlan, mounts: Vec<VolumeMount>) -> Container {
+    let spec = &component.spec;
+    let ports = &component.ports;
+    let given = spec.probes.clone().unwrap_or_default();
+    Container {
+        name: component.name.clone(),
+        image: Some(component.image.clone()),
+        image_pull_policy: Some(plan.pods.pull_policy.as_str().to_owned()),
+        command: (!spec.command.is_empty()).then(|| spec.command.clone()),
+        args: (!spec.args.is_empty()).then(|| spec.args.clone()),
+        ports: (!ports.is_empty()).then(|| ports.iter().map(container_port).collect()),
+        env: Some(env::variables(plan, component)),
+        env_from: env::sources(component),
+        resources: Some(pod::resources(&component.resources)),
+        startup_probe: given.startup.as_ref().and_then(|given| probe(given, component)),
+        liveness_probe: given.liveness.as_ref().and_then(|given| probe(given, component)),
+        readiness_probe: given
+            .readiness
+            .as_ref()
+            .or((!ports.is_empty()).then_some(&api::Probe::default()))
+            .and_then(|given| probe(given, component)),
+        lifecycle: (!ports.is_empty()).then(pre_stop),
+        security_context: Some(pod::container_security()),
+        volume_mounts: Some(mounts),
+        ..Container::default()
+    }
+}
+
+fn container_port(port: &Port) -> ContainerPort {
+    ContainerPort {
+        name: Some(port.name.clone()),
+        container_port: port.container_port,
+        protocol: Some(port.protocol.unwrap_or_default().as_str().to_owned()),
+        ..ContainerPort::default()
+    }
+}
+
+fn pre_stop() -> Lifecycle {
+    Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            sleep: Some(SleepAction { seconds: PRE_STOP_SECONDS }),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
+    }
+}
+
+fn probe(given: &api::Probe, component: &ComponentPlan) -> Option<Probe> {
+    let main = component.main_port().map(|port| port.name.clone());
+    let port = given.port.clone().or(main).map(IntOrString::String);
+    let mut probe = Probe {
+        initial_delay_seconds: given.initial_delay_seconds,
+        period_seconds: given.period_seconds,
+        timeout_seconds: given.timeout_seconds,
+        failure_threshold: given.failure_threshold,
+        ..Probe::default()
+    };
+    match (&given.exec, &given.path) {
+        (Some(command), _) => probe.exec = Some(ExecAction { command: Some(command.clone()) }),
+        (None, Some(path)) => {
+            probe.http_get = Some(HTTPGetAction { path: Some(path.clone()), port: port?, ..HTTPGetAction::default() });
+        }
+        (None, None) => probe.tcp_socket = Some(TCPSocketAction { port: port?, host: None }),
+    }
+    Some(probe)
+}

@@ -1,0 +1,148 @@
+//! Environment variables of a component: switches, addresses of what it talks to, and its own.
+//! The names are documented in `docs/environment.md`.
+
+use k8s_openapi::api::core::v1::{
+    ConfigMapEnvSource, ConfigMapKeySelector, EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector,
+    SecretEnvSource, SecretKeySelector,
+};
+use trading_api::{
+    env::{self as api, KeyRef},
+    redis::RedisMode,
+};
+
+use crate::plan::{ComponentPlan, Plan, PostgresPlan, REDIS_PORT, RedisPlan, Target};
+
+/// All variables; one that the component sets itself replaces ours.
+pub(super) fn variables(plan: &Plan, component: &ComponentPlan) -> Vec<EnvVar> {
+    let own: Vec<EnvVar> = component.spec.env.iter().map(own_variable).collect();
+    let mut all: Vec<EnvVar> = switches(plan);
+    for target in &component.targets {
+        match target {
+            Target::Redis => all.extend(plan.redis.iter().flat_map(|store| redis(plan, store))),
+            Target::Postgres => all.extend(plan.postgres.iter().flat_map(postgres)),
+            Target::Component(name) => all.extend(other(plan, name)),
+        }
+    }
+    all.retain(|ours| own.iter().all(|theirs| theirs.name != ours.name));
+    all.extend(own);
+    all
+}
+
+/// Secrets and `ConfigMaps` whose keys all become variables.
+pub(super) fn sources(component: &ComponentPlan) -> Option<Vec<EnvFromSource>> {
+    let sources: Vec<EnvFromSource> = component
+        .spec
+        .env_from
+        .iter()
+        .map(|from| EnvFromSource {
+            prefix: from.prefix.clone(),
+            secret_ref: from
+                .secret_ref
+                .as_ref()
+                .map(|secret| SecretEnvSource { name: secret.name.clone(), optional: secret.optional }),
+            config_map_ref: from
+                .config_map_ref
+                .as_ref()
+                .map(|map| ConfigMapEnvSource { name: map.name.clone(), optional: map.optional }),
+        })
+        .collect();
+    (!sources.is_empty()).then_some(sources)
+}
+
+fn switches(plan: &Plan) -> Vec<EnvVar> {
+    plan.features
+        .iter()
+        .map(|(name, value)| literal(name, value.clone()))
+        .collect()
+}
+
+fn redis(plan: &Plan, store: &RedisPlan) -> Vec<EnvVar> {
+    let host = plan.identity.child("redis");
+    let mode = match store.mode {
+        RedisMode::Standalone => "standalone",
+        RedisMode::Cluster => "cluster",
+    };
+    vec![
+        literal("REDIS_HOST", host.clone()),
+        literal("REDIS_PORT", REDIS_PORT.to_string()),
+        literal("REDIS_URL", format!("redis://{host}:{REDIS_PORT}")),
+        literal("REDIS_MODE", mode.to_owned()),
+        secret("REDIS_PASSWORD", &store.password.secret, &store.password.key),
+    ]
+}
+
+fn postgres(database: &PostgresPlan) -> Vec<EnvVar> {
+    vec![
+        literal("PGHOST", database.host.to_string()),
+        literal("PGPORT", database.port.to_string()),
+        literal("PGDATABASE", database.database.clone()),
+        literal("PGSSLMODE", database.ssl_mode.as_libpq().to_owned()),
+        secret("PGUSER", &database.secret, &database.username_key),
+        secret("PGPASSWORD", &database.secret, &database.password_key),
+    ]
+}
+
+fn other(plan: &Plan, name: &str) -> Vec<EnvVar> {
+    let port = plan.components.iter().find(|c| c.name == name).and_then(ComponentPlan::main_port);
+    let Some(port) = port else { return Vec::new() };
+    let prefix = name.to_uppercase().replace('-', "_");
+    let host = plan.identity.child(name);
+    vec![
+        literal(&format!("{prefix}_HOST"), host.clone()),
+        literal(&format!("{prefix}_PORT"), port.container_port.to_string()),
+        literal(&format!("{prefix}_URL"), format!("http://{host}:{}", port.container_port)),
+    ]
+}
+
+/// A variable with a value.
+pub(super) fn literal(name: &str, value: String) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(value), value_from: None }
+}
+
+/// A variable from a Secret.
+pub(super) fn secret(name: &str, secret: &str, key: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector {
+                name: secret.to_owned(),
+                key: key.to_owned(),
+                optional: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+    }
+}
+
+/// A variable from a field of the pod.
+pub(super) fn pod_field(name: &str, path: &str) -> EnvVar {
+    EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource {
+            field_ref: Some(ObjectFieldSelector { field_path: path.to_owned(), api_version: None }),
+            ..EnvVarSource::default()
+        }),
+    }
+}
+
+fn own_variable(variable: &api::EnvVar) -> EnvVar {
+    EnvVar {
+        name: variable.name.clone(),
+        value: variable.value.clone(),
+        value_from: variable.value_from.as_ref().map(|source| EnvVarSource {
+            secret_key_ref: source.secret_key_ref.as_ref().map(|KeyRef { name, key, optional }| {
+                SecretKeySelector { name: name.clone(), key: key.clone(), optional: *optional }
+            }),
+            config_map_key_ref: source.config_map_key_ref.as_ref().map(|KeyRef { name, key, optional }| {
+                ConfigMapKeySelector { name: name.clone(), key: key.clone(), optional: *optional }
+            }),
+            field_ref: source.field_ref.as_ref().map(|field| ObjectFieldSelector {
+                field_path: field.field_path.clone(),
+                api_version: None,
+            }),
+            ..EnvVarSource::default()
+        }),
+    }
+}

@@ -1,0 +1,43 @@
+//! Stage two, pure: from the plan to the objects. One file for each kind or store.
+
+mod autoscaler;
+mod config_map;
+mod deployment;
+mod disruption;
+mod env;
+mod ingress;
+mod meta;
+mod network_policy;
+mod pod;
+mod postgres;
+mod quota;
+mod redis;
+mod scheduling;
+mod service;
+
+use crate::{object::Object, plan::Plan};
+
+pub use meta::selector;
+
+/// Every object that the platform becomes, in the order of applying.
+#[must_use]
+pub fn render(plan: &Plan) -> Vec<Object> {
+    let mut objects = Vec::new();
+    objects.extend(quota::render(plan));
+    objects.extend(network_policy::render(plan));
+    objects.extend(ingress::render(plan));
+    objects.extend(postgres::render(plan));
+    if let Some(store) = &plan.redis {
+        objects.extend(redis::render(plan, store));
+    }
+    for component in &plan.components {
+        objects.push(service::account(plan, component));
+        objects.extend(config_map::render(plan, component));
+        objects.extend(service::render(plan, component));
+        objects.extend(disruption::render(plan, component));
+        objects.push(deployment::render(plan, component));
+        objects.extend(autoscaler::render(plan, component));
+    }
+    objects.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    objects
+}

@@ -1,0 +1,227 @@
+//! `NetworkPolicies`: everything is denied but the flows that the plan declares, on both ends.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::networking::v1::{
+        IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+        NetworkPolicyPort, NetworkPolicySpec,
+    },
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+};
+use trading_api::{component::Port, labels, network::EgressRule, redis::RedisMode};
+
+use super::meta;
+use crate::{
+    kinds::Kind,
+    object::{Lifetime, Object},
+    plan::{ComponentPlan, NetworkPlan, Plan, PostgresPlan, REDIS, REDIS_BUS_PORT, REDIS_PORT, RedisPlan, Target},
+};
+
+/// Address at which node-local DNS caches answer by convention (kubernetes/dns).
+const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
+/// The clouds' metadata services, which hand out the node's credentials.
+const METADATA_V4: &str = "169.254.169.254/32";
+const METADATA_V6: &str = "fd00:ec2::254/128";
+
+pub(super) fn render(plan: &Plan) -> Vec<Object> {
+    let Some(network) = &plan.network else { return Vec::new() };
+    let mut policies = vec![default_deny(plan)];
+    policies.extend(plan.components.iter().map(|component| of_component(plan, network, component)));
+    policies.extend(plan.redis.iter().map(|store| of_redis(plan, network, store)));
+    policies
+}
+
+fn policy(
+    plan: &Plan,
+    component: &str,
+    tier: &str,
+    lifetime: Lifetime,
+    ingress: Vec<NetworkPolicyIngressRule>,
+    egress: Vec<NetworkPolicyEgressRule>,
+) -> Object {
+    let object = NetworkPolicy {
+        metadata: meta::object(plan, component, component, tier, lifetime),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(meta::matching(meta::selector(&plan.identity.name, component))),
+            policy_types: both(),
+            ingress: Some(ingress),
+            egress: Some(egress),
+        }),
+    };
+    Object::new(Kind::NetworkPolicy, component, lifetime, &object)
+}
+
+fn both() -> Option<Vec<String>> {
+    Some(vec!["Ingress".to_owned(), "Egress".to_owned()])
+}
+
+/// Closes whatever else carries the platform's label.
+fn default_deny(plan: &Plan) -> Object {
+    let object = NetworkPolicy {
+        metadata: meta::object(plan, "default-deny", "default-deny", meta::APPLICATION, Lifetime::Platform),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(meta::matching(BTreeMap::from([(
+                labels::INSTANCE.to_owned(),
+                plan.identity.name.clone(),
+            )]))),
+            policy_types: both(),
+            ingress: None,
+            egress: None,
+        }),
+    };
+    Object::new(Kind::NetworkPolicy, "", Lifetime::Platform, &object)
+}
+
+fn of_component(plan: &Plan, network: &NetworkPlan, component: &ComponentPlan) -> Object {
+    let ports: Vec<NetworkPolicyPort> = component.ports.iter().map(port_of).collect();
+    let mut ingress = Vec::new();
+    let callers: Vec<&str> = callers(plan, &Target::Component(component.name.clone()));
+    ingress.extend(admit(callers.iter().map(|caller| pods(plan, caller)).collect(), &ports));
+    let routed: Vec<NetworkPolicyPort> = routed_ports(plan, component);
+    ingress.extend(admit(vec![namespace(&network.ingress_namespace)], &routed));
+    if !network.monitoring_namespace.is_empty() {
+        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &ports));
+    }
+
+    let mut egress = vec![dns()];
+    for target in &component.targets {
+        match target {
+            Target::Redis => {
+                egress.extend(plan.redis.iter().map(|_| to(vec![pods(plan, REDIS)], vec![tcp(REDIS_PORT)])));
+            }
+            Target::Postgres => egress.extend(plan.postgres.iter().map(to_database)),
+            Target::Component(name) => {
+                let ports: Vec<NetworkPolicyPort> = plan
+                    .components
+                    .iter()
+                    .filter(|other| &other.name == name)
+                    .flat_map(|other| other.ports.iter().map(port_of))
+                    .collect();
+                if !ports.is_empty() {
+                    egress.push(to(vec![pods(plan, name)], ports));
+                }
+            }
+        }
+    }
+    egress.extend(NetworkPlan::egress(component).iter().map(outside));
+    policy(plan, &component.name, meta::APPLICATION, Lifetime::Platform, ingress, egress)
+}
+
+fn of_redis(plan: &Plan, network: &NetworkPlan, store: &RedisPlan) -> Object {
+    let mut between = vec![tcp(REDIS_PORT)];
+    if store.mode == RedisMode::Cluster {
+        between.push(tcp(REDIS_BUS_PORT));
+    }
+    let mut ingress = Vec::new();
+    let callers = callers(plan, &Target::Redis);
+    ingress.extend(admit(callers.iter().map(|caller| pods(plan, caller)).collect(), &[tcp(REDIS_PORT)]));
+    let mut egress = vec![dns()];
+    if store.servers > 1 {
+        ingress.extend(admit(vec![pods(plan, REDIS)], &between));
+        egress.push(to(vec![pods(plan, REDIS)], between));
+    }
+    if !network.monitoring_namespace.is_empty() {
+        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &[tcp(REDIS_PORT)]));
+    }
+    policy(plan, REDIS, meta::CACHE, Lifetime::Store, ingress, egress)
+}
+
+/// Names of the components that talk to a target.
+fn callers<'a>(plan: &'a Plan, target: &Target) -> Vec<&'a str> {
+    plan.components.iter().filter(|c| c.targets.contains(target)).map(|c| c.name.as_str()).collect()
+}
+
+/// Ports that the Ingress leads to; its controller connects to the container's port.
+fn routed_ports(plan: &Plan, component: &ComponentPlan) -> Vec<NetworkPolicyPort> {
+    let mut numbers: Vec<i32> = plan
+        .ingress
+        .iter()
+        .flat_map(|ingress| ingress.hosts.iter())
+        .flat_map(|(_, routes)| routes)
+        .filter(|route| route.component == component.name)
+        .map(|route| route.port)
+        .collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers.into_iter().map(tcp).collect()
+}
+
+/// A rule for these peers, or none where there is no peer or no port: an empty list would admit all.
+fn admit(from: Vec<NetworkPolicyPeer>, ports: &[NetworkPolicyPort]) -> Option<NetworkPolicyIngressRule> {
+    (!from.is_empty() && !ports.is_empty())
+        .then(|| NetworkPolicyIngressRule { from: Some(from), ports: Some(ports.to_vec()) })
+}
+
+fn to(peers: Vec<NetworkPolicyPeer>, ports: Vec<NetworkPolicyPort>) -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule { to: Some(peers), ports: (!ports.is_empty()).then_some(ports) }
+}
+
+fn to_database(database: &PostgresPlan) -> NetworkPolicyEgressRule {
+    let peers = if database.cidrs.is_empty() {
+        vec![block("0.0.0.0/0", &[METADATA_V4]), block("::/0", &[METADATA_V6])]
+    } else {
+        database.cidrs.iter().map(|cidr| block(&cidr.0, &[])).collect()
+    };
+    to(peers, vec![tcp(database.port)])
+}
+
+fn outside(rule: &EgressRule) -> NetworkPolicyEgressRule {
+    let except: Vec<&str> = rule.except.iter().map(|cidr| cidr.0.as_str()).collect();
+    let ports = rule
+        .ports
+        .iter()
+        .map(|port| numbered(port.port, port.protocol.unwrap_or_default().as_str()))
+        .collect();
+    to(vec![block(&rule.cidr.0, &except)], ports)
+}
+
+fn dns() -> NetworkPolicyEgressRule {
+    let cluster_dns = NetworkPolicyPeer {
+        namespace_selector: Some(named_namespace("kube-system")),
+        pod_selector: Some(meta::matching(BTreeMap::from([("k8s-app".to_owned(), "kube-dns".to_owned())]))),
+        ip_block: None,
+    };
+    to(vec![cluster_dns, block(NODE_LOCAL_DNS, &[])], vec![numbered(53, "UDP"), numbered(53, "TCP")])
+}
+
+fn named_namespace(name: &str) -> LabelSelector {
+    meta::matching(BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), name.to_owned())]))
+}
+
+fn pods(plan: &Plan, component: &str) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        pod_selector: Some(meta::matching(meta::selector(&plan.identity.name, component))),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+fn namespace(labels: &BTreeMap<String, String>) -> NetworkPolicyPeer {
+    NetworkPolicyPeer { namespace_selector: Some(meta::matching(labels.clone())), ..NetworkPolicyPeer::default() }
+}
+
+fn block(cidr: &str, except: &[&str]) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        ip_block: Some(IPBlock {
+            cidr: cidr.to_owned(),
+            except: (!except.is_empty()).then(|| except.iter().map(|&cidr| cidr.to_owned()).collect()),
+        }),
+        ..NetworkPolicyPeer::default()
+    }
+}
+
+fn tcp(number: i32) -> NetworkPolicyPort {
+    numbered(number, "TCP")
+}
+
+fn port_of(port: &Port) -> NetworkPolicyPort {
+    numbered(port.container_port, port.protocol.unwrap_or_default().as_str())
+}
+
+fn numbered(number: i32, protocol: &str) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        port: Some(IntOrString::Int(number)),
+        protocol: Some(protocol.to_owned()),
+        end_port: None,
+    }
+}

@@ -1,0 +1,85 @@
+//! The Service that stands for a database outside the cluster.
+
+use k8s_openapi::api::{
+    core::v1::{Service, ServicePort, ServiceSpec},
+    discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
+};
+
+use super::meta;
+use crate::{
+    kinds::Kind,
+    object::{Lifetime, Object},
+    plan::{Host, POSTGRES, Plan, PostgresPlan},
+};
+
+pub(super) fn render(plan: &Plan) -> Vec<Object> {
+    let Some(database) = &plan.postgres else { return Vec::new() };
+    match &database.host {
+        Host::Name(name) => vec![external_name(plan, name, database)],
+        Host::Address(address) => vec![
+            without_selector(plan, database),
+            endpoints(plan, &address.to_string(), address.is_ipv4(), database),
+        ],
+    }
+}
+
+fn service(plan: &Plan, spec: ServiceSpec) -> Object {
+    let service = Service {
+        metadata: meta::object(plan, POSTGRES, POSTGRES, meta::DATABASE, Lifetime::Platform),
+        spec: Some(spec),
+        status: None,
+    };
+    Object::new(Kind::Service, POSTGRES, Lifetime::Platform, &service)
+}
+
+fn port(database: &PostgresPlan) -> Option<Vec<ServicePort>> {
+    Some(vec![ServicePort {
+        name: Some("postgres".to_owned()),
+        port: database.port,
+        protocol: Some("TCP".to_owned()),
+        ..ServicePort::default()
+    }])
+}
+
+fn external_name(plan: &Plan, name: &str, database: &PostgresPlan) -> Object {
+    service(
+        plan,
+        ServiceSpec {
+            type_: Some("ExternalName".to_owned()),
+            external_name: Some(name.to_owned()),
+            ports: port(database),
+            ..ServiceSpec::default()
+        },
+    )
+}
+
+fn without_selector(plan: &Plan, database: &PostgresPlan) -> Object {
+    service(
+        plan,
+        ServiceSpec { type_: Some("ClusterIP".to_owned()), ports: port(database), ..ServiceSpec::default() },
+    )
+}
+
+fn endpoints(plan: &Plan, address: &str, ipv4: bool, database: &PostgresPlan) -> Object {
+    let mut metadata = meta::object(plan, POSTGRES, POSTGRES, meta::DATABASE, Lifetime::Platform);
+    metadata
+        .labels
+        .get_or_insert_default()
+        .insert("kubernetes.io/service-name".to_owned(), plan.identity.child(POSTGRES));
+    let slice = EndpointSlice {
+        metadata,
+        address_type: if ipv4 { "IPv4" } else { "IPv6" }.to_owned(),
+        endpoints: vec![Endpoint {
+            addresses: vec![address.to_owned()],
+            conditions: Some(EndpointConditions { ready: Some(true), ..EndpointConditions::default() }),
+            ..Endpoint::default()
+        }],
+        ports: Some(vec![EndpointPort {
+            name: Some("postgres".to_owned()),
+            port: Some(database.port),
+            protocol: Some("TCP".to_owned()),
+            ..EndpointPort::default()
+        }]),
+    };
+    Object::new(Kind::EndpointSlice, POSTGRES, Lifetime::Platform, &slice)
+}

@@ -1,0 +1,60 @@
+//! Services and service accounts of components.
+
+use k8s_openapi::{
+    api::core::v1::{Service, ServiceAccount, ServicePort, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+
+use super::meta;
+use crate::{
+    kinds::Kind,
+    object::{Lifetime, Object},
+    plan::{ComponentPlan, Plan},
+};
+
+pub(super) fn render(plan: &Plan, component: &ComponentPlan) -> Option<Object> {
+    if component.ports.is_empty() {
+        return None;
+    }
+    let service = Service {
+        metadata: meta::object(plan, &component.name, &component.name, meta::APPLICATION, Lifetime::Platform),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            selector: Some(meta::active_selector(plan, &component.name)),
+            ports: Some(
+                component
+                    .ports
+                    .iter()
+                    .map(|port| ServicePort {
+                        name: Some(port.name.clone()),
+                        port: port.container_port,
+                        target_port: Some(IntOrString::String(port.name.clone())),
+                        protocol: Some(port.protocol.unwrap_or_default().as_str().to_owned()),
+                        ..ServicePort::default()
+                    })
+                    .collect(),
+            ),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    };
+    Some(Object::new(Kind::Service, &component.name, Lifetime::Platform, &service))
+}
+
+pub(super) fn account(plan: &Plan, component: &ComponentPlan) -> Object {
+    let mut metadata =
+        meta::object(plan, &component.name, &component.name, meta::APPLICATION, Lifetime::Platform);
+    let given = component.spec.service_account.clone().unwrap_or_default();
+    if !given.annotations.is_empty() {
+        metadata
+            .annotations
+            .get_or_insert_default()
+            .extend(given.annotations.into_iter().map(|(key, value)| (key, value.0)));
+    }
+    let account = ServiceAccount {
+        metadata,
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    };
+    Object::new(Kind::ServiceAccount, &component.name, Lifetime::Platform, &account)
+}

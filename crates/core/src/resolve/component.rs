@@ -1,0 +1,135 @@
+//! Decides what a component runs, how often and what it talks to.
+
+use trading_api::{
+    component::{Component, Port},
+    scheduling::AntiAffinityMode,
+};
+
+use super::{Context, image_reference, preset, references};
+use crate::plan::{ComponentPlan, POSTGRES, PostgresPlan, REDIS, RedisPlan, Role, Scaling, Target};
+
+/// User of a container that does not say otherwise: that of the official Node image.
+const DEFAULT_USER: i64 = 1000;
+
+pub(super) fn resolve_all(
+    context: &mut Context,
+    redis: Option<&RedisPlan>,
+    postgres: Option<&PostgresPlan>,
+) -> Vec<ComponentPlan> {
+    let spec = context.spec;
+    let roles = [
+        ("frontend", Role::Frontend, spec.frontend.as_ref()),
+        ("backend", Role::Backend, spec.backend.as_ref()),
+        ("scraper", Role::Scraper, spec.scraper.as_ref()),
+        ("worker", Role::Worker, spec.worker.as_ref()),
+    ];
+    let roles = roles.into_iter().filter_map(|(name, role, component)| Some((name, role, component?)));
+    let services = spec.services.iter().map(|s| (s.name.as_str(), Role::Service, &s.component));
+    roles
+        .chain(services)
+        .map(|(name, role, component)| resolve(context, name, role, component, redis, postgres))
+        .collect()
+}
+
+fn resolve(
+    context: &mut Context,
+    name: &str,
+    role: Role,
+    component: &Component,
+    redis: Option<&RedisPlan>,
+    postgres: Option<&PostgresPlan>,
+) -> ComponentPlan {
+    let path = match role {
+        Role::Service => format!("services[{name}]"),
+        _ => name.to_owned(),
+    };
+    let registry = context.spec.image.as_ref().and_then(|image| image.registry.as_deref());
+    let (image, version) = image_reference(&component.image, registry, &context.spec.version);
+    let targets = targets(context, role, component);
+    let scaling = scaling(context, &path, role, component);
+    let apart = spreads(context, component, &scaling);
+    let user = component.run_as_user.unwrap_or(DEFAULT_USER);
+    let references = references::consumed(component, &targets, redis, postgres);
+    let checksum = references::checksum(context.inputs, &references, component.config.as_ref());
+    references::report_missing(context, name, &references);
+
+    ComponentPlan {
+        name: name.to_owned(),
+        role,
+        image,
+        version,
+        ports: ports(role, component),
+        resources: preset::resources(context, &path, component.resources.as_ref()),
+        targets,
+        references,
+        checksum,
+        scheduling: component.scheduling.clone(),
+        apart,
+        user,
+        group: component.fs_group.unwrap_or(user),
+        scaling,
+        spec: component.clone(),
+    }
+}
+
+fn ports(role: Role, component: &Component) -> Vec<Port> {
+    let default = match role {
+        Role::Frontend => Some(3000),
+        Role::Backend | Role::Scraper => Some(8080),
+        Role::Worker | Role::Service => None,
+    };
+    if !component.ports.is_empty() {
+        return component.ports.clone();
+    }
+    default
+        .map(|container_port| Port { name: "http".to_owned(), container_port, protocol: None })
+        .into_iter()
+        .collect()
+}
+
+fn targets(context: &mut Context, role: Role, component: &Component) -> Vec<Target> {
+    let spec = context.spec;
+    if let Some(given) = &component.connects_to {
+        return given
+            .iter()
+            .map(|target| match target.as_str() {
+                REDIS => Target::Redis,
+                POSTGRES => Target::Postgres,
+                other => Target::Component(other.to_owned()),
+            })
+            .collect();
+    }
+    let redis = spec.redis.is_some().then_some(Target::Redis);
+    let postgres = spec.postgres.is_some().then_some(Target::Postgres);
+    match role {
+        Role::Frontend if spec.backend.is_some() => vec![Target::Component("backend".to_owned())],
+        Role::Frontend | Role::Service => Vec::new(),
+        Role::Backend | Role::Scraper | Role::Worker => redis.into_iter().chain(postgres).collect(),
+    }
+}
+
+fn scaling(context: &mut Context, path: &str, role: Role, component: &Component) -> Scaling {
+    let (preset, from) = (context.preset, context.from_preset());
+    if let Some(autoscaling) = &component.autoscaling {
+        let enabled = context.spec.autoscaling.as_ref().and_then(|defaults| defaults.enabled);
+        if context.fill(&format!("{path}.autoscaling.enabled"), enabled.as_ref(), preset.autoscaling, &from) {
+            return Scaling::Auto(autoscaling.clone());
+        }
+        return Scaling::Fixed(autoscaling.min_replicas);
+    }
+    let default = match role {
+        Role::Frontend | Role::Backend => preset.replicas,
+        Role::Scraper | Role::Worker | Role::Service => 1,
+    };
+    Scaling::Fixed(context.fill(&format!("{path}.replicas"), component.replicas.as_ref(), default, &from))
+}
+
+/// Whether the preset keeps the pods apart: the resource doesn't say, and there can be several.
+fn spreads(context: &Context, component: &Component, scaling: &Scaling) -> bool {
+    let several = match scaling {
+        Scaling::Fixed(replicas) => *replicas > 1,
+        Scaling::Auto(autoscaling) => autoscaling.max_replicas > 1,
+    };
+    let given = component.scheduling.anti_affinity.as_ref().map(|rule| rule.mode);
+    context.preset.spread && several && given.is_none_or(|mode| mode == AntiAffinityMode::Preferred)
+}

@@ -1,0 +1,196 @@
+//! Stage one, pure: decides every value that the resource leaves open. The only place where
+//! defaults live.
+
+mod component;
+mod network;
+mod postgres;
+mod preset;
+pub mod redis;
+pub mod references;
+
+use std::collections::BTreeMap;
+
+use trading_api::{
+    TradingPlatform, TradingPlatformSpec,
+    image::{Image, PullPolicy},
+    placement::Placement,
+    platform::Environment,
+    scheduling::LabelValue,
+    status::EffectiveValue,
+};
+
+use crate::{
+    inputs::Inputs,
+    plan::{Identity, Plan, PodDefaults},
+    problem::Problem,
+};
+use preset::Preset;
+
+/// Collects what is filled in and what goes wrong on the way.
+struct Context<'a> {
+    spec: &'a TradingPlatformSpec,
+    identity: &'a Identity,
+    inputs: &'a Inputs,
+    preset: Preset,
+    effective: Vec<EffectiveValue>,
+    problems: Vec<Problem>,
+}
+
+impl Context<'_> {
+    /// The value that the resource gives, or the default, noted down with its origin.
+    fn fill<T: Clone + ToString>(&mut self, field: &str, given: Option<&T>, default: T, from: &str) -> T {
+        if let Some(value) = given {
+            return value.clone();
+        }
+        self.effective.push(EffectiveValue {
+            field: field.to_owned(),
+            value: default.to_string(),
+            from: from.to_owned(),
+        });
+        default
+    }
+
+    fn from_preset(&self) -> String {
+        format!("preset {}", self.preset.environment.as_str())
+    }
+}
+
+/// Decides every value.
+#[must_use]
+pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
+    let spec = &platform.spec;
+    let identity = identity(platform);
+    let environment = spec.environment.unwrap_or_default();
+    let mut context = Context {
+        spec,
+        identity: &identity,
+        inputs,
+        preset: Preset::of(environment),
+        effective: Vec::new(),
+        problems: Vec::new(),
+    };
+    if spec.environment.is_none() {
+        context.effective.push(EffectiveValue {
+            field: "environment".to_owned(),
+            value: Environment::default().as_str().to_owned(),
+            from: "operator".to_owned(),
+        });
+    }
+
+    let features = features(&mut context);
+    let pods = pod_defaults(&mut context);
+    let redis = spec.redis.as_ref().map(|redis| redis::resolve(&mut context, redis));
+    let postgres = spec.postgres.as_ref().map(|postgres| postgres::resolve(&mut context, postgres));
+    let components = component::resolve_all(&mut context, redis.as_ref(), postgres.as_ref());
+    let ingress = spec.ingress.as_ref().map(|ingress| network::ingress(&mut context, ingress, &components));
+    let network = network::policies(&mut context);
+    let deletion = spec.deletion.clone().unwrap_or_default();
+    let Context { mut effective, problems, .. } = context;
+    effective.sort_by(|a, b| a.field.cmp(&b.field));
+
+    Plan {
+        environment,
+        version: spec.version.clone(),
+        features,
+        pods,
+        components,
+        redis,
+        postgres,
+        ingress,
+        network,
+        quota: spec.quota.clone(),
+        data: deletion.data.unwrap_or_default(),
+        acknowledged: deletion.acknowledge_store_removal,
+        effective,
+        problems,
+        identity,
+    }
+}
+
+fn identity(platform: &TradingPlatform) -> Identity {
+    let metadata = &platform.metadata;
+    let inherited = platform.spec.inherited_metadata.clone().unwrap_or_default();
+    let pick = |from: Option<&BTreeMap<String, String>>, keys: &[String]| {
+        from.into_iter()
+            .flatten()
+            .filter(|(key, _)| keys.contains(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    Identity {
+        name: metadata.name.clone().unwrap_or_default(),
+        namespace: metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+        uid: metadata.uid.clone().unwrap_or_default(),
+        generation: metadata.generation.unwrap_or_default(),
+        labels: pick(metadata.labels.as_ref(), &inherited.labels),
+        annotations: pick(metadata.annotations.as_ref(), &inherited.annotations),
+    }
+}
+
+fn features(context: &mut Context) -> Vec<(&'static str, String)> {
+    let given = context.spec.features.clone().unwrap_or_default();
+    let (preset, from) = (context.preset, context.from_preset());
+    let debug = context.fill("features.debug", given.debug.as_ref(), preset.debug, &from);
+    let mock = given.mock_external_services;
+    let mock = context.fill("features.mockExternalServices", mock.as_ref(), preset.mock, &from);
+    vec![
+        ("PLATFORM_ENVIRONMENT", preset.environment.as_str().to_lowercase()),
+        ("DEBUG", debug.to_string()),
+        ("MOCK_EXTERNAL_SERVICES", mock.to_string()),
+    ]
+}
+
+fn pod_defaults(context: &mut Context) -> PodDefaults {
+    let image = context.spec.image.clone().unwrap_or_default();
+    let placement = context.spec.placement.clone().unwrap_or_default();
+    let (preset, from) = (context.preset, context.from_preset());
+    PodDefaults {
+        pull_policy: image.pull_policy.unwrap_or(PullPolicy::IfNotPresent),
+        pull_secrets: image.pull_secrets,
+        agent_image: context.inputs.operator.agent_image.clone(),
+        pinned: pinned(&placement),
+        spread_over_zones: context.fill(
+            "placement.spreadOverZones",
+            placement.spread_over_zones.as_ref(),
+            preset.spread,
+            &from,
+        ),
+        node_selector: placement.node_selector,
+        tolerations: placement.tolerations,
+    }
+}
+
+fn pinned(placement: &Placement) -> Vec<(&'static str, Vec<String>)> {
+    let values = |labels: &[LabelValue]| labels.iter().map(|label| label.0.clone()).collect::<Vec<_>>();
+    [
+        ("topology.kubernetes.io/region", values(placement.region.as_slice())),
+        ("topology.kubernetes.io/zone", values(&placement.zones)),
+    ]
+    .into_iter()
+    .filter(|(_, values)| !values.is_empty())
+    .collect()
+}
+
+/// The full reference of an image and the release that it stands for.
+fn image_reference(image: &Image, registry: Option<&str>, default_tag: &str) -> (String, String) {
+    let repository = match registry {
+        Some(registry) => format!("{}/{}", registry.trim_end_matches('/'), image.repository),
+        None => image.repository.clone(),
+    };
+    match (&image.digest, &image.tag) {
+        (Some(digest), _) => {
+            let short: String = digest.trim_start_matches("sha256:").chars().take(12).collect();
+            (format!("{repository}@{digest}"), short)
+        }
+        (None, tag) => {
+            let tag = tag.as_deref().unwrap_or(default_tag);
+            (format!("{repository}:{tag}"), label_safe(tag))
+        }
+    }
+}
+
+/// A tag as a label's value: at most 63 characters, ending in a letter or digit.
+fn label_safe(tag: &str) -> String {
+    let cut: String = tag.chars().take(63).collect();
+    cut.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
+}

@@ -1,0 +1,188 @@
+//! Decides how Redis runs.
+
+use std::collections::BTreeMap;
+
+use trading_api::{
+    Quantity,
+    image::Image,
+    redis::{AppendFsync, MaxmemoryPolicy, Redis, RedisMode},
+};
+
+use super::{Context, image_reference, preset, references};
+use crate::{
+    inputs::{Reference, ReferenceKind},
+    plan::{ConsumedReference, PasswordSource, REDIS, REDIS_PORT, RedisPlan, ResourcesPlan},
+    problem::Problem,
+};
+
+/// Version of the official image that is used where the resource names none.
+const DEFAULT_TAG: &str = "7.4-alpine";
+/// User of the official images.
+const DEFAULT_USER: i64 = 999;
+/// Share of the container's memory limit that Redis fills with data; the rest is for buffers,
+/// fragmentation and the copy on write of a snapshot.
+const MAXMEMORY_SHARE: f64 = 0.75;
+
+pub(super) fn resolve(context: &mut Context, redis: &Redis) -> RedisPlan {
+    let default = Image { repository: "redis".to_owned(), tag: None, digest: None };
+    let (image, version) =
+        image_reference(redis.image.as_ref().unwrap_or(&default), None, DEFAULT_TAG);
+    let resources = preset::resources(context, REDIS, redis.resources.as_ref());
+    let maxmemory = maxmemory(context, redis, &resources);
+    let policy = redis.maxmemory_policy.unwrap_or(MaxmemoryPolicy::VolatileLru);
+    warn_of_eviction(context, policy);
+    let password = password(context, redis);
+    let consumed = [ConsumedReference {
+        reference: Reference { kind: ReferenceKind::Secret, name: password.secret.clone() },
+        keys: vec![password.key.clone()],
+        optional: false,
+    }];
+    if !password.generated {
+        references::report_missing(context, REDIS, &consumed);
+    }
+    let from = context.from_preset();
+    let storage = redis.storage.as_ref();
+    let storage_size = context.fill(
+        "redis.storage.size",
+        storage.map(|storage| &storage.size),
+        Quantity::from(context.preset.storage),
+        &from,
+    );
+    let user = redis.run_as_user.unwrap_or(DEFAULT_USER);
+    let config = config(redis, maxmemory, policy);
+    let secret_checksum = references::checksum(context.inputs, &consumed, None);
+
+    RedisPlan {
+        mode: redis.mode,
+        servers: servers(context, redis),
+        checksum: crate::digest::of(&serde_json::json!([config, secret_checksum])),
+        config,
+        image,
+        version,
+        resources,
+        storage_size,
+        storage_class: storage.and_then(|storage| storage.storage_class_name.clone()),
+        password,
+        scheduling: redis.scheduling.clone(),
+        apart: context.preset.spread && redis.scheduling.anti_affinity.is_none(),
+        user,
+        group: redis.fs_group.unwrap_or(user),
+        disruption: redis.disruption.clone(),
+        maxmemory_policy: policy,
+    }
+}
+
+fn servers(context: &mut Context, redis: &Redis) -> i32 {
+    match redis.mode {
+        RedisMode::Standalone => 1,
+        RedisMode::Cluster => {
+            let shards = context.fill("redis.shards", redis.shards.as_ref(), 3, "operator");
+            let replicas =
+                context.fill("redis.replicasPerShard", redis.replicas_per_shard.as_ref(), 1, "operator");
+            shards * (1 + replicas)
+        }
+    }
+}
+
+fn password(context: &Context, redis: &Redis) -> PasswordSource {
+    match &redis.auth {
+        Some(auth) => PasswordSource {
+            secret: auth.password_secret_ref.name.clone(),
+            key: auth.password_secret_ref.key.clone(),
+            generated: false,
+        },
+        None => PasswordSource {
+            secret: context.identity.child("redis-auth"),
+            key: "password".to_owned(),
+            generated: true,
+        },
+    }
+}
+
+/// Bytes of `maxmemory`.
+fn maxmemory(context: &mut Context, redis: &Redis, resources: &ResourcesPlan) -> u64 {
+    let limit = resources.memory_limit.value().unwrap_or_default();
+    let given = redis.maxmemory.as_ref().and_then(Quantity::value);
+    if given.is_some_and(|bytes| bytes >= limit) {
+        context.problems.push(Problem::of(
+            REDIS,
+            "MaxmemoryTooLarge",
+            format!(
+                "redis.maxmemory must be below the container's memory limit {}: the kernel would kill the server before it evicts; {} % of the limit are used meanwhile",
+                resources.memory_limit, MAXMEMORY_SHARE * 100.0
+            ),
+        ));
+    }
+    let bytes = given.filter(|bytes| *bytes < limit).unwrap_or(limit * MAXMEMORY_SHARE);
+    let default = whole_bytes(bytes);
+    if redis.maxmemory.is_none() {
+        return context.fill("redis.maxmemory", None, default, "operator");
+    }
+    default
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes of a container: positive, far below 2^53
+fn whole_bytes(bytes: f64) -> u64 {
+    bytes as u64
+}
+
+fn warn_of_eviction(context: &mut Context, policy: MaxmemoryPolicy) {
+    use MaxmemoryPolicy::{AllkeysLfu, AllkeysLru, AllkeysRandom};
+    if matches!(policy, AllkeysLru | AllkeysLfu | AllkeysRandom) {
+        context.problems.push(Problem::of(
+            REDIS,
+            EVICTION_RISK,
+            "redis.maxmemoryPolicy may evict keys without a time to live: queues and idempotency keys can be lost; use VolatileLru unless Redis is only a cache".to_owned(),
+        ));
+    }
+}
+
+/// Reason of the warning that keys of worth can be evicted; the platform runs all the same.
+pub const EVICTION_RISK: &str = "EvictionRisk";
+
+fn config(redis: &Redis, maxmemory: u64, policy: MaxmemoryPolicy) -> Vec<(String, String)> {
+    let persistence = redis.persistence.clone().unwrap_or_default();
+    let append_only = persistence.append_only.unwrap_or(true);
+    let mut lines: BTreeMap<&str, String> = redis
+        .config
+        .iter()
+        .map(|(directive, value)| (directive.as_str(), value.0.clone()))
+        .collect();
+    lines.extend([
+        ("appendfsync", append_fsync(persistence.append_fsync).to_owned()),
+        ("appendonly", if append_only { "yes" } else { "no" }.to_owned()),
+        ("dir", "/data".to_owned()),
+        ("maxmemory", maxmemory.to_string()),
+        ("maxmemory-policy", policy_name(policy).to_owned()),
+        ("port", REDIS_PORT.to_string()),
+    ]);
+    if redis.mode == RedisMode::Cluster {
+        lines.extend([
+            ("cluster-config-file", "/data/nodes.conf".to_owned()),
+            ("cluster-enabled", "yes".to_owned()),
+            ("cluster-node-timeout", lines.get("cluster-node-timeout").cloned().unwrap_or("5000".to_owned())),
+        ]);
+    }
+    lines.into_iter().map(|(directive, value)| (directive.to_owned(), value)).collect()
+}
+
+fn append_fsync(fsync: Option<AppendFsync>) -> &'static str {
+    match fsync.unwrap_or(AppendFsync::EverySec) {
+        AppendFsync::Always => "always",
+        AppendFsync::EverySec => "everysec",
+        AppendFsync::No => "no",
+    }
+}
+
+fn policy_name(policy: MaxmemoryPolicy) -> &'static str {
+    match policy {
+        MaxmemoryPolicy::NoEviction => "noeviction",
+        MaxmemoryPolicy::VolatileLru => "volatile-lru",
+        MaxmemoryPolicy::VolatileLfu => "volatile-lfu",
+        MaxmemoryPolicy::VolatileTtl => "volatile-ttl",
+        MaxmemoryPolicy::VolatileRandom => "volatile-random",
+        MaxmemoryPolicy::AllkeysLru => "allkeys-lru",
+        MaxmemoryPolicy::AllkeysLfu => "allkeys-lfu",
+        MaxmemoryPolicy::AllkeysRandom => "allkeys-random",
+    }
+}

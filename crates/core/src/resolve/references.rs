@@ -1,0 +1,152 @@
+//! Which Secrets and `ConfigMaps` a component consumes, and a digest of what is in them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use trading_api::{
+    component::Component,
+    env::{ConfigFiles, KeyRef},
+};
+
+use super::Context;
+use crate::{
+    digest,
+    inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
+    plan::{ConsumedReference, PostgresPlan, RedisPlan, Target},
+    problem::Problem,
+};
+
+/// Everything that the component's pods consume, each object once.
+pub(super) fn consumed(
+    component: &Component,
+    targets: &[Target],
+    redis: Option<&RedisPlan>,
+    postgres: Option<&PostgresPlan>,
+) -> Vec<ConsumedReference> {
+    let mut found = Vec::new();
+    for variable in &component.env {
+        let Some(source) = &variable.value_from else { continue };
+        found.extend(source.secret_key_ref.as_ref().map(|key| one_key(ReferenceKind::Secret, key)));
+        found.extend(source.config_map_key_ref.as_ref().map(|key| one_key(ReferenceKind::ConfigMap, key)));
+    }
+    for from in &component.env_from {
+        let objects = [
+            (ReferenceKind::Secret, from.secret_ref.as_ref()),
+            (ReferenceKind::ConfigMap, from.config_map_ref.as_ref()),
+        ];
+        found.extend(objects.into_iter().filter_map(|(kind, object)| {
+            let object = object?;
+            Some(consumes(kind, &object.name, &[], object.optional.unwrap_or(false)))
+        }));
+    }
+    for target in targets {
+        match target {
+            Target::Redis => found.extend(redis.map(|redis| {
+                consumes(ReferenceKind::Secret, &redis.password.secret, &[&redis.password.key], false)
+            })),
+            Target::Postgres => found.extend(postgres.map(|postgres| {
+                let keys = [postgres.username_key.as_str(), postgres.password_key.as_str()];
+                consumes(ReferenceKind::Secret, &postgres.secret, &keys, false)
+            })),
+            Target::Component(_) => {}
+        }
+    }
+    merged(found)
+}
+
+fn one_key(kind: ReferenceKind, key: &KeyRef) -> ConsumedReference {
+    consumes(kind, &key.name, &[&key.key], key.optional.unwrap_or(false))
+}
+
+fn consumes(kind: ReferenceKind, name: &str, keys: &[&str], optional: bool) -> ConsumedReference {
+    ConsumedReference {
+        reference: Reference { kind, name: name.to_owned() },
+        keys: keys.iter().map(|&key| key.to_owned()).collect(),
+        optional,
+    }
+}
+
+fn merged(found: Vec<ConsumedReference>) -> Vec<ConsumedReference> {
+    let mut by_reference: BTreeMap<Reference, ConsumedReference> = BTreeMap::new();
+    for item in found {
+        let Some(known) = by_reference.get_mut(&item.reference) else {
+            by_reference.insert(item.reference.clone(), item);
+            continue;
+        };
+        if known.keys.is_empty() || item.keys.is_empty() {
+            known.keys.clear();
+        } else {
+            known.keys.extend(item.keys);
+            known.keys.sort_unstable();
+            known.keys.dedup();
+        }
+        known.optional &= item.optional;
+    }
+    by_reference.into_values().collect()
+}
+
+/// Digest of the consumed values and the configuration files; it changes exactly when the pods
+/// must be replaced to see what is new.
+pub(super) fn checksum(
+    inputs: &Inputs,
+    consumed: &[ConsumedReference],
+    config: Option<&ConfigFiles>,
+) -> String {
+    let values: Vec<Value> = consumed
+        .iter()
+        .map(|item| {
+            let state = inputs.references.as_ref().and_then(|states| states.get(&item.reference));
+            let digests: BTreeMap<&str, &str> = match state {
+                Some(ReferenceState::Present(keys)) => keys
+                    .iter()
+                    .filter(|(key, _)| item.keys.is_empty() || item.keys.contains(key))
+                    .map(|(key, digest)| (key.as_str(), digest.as_str()))
+                    .collect(),
+                _ => BTreeMap::new(),
+            };
+            json!([item.reference.kind.as_str(), item.reference.name, digests])
+        })
+        .collect();
+    digest::of(&json!({ "consumed": values, "config": config }))
+}
+
+/// Notes what is consumed and not there.
+pub(super) fn report_missing(context: &mut Context, component: &str, consumed: &[ConsumedReference]) {
+    let missing: Vec<Problem> =
+        consumed.iter().filter_map(|item| missing(context.inputs, component, item)).collect();
+    context.problems.extend(missing);
+}
+
+/// Reason of the problem that a consumed Secret or `ConfigMap` is not there; what consumes it waits.
+pub const MISSING: &str = "ReferenceMissing";
+
+fn missing(inputs: &Inputs, component: &str, item: &ConsumedReference) -> Option<Problem> {
+    let state = inputs.references.as_ref()?.get(&item.reference)?;
+    if item.optional {
+        return None;
+    }
+    let what = format!("{} {:?}", item.reference.kind.as_str(), item.reference.name);
+    let message = match state {
+        ReferenceState::Absent if item.keys.is_empty() => {
+            format!("{component} waits for {what}, which does not exist: create it in this namespace")
+        }
+        ReferenceState::Absent => format!(
+            "{component} waits for {what}, which does not exist: create it in this namespace with {}",
+            keys_in_words(&item.keys)
+        ),
+        ReferenceState::Present(keys) => {
+            let absent: Vec<String> =
+                item.keys.iter().filter(|key| !keys.contains_key(*key)).cloned().collect();
+            if absent.is_empty() {
+                return None;
+            }
+            format!("{component} waits for {what}, which lacks {}: add it", keys_in_words(&absent))
+        }
+    };
+    Some(Problem::of(component, MISSING, message))
+}
+
+fn keys_in_words(keys: &[String]) -> String {
+    let quoted: Vec<String> = keys.iter().map(|key| format!("{key:?}")).collect();
+    format!("the key{} {}", if keys.len() == 1 { "" } else { "s" }, quoted.join(" and "))
+}

@@ -1,0 +1,176 @@
+//! Words conditions. kstatus-clean: `Reconciling` and `Stalled` are true only while they matter,
+//! and `Ready` stays true while an ordinary rollout keeps serving.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use trading_api::status::ComponentStatus;
+
+use super::{is_warning, state};
+use crate::problem::Problem;
+
+/// What conditions are made from.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// Generation that they speak of.
+    pub generation: i64,
+    /// The release that is asked for.
+    pub version: &'a str,
+    /// Every component and store.
+    pub components: &'a [ComponentStatus],
+    /// What is wrong.
+    pub problems: &'a [Problem],
+    /// Why autoscalers don't scale; `None` where there are none.
+    pub autoscaling: Option<Vec<String>>,
+}
+
+/// All conditions; a time changes only with its status.
+#[must_use]
+pub fn conditions(facts: &Facts, before: &[Condition], now: Timestamp) -> Vec<Condition> {
+    let was_ready = before.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let verdicts = [
+        Some(("Ready", ready(facts, was_ready))),
+        Some(("Available", available(facts))),
+        Some(("Reconciling", reconciling(facts))),
+        Some(("Stalled", stalled(facts))),
+        Some(("Degraded", degraded(facts))),
+        autoscaling(facts).map(|verdict| ("AutoscalingActive", verdict)),
+    ];
+    verdicts
+        .into_iter()
+        .flatten()
+        .map(|(type_, verdict)| timed(type_, verdict, facts.generation, before, now))
+        .collect()
+}
+
+/// Status, reason and message of a condition.
+pub struct Verdict {
+    status: bool,
+    reason: String,
+    message: String,
+}
+
+impl Verdict {
+    /// A verdict.
+    #[must_use]
+    pub fn new(status: bool, reason: &str, message: String) -> Self {
+        Self { status, reason: reason.to_owned(), message }
+    }
+}
+
+/// Gives a verdict its time: that of the last change of its status.
+#[must_use]
+pub fn timed(type_: &str, verdict: Verdict, generation: i64, before: &[Condition], now: Timestamp) -> Condition {
+    let status = if verdict.status { "True" } else { "False" };
+    let since = before
+        .iter()
+        .find(|condition| condition.type_ == type_ && condition.status == status)
+        .map_or_else(|| Time(now), |condition| condition.last_transition_time.clone());
+    Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: verdict.reason,
+        message: verdict.message,
+        observed_generation: Some(generation),
+        last_transition_time: since,
+    }
+}
+
+fn unsettled<'a>(facts: &'a Facts) -> Vec<&'a ComponentStatus> {
+    facts.components.iter().filter(|component| component.state != state::READY).collect()
+}
+
+fn serves(component: &ComponentStatus) -> bool {
+    component.ready > 0 || (component.desired == 0 && component.state == state::READY)
+}
+
+fn in_words(components: &[&ComponentStatus]) -> String {
+    let each: Vec<String> = components
+        .iter()
+        .map(|component| match &component.message {
+            Some(message) => format!("{}: {message}", component.name),
+            None => component.name.clone(),
+        })
+        .collect();
+    each.join("; ")
+}
+
+fn first_problem<'a>(facts: &'a Facts) -> Option<&'a Problem> {
+    facts.problems.iter().find(|problem| !is_warning(problem))
+}
+
+fn ready(facts: &Facts, was_ready: bool) -> Verdict {
+    let unsettled = unsettled(facts);
+    let failed: Vec<&ComponentStatus> =
+        unsettled.iter().filter(|component| component.state == state::FAILED).copied().collect();
+    if let Some(problem) = first_problem(facts) {
+        return Verdict::new(false, problem.reason, problem.message.clone());
+    }
+    if !failed.is_empty() {
+        return Verdict::new(false, "ComponentFailed", in_words(&failed));
+    }
+    if unsettled.is_empty() {
+        let message = format!("all {} components are ready at version {}", facts.components.len(), facts.version);
+        return Verdict::new(true, "Ready", message);
+    }
+    if was_ready && facts.components.iter().all(serves) {
+        return Verdict::new(true, "Serving", format!("serving while this settles: {}", in_words(&unsettled)));
+    }
+    Verdict::new(false, "Progressing", format!("waiting for {}", in_words(&unsettled)))
+}
+
+fn available(facts: &Facts) -> Verdict {
+    let down: Vec<&ComponentStatus> =
+        facts.components.iter().filter(|component| !serves(component)).collect();
+    if down.is_empty() {
+        return Verdict::new(true, "Serving", "every component has a ready pod".to_owned());
+    }
+    let names: Vec<&str> = down.iter().map(|component| component.name.as_str()).collect();
+    Verdict::new(false, "ComponentsDown", format!("no ready pod: {}", names.join(", ")))
+}
+
+fn reconciling(facts: &Facts) -> Verdict {
+    let moving: Vec<&ComponentStatus> = facts
+        .components
+        .iter()
+        .filter(|component| component.state == state::PROGRESSING)
+        .collect();
+    if moving.is_empty() {
+        Verdict::new(false, "Settled", String::new())
+    } else {
+        Verdict::new(true, "Progressing", in_words(&moving))
+    }
+}
+
+fn stalled(facts: &Facts) -> Verdict {
+    let failed: Vec<&ComponentStatus> =
+        facts.components.iter().filter(|component| component.state == state::FAILED).collect();
+    if let Some(problem) = first_problem(facts) {
+        return Verdict::new(true, problem.reason, problem.message.clone());
+    }
+    if failed.is_empty() {
+        Verdict::new(false, "Progressing", String::new())
+    } else {
+        Verdict::new(true, "ComponentFailed", in_words(&failed))
+    }
+}
+
+fn degraded(facts: &Facts) -> Verdict {
+    let Some(first) = facts.problems.first() else {
+        return Verdict::new(false, "AsWished", String::new());
+    };
+    let all: Vec<&str> = facts.problems.iter().map(|problem| problem.message.as_str()).collect();
+    Verdict::new(true, first.reason, all.join("; "))
+}
+
+fn autoscaling(facts: &Facts) -> Option<Verdict> {
+    let failures = facts.autoscaling.as_ref()?;
+    Some(if failures.is_empty() {
+        Verdict::new(true, "Scaling", String::new())
+    } else {
+        Verdict::new(
+            false,
+            "MetricsUnavailable",
+            format!("replicas stay as they are until metrics come back: {}", failures.join("; ")),
+        )
+    })
+}

@@ -1,0 +1,146 @@
+//! Stage five, pure: what is reported. Nothing changes without a cause.
+
+pub mod conditions;
+pub mod workload;
+
+use jiff::Timestamp;
+use trading_api::status::{ComponentStatus, Endpoint, TradingPlatformStatus};
+
+use crate::{
+    kinds::Kind,
+    plan::{Plan, REDIS, REDIS_PORT},
+    problem::Problem,
+    resolve::redis::EVICTION_RISK,
+    step::{Observed, Steps},
+};
+use workload::Workload;
+
+/// States of a component.
+pub mod state {
+    /// All pods are there, ready and new.
+    pub const READY: &str = "Ready";
+    /// Pods come, go or are replaced.
+    pub const PROGRESSING: &str = "Progressing";
+    /// Something must be there first.
+    pub const WAITING: &str = "Waiting";
+    /// Its controller gave up.
+    pub const FAILED: &str = "Failed";
+}
+
+/// The status of a platform.
+#[must_use]
+pub fn status(
+    plan: &Plan,
+    steps: &Steps,
+    observed: &Observed,
+    previous: Option<&TradingPlatformStatus>,
+    now: Timestamp,
+) -> TradingPlatformStatus {
+    let problems: Vec<Problem> = plan.problems.iter().chain(&steps.problems).cloned().collect();
+    let components = components(plan, &problems, observed);
+    let ready = components.iter().filter(|component| component.state == state::READY).count();
+    let facts = conditions::Facts {
+        generation: plan.identity.generation,
+        version: &plan.version,
+        components: &components,
+        problems: &problems,
+        autoscaling: autoscaling(observed),
+    };
+    let before = previous.map(|status| status.conditions.as_slice()).unwrap_or_default();
+    TradingPlatformStatus {
+        observed_generation: Some(plan.identity.generation),
+        version: Some(plan.version.clone()),
+        summary: Some(format!("{ready}/{}", components.len())),
+        conditions: conditions::conditions(&facts, before, now),
+        endpoints: endpoints(plan),
+        effective: plan.effective.clone(),
+        components,
+    }
+}
+
+/// Whether a problem leaves the platform whole: a warning.
+#[must_use]
+pub fn is_warning(problem: &Problem) -> bool {
+    problem.reason == EVICTION_RISK
+}
+
+fn components(plan: &Plan, problems: &[Problem], observed: &Observed) -> Vec<ComponentStatus> {
+    let of = |name: &str, kind: Kind| {
+        let child = observed.get(&(kind, plan.identity.child(name)));
+        let live = child.filter(|child| child.platform == plan.identity.name);
+        let problem =
+            problems.iter().find(|p| !is_warning(p) && p.component.as_deref() == Some(name));
+        component(name, kind, live.and_then(|child| child.workload.as_ref()), problem)
+    };
+    // A store that was removed without acknowledgement still runs, and is shown.
+    let redis_runs = plan.redis.is_some()
+        || observed.contains_key(&(Kind::StatefulSet, plan.identity.child(REDIS)))
+            && problems.iter().any(|problem| problem.component.as_deref() == Some(REDIS));
+    plan.components
+        .iter()
+        .map(|component| of(&component.name, Kind::Deployment))
+        .chain(redis_runs.then(|| of(REDIS, Kind::StatefulSet)))
+        .collect()
+}
+
+fn component(name: &str, kind: Kind, workload: Option<&Workload>, problem: Option<&Problem>) -> ComponentStatus {
+    let absent = Workload::default();
+    let live = workload.unwrap_or(&absent);
+    let (state, message) = match (workload, problem) {
+        (_, Some(problem)) => (state::WAITING, Some(problem.message.clone())),
+        (None, None) => (state::PROGRESSING, Some(format!("{kind} is being made"))),
+        (Some(live), None) => match &live.failure {
+            Some(failure) => (state::FAILED, Some(failure.clone())),
+            None if live.is_settled() => (state::READY, None),
+            None if !live.observed => (state::PROGRESSING, Some("waiting for its controller".to_owned())),
+            None if !live.rolled_out => (state::PROGRESSING, Some("pods are being replaced".to_owned())),
+            None => (state::PROGRESSING, Some(format!("{} of {} pods ready", live.ready, live.desired))),
+        },
+    };
+    ComponentStatus {
+        name: name.to_owned(),
+        kind: kind.to_string(),
+        state: state.to_owned(),
+        desired: live.desired,
+        ready: live.ready,
+        version: live.version.clone().filter(|_| live.rolled_out && live.observed),
+        message,
+    }
+}
+
+/// Why autoscalers don't scale, by name; `None` where there is no autoscaler.
+fn autoscaling(observed: &Observed) -> Option<Vec<String>> {
+    let autoscalers: Vec<_> =
+        observed.values().filter_map(|child| Some((&child.component, child.autoscaler.as_ref()?))).collect();
+    (!autoscalers.is_empty()).then(|| {
+        autoscalers
+            .into_iter()
+            .filter_map(|(component, autoscaler)| Some(format!("{component}: {}", autoscaler.failure.as_ref()?)))
+            .collect()
+    })
+}
+
+fn endpoints(plan: &Plan) -> Vec<Endpoint> {
+    let identity = &plan.identity;
+    let inside = |name: &str, port: i32| Endpoint {
+        name: name.to_owned(),
+        address: format!("{}.{}.svc:{port}", identity.child(name), identity.namespace),
+    };
+    let services = plan
+        .components
+        .iter()
+        .filter_map(|component| Some(inside(&component.name, component.main_port()?.container_port)));
+    let redis = plan.redis.iter().map(|_| inside(REDIS, REDIS_PORT));
+    let postgres = plan
+        .postgres
+        .iter()
+        .map(|database| Endpoint { name: "postgres".to_owned(), address: format!("{}:{}", database.host, database.port) });
+    let outside = plan.ingress.iter().flat_map(|ingress| {
+        let scheme = if ingress.tls_secret.is_some() { "https" } else { "http" };
+        ingress
+            .hosts
+            .iter()
+            .map(move |(host, _)| Endpoint { name: host.clone(), address: format!("{scheme}://{host}") })
+    });
+    services.chain(redis).chain(postgres).chain(outside).collect()
+}

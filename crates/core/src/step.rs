@@ -1,0 +1,278 @@
+//! Stage three, pure: from what is wished and what is live to what is done next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use trading_api::deletion::{DataPolicy, Store};
+
+use crate::{
+    fields,
+    kinds::Kind,
+    object::{Content, Object},
+    plan::{Plan, REDIS},
+    problem::Problem,
+    resolve::references::MISSING,
+    status::workload::{Autoscaler, Workload},
+};
+use serde_json::Value;
+
+/// Kind and name of an object in the platform's namespace.
+pub type Key = (Kind, String);
+
+/// A live object of the operator's, as far as it matters.
+#[derive(Clone, Debug)]
+pub struct Child {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Name of the platform on its label.
+    pub platform: String,
+    /// UID of the platform on its label.
+    pub platform_uid: String,
+    /// Component on its label.
+    pub component: String,
+    /// It carries no owner reference.
+    pub is_store: bool,
+    /// Topology on its label, for a data store.
+    pub store_mode: Option<String>,
+    /// Digest of what was last applied.
+    pub digest: Option<String>,
+    /// Which fields are the operator's.
+    pub ownership: Ownership,
+    /// Whether `spec.replicas` is the operator's, and whether somebody else has it too.
+    pub replicas: ReplicasOwnership,
+    /// It is being deleted.
+    pub deleting: bool,
+    /// State of its pods, for Deployments and `StatefulSets`.
+    pub workload: Option<Workload>,
+    /// State of scaling, for autoscalers.
+    pub autoscaler: Option<Autoscaler>,
+}
+
+/// Which fields of an object the operator owns.
+#[derive(Clone, Debug)]
+pub enum Ownership {
+    /// All of the document with this digest.
+    Verified(String),
+    /// These, as `FieldsV1`.
+    Fields(Value),
+}
+
+impl Ownership {
+    /// Whether every field of the object is still the operator's.
+    fn is_complete_for(&self, object: &Object) -> bool {
+        match self {
+            Self::Verified(digest) => *digest == object.digest,
+            Self::Fields(fields) => fields::cover(fields, &fields::tracked(&object.body)),
+        }
+    }
+}
+
+/// Who owns `spec.replicas`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReplicasOwnership {
+    /// The operator, with the rest of the object.
+    pub ours: bool,
+    /// Somebody else: the autoscaler, or the operator's second field manager.
+    pub others: bool,
+}
+
+/// What is live of a platform.
+pub type Observed = BTreeMap<Key, Child>;
+
+/// How `spec.replicas` is treated when an object is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replicas {
+    /// As the document has it, or the kind has none.
+    AsRendered,
+    /// The object is new: it starts with so many, and a second field manager keeps them when the
+    /// first lets go.
+    Seed(i32),
+    /// The operator has owned them until now: a second field manager takes the live value over
+    /// before the first lets go, so that it never falls to 1.
+    HandOver,
+}
+
+/// An object to apply.
+#[derive(Clone, Debug)]
+pub struct Apply {
+    /// What.
+    pub object: Object,
+    /// It is known to be the operator's: fields that others took are taken back.
+    pub known: bool,
+    /// What happens to `spec.replicas`.
+    pub replicas: Replicas,
+}
+
+/// An object to delete, if it is still the one that was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prune {
+    /// Kind.
+    pub kind: Kind,
+    /// Name.
+    pub name: String,
+    /// UID.
+    pub uid: String,
+}
+
+impl From<&Child> for Prune {
+    fn from(child: &Child) -> Self {
+        Self { kind: child.kind, name: child.name.clone(), uid: child.uid.clone() }
+    }
+}
+
+/// What is done next, in this order.
+#[derive(Clone, Debug, Default)]
+pub struct Steps {
+    /// Autoscalers that go before their targets get a fixed number of replicas.
+    pub prune_first: Vec<Prune>,
+    /// Objects that are new, changed or drifted.
+    pub apply: Vec<Apply>,
+    /// Objects that are no longer wished.
+    pub prune: Vec<Prune>,
+    /// Components whose volumes are to be removed with them.
+    pub delete_claims_of: Vec<String>,
+    /// Objects that are as they should be.
+    pub unchanged: Vec<Key>,
+    /// Objects that wait for something.
+    pub held: Vec<Key>,
+    /// Why.
+    pub problems: Vec<Problem>,
+}
+
+/// Compares what is wished with what is live.
+#[must_use]
+pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
+    let mut steps = Steps::default();
+    let waiting: BTreeSet<&str> = plan
+        .problems
+        .iter()
+        .filter(|problem| problem.reason == MISSING)
+        .filter_map(|problem| problem.component.as_deref())
+        .collect();
+    let blocked_stores = blocked_stores(plan, observed, &mut steps);
+
+    for object in desired {
+        let key = (object.kind, object.name.clone());
+        let child = observed.get(&key);
+        let is_workload = matches!(
+            object.kind,
+            Kind::Deployment | Kind::StatefulSet | Kind::HorizontalPodAutoscaler
+        );
+        let waits = is_workload && waiting.contains(object.component.as_str());
+        if waits || blocked_stores.contains(object.component.as_str()) || child.is_some_and(|c| c.deleting) {
+            steps.held.push(key);
+            continue;
+        }
+        if let Some(other) = child.filter(|child| child.platform != plan.identity.name) {
+            steps.problems.push(name_taken(object, other));
+            steps.held.push(key);
+            continue;
+        }
+        match decide(object, child) {
+            Some(replicas) => {
+                steps.apply.push(Apply { object: object.clone(), known: child.is_some(), replicas });
+            }
+            None => steps.unchanged.push(key),
+        }
+    }
+    prune(plan, desired, observed, &mut steps);
+    steps
+}
+
+/// How to apply the object, or `None` where it is as it should be.
+fn decide(object: &Object, child: Option<&Child>) -> Option<Replicas> {
+    let Some(child) = child else {
+        return Some(object.seed_replicas.map_or(Replicas::AsRendered, Replicas::Seed));
+    };
+    let hand_over = object.seed_replicas.is_some() && child.replicas.ours && !child.replicas.others;
+    if hand_over {
+        return Some(Replicas::HandOver);
+    }
+    let same = child.digest.as_deref() == Some(&object.digest);
+    // Generated keys belong to the creation, so ownership says nothing there.
+    let complete = matches!(object.content, Content::GeneratedOnce(_)) || child.ownership.is_complete_for(object);
+    (!(same && complete)).then_some(Replicas::AsRendered)
+}
+
+/// Stores that must not be touched, because what is live contradicts the resource.
+fn blocked_stores(plan: &Plan, observed: &Observed, steps: &mut Steps) -> BTreeSet<&'static str> {
+    let mut blocked = BTreeSet::new();
+    let Some(redis) = &plan.redis else { return blocked };
+    let Some(live) = observed.get(&(Kind::StatefulSet, plan.identity.child(REDIS))) else {
+        return blocked;
+    };
+    if let Some(mode) = live.store_mode.as_deref().filter(|mode| *mode != redis.mode.as_str()) {
+        blocked.insert(REDIS);
+        steps.problems.push(Problem::of(
+            REDIS,
+            "StoreModeDiffers",
+            format!(
+                "Redis runs in mode {mode} and holds data; the resource asks for {}: set redis.mode back to {mode}, or make a second platform and move the data",
+                redis.mode.as_str()
+            ),
+        ));
+    }
+    let secret = (Kind::Secret, redis.password.secret.clone());
+    if redis.password.generated && !observed.contains_key(&secret) && live.platform == plan.identity.name {
+        blocked.insert(REDIS);
+        steps.problems.push(Problem::of(
+            REDIS,
+            "PasswordLost",
+            format!(
+                "Secret {:?} with the password of the running Redis is gone; no new one is made while the old is in use: restore the Secret with key {:?} (the servers still have it in REDIS_PASSWORD) and the labels of StatefulSet {:?}",
+                redis.password.secret, redis.password.key, live.name
+            ),
+        ));
+    }
+    blocked
+}
+
+fn name_taken(object: &Object, other: &Child) -> Problem {
+    Problem {
+        reason: "NameTaken",
+        component: Some(object.component.clone()).filter(|name| !name.is_empty()),
+        message: format!(
+            "{} {:?} belongs to platform {:?} of the same namespace: rename one of the two platforms or the component",
+            object.kind, object.name, other.platform
+        ),
+    }
+}
+
+/// Live objects of this very platform that it no longer becomes.
+fn prune(plan: &Plan, desired: &[Object], observed: &Observed, steps: &mut Steps) {
+    let wished: BTreeSet<Key> = desired.iter().map(|object| (object.kind, object.name.clone())).collect();
+    let surplus: Vec<&Child> = observed
+        .values()
+        .filter(|child| child.platform_uid == plan.identity.uid && !child.deleting)
+        .filter(|child| !wished.contains(&(child.kind, child.name.clone())))
+        .collect();
+    let redis_goes = plan.redis.is_none()
+        && surplus.iter().any(|child| child.kind == Kind::StatefulSet && child.component == REDIS);
+    let acknowledged = plan.acknowledged.contains(&Store::Redis);
+    if redis_goes && !acknowledged {
+        steps.problems.push(Problem::of(
+            REDIS,
+            "StoreRemovalNotAcknowledged",
+            "redis was removed from the resource but holds data, so it keeps running: put it back, or add Redis to deletion.acknowledgeStoreRemoval to take it down".to_owned(),
+        ));
+    }
+    if redis_goes && acknowledged && plan.data == DataPolicy::Delete {
+        steps.delete_claims_of.push(REDIS.to_owned());
+    }
+    for child in surplus {
+        let keeps_running = child.is_store && plan.redis.is_none() && !acknowledged;
+        // A password outlives its store as the volumes do.
+        let is_kept_secret = child.is_store && child.kind == Kind::Secret && plan.data == DataPolicy::Retain;
+        if keeps_running || is_kept_secret {
+            continue;
+        }
+        if child.kind == Kind::HorizontalPodAutoscaler {
+            steps.prune_first.push(child.into());
+        } else {
+            steps.prune.push(child.into());
+        }
+    }
+}
