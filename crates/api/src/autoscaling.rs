@@ -14,6 +14,7 @@ use crate::{Quantity, scheduling::LabelValue};
 pub struct AutoscalingDefaults {
     /// Whether components with `autoscaling` get a HorizontalPodAutoscaler. Default: `false` in
     /// `Development`, where they stay at `minReplicas`, `true` elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
 }
 
@@ -93,7 +94,7 @@ pub struct MetricSource {
 #[serde(rename_all = "camelCase")]
 pub struct MetricIdentifier {
     /// Name, such as `requests_per_second`.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9][-A-Za-z0-9_.:|]*$"))]
     pub name: String,
     /// Labels of the series.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,6 +115,8 @@ pub struct MetricSelector {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(self.type == 'AverageValue') == has(self.averageValue) && (self.type == 'Value') == has(self.value)")
     .message("a target needs exactly the field of its type: averageValue or value"))]
+#[x_kube(validation = Rule::new("(!has(self.averageValue) || quantity(string(self.averageValue)).isGreaterThan(quantity('0'))) && (!has(self.value) || quantity(string(self.value)).isGreaterThan(quantity('0')))")
+    .message("the value aimed at must be greater than 0"))]
 pub struct MetricTarget {
     /// `AverageValue` (the sum divided by the number of pods) or `Value` (External only).
     #[serde(rename = "type")]

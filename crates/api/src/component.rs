@@ -21,6 +21,9 @@ use crate::{
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = replicas_or_autoscaling())]
+#[x_kube(validation = probe_port("startup"))]
+#[x_kube(validation = probe_port("liveness"))]
+#[x_kube(validation = probe_port("readiness"))]
 pub struct Component {
     /// The image; its tag is `spec.version` unless it says otherwise.
     pub image: Image,
@@ -94,6 +97,8 @@ pub struct Component {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 2, max = 200), regex(pattern = r"^/[^:]*[^:/]$")))]
     #[x_kube(merge_strategy = ListMerge::Set)]
+    #[x_kube(validation = Rule::new("self.all(p, !p.contains('..'))")
+        .message("folders are given as they are, without '..'"))]
     pub scratch: Vec<String>,
     /// Seconds between the request to stop and the kill; default 30.
     #[schemars(range(min = 1, max = 3600))]
@@ -113,6 +118,17 @@ pub struct Component {
     pub scheduling: Scheduling,
 }
 
+const PROBE_PORTS: &str = "the probe names a port that the component does not have: use the name of one of its ports";
+
+/// A probe's port must be there; a component without `ports` has at most the role's `http`.
+fn probe_port(probe: &str) -> Rule {
+    Rule::new(format!(
+        "!has(self.probes) || !has(self.probes.{probe}) || !has(self.probes.{probe}.port) || (has(self.ports) && self.ports.size() > 0 ? self.ports.exists(p, p.name == self.probes.{probe}.port) : self.probes.{probe}.port == 'http')"
+    ))
+    .message(PROBE_PORTS)
+    .field_path(".probes")
+}
+
 fn replicas_or_autoscaling() -> Rule {
     Rule::new("!(has(self.autoscaling) && has(self.replicas))")
         .message("replicas and autoscaling exclude each other: with autoscaling, set minReplicas and maxReplicas instead of replicas")
@@ -123,6 +139,9 @@ fn replicas_or_autoscaling() -> Rule {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = replicas_or_autoscaling())]
+#[x_kube(validation = probe_port("startup"))]
+#[x_kube(validation = probe_port("liveness"))]
+#[x_kube(validation = probe_port("readiness"))]
 pub struct Service {
     /// Name, unique in the platform; objects are called `<platform>-<name>`.
     #[schemars(length(min = 1, max = 22), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]

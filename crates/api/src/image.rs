@@ -10,13 +10,15 @@ use serde::{Deserialize, Serialize};
 pub struct ImageDefaults {
     /// Registry put before every repository of the platform's own components, such as
     /// `registry.example.com/team`. Data stores name theirs in full.
-    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-zA-Z0-9][a-zA-Z0-9._:/-]*[a-zA-Z0-9]$"))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9._-]+)*$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub registry: Option<String>,
     /// When the kubelet pulls: `Always`, `IfNotPresent` (default) or `Never`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pull_policy: Option<PullPolicy>,
     /// Names of Secrets of type `kubernetes.io/dockerconfigjson` for every pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 253)))]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub pull_secrets: Vec<String>,
 }
@@ -58,8 +60,10 @@ pub struct Image {
     pub repository: String,
     /// Tag; `spec.version` where it is left out (data stores: a version known to work).
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     /// Digest `sha256:…` instead of a tag.
     #[schemars(length(max = 71), regex(pattern = r"^sha256:[a-f0-9]{64}$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }

@@ -34,7 +34,10 @@ impl JsonSchema for IntOrPercent {
         json_schema!({
             "x-kubernetes-int-or-string": true,
             "maxLength": 4,
-            "pattern": "^[0-9]{1,3}%?$",
+            "x-kubernetes-validations": [{
+                "rule": "type(self) == int ? self >= 0 && self <= 1000 : self.matches('^(0|[1-9][0-9]?|100)%$')",
+                "message": "must be a whole number such as 1 (without quotes) or a percentage such as 25%",
+            }],
         })
     }
 }

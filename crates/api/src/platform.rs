@@ -54,7 +54,7 @@ pub const MAX_NAME: usize = 40;
 #[x_kube(validation = known_targets("backend"))]
 #[x_kube(validation = known_targets("scraper"))]
 #[x_kube(validation = known_targets("worker"))]
-#[x_kube(validation = Rule::new(format!("!has(self.services) || self.services.all(c, !has(c.connectsTo) || c.connectsTo.all(t, {IS_KNOWN_TARGET}))"))
+#[x_kube(validation = Rule::new(format!("!has(self.services) || self.services.all(c, !has(c.connectsTo) || c.connectsTo.all(t, t != c.name && ({IS_KNOWN_TARGET})))"))
     .message(UNKNOWN_TARGET)
     .field_path(".services"))]
 #[x_kube(validation = Rule::new("!has(self.ingress) || self.ingress.hosts.all(h, !has(h.paths) || h.paths.all(p, (p.component == 'frontend' && has(self.frontend)) || (p.component == 'backend' && has(self.backend)) || (p.component == 'scraper' && has(self.scraper)) || (p.component == 'worker' && has(self.worker)) || (has(self.services) && self.services.exists(s, s.name == p.component))))")
@@ -129,11 +129,11 @@ pub struct TradingPlatformSpec {
 }
 
 const IS_KNOWN_TARGET: &str = "(t == 'redis' && has(self.redis)) || (t == 'postgres' && has(self.postgres)) || (t == 'frontend' && has(self.frontend)) || (t == 'backend' && has(self.backend)) || (t == 'scraper' && has(self.scraper)) || (t == 'worker' && has(self.worker)) || (has(self.services) && self.services.exists(s, s.name == t))";
-const UNKNOWN_TARGET: &str = "connectsTo names something that the platform does not have: use redis, postgres or the name of a component that is there";
+const UNKNOWN_TARGET: &str = "connectsTo names the component itself or something that the platform does not have: use redis, postgres or the name of a component that is there";
 
 fn known_targets(role: &str) -> Rule {
     Rule::new(format!(
-        "!has(self.{role}) || !has(self.{role}.connectsTo) || self.{role}.connectsTo.all(t, {IS_KNOWN_TARGET})"
+        "!has(self.{role}) || !has(self.{role}.connectsTo) || self.{role}.connectsTo.all(t, t != '{role}' && ({IS_KNOWN_TARGET}))"
     ))
     .message(UNKNOWN_TARGET)
     .field_path(format!(".{role}.connectsTo"))

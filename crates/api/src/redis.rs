@@ -18,6 +18,15 @@ use crate::{Quantity, component::{Disruption, Resources}, env::KeyRef, image::Im
 #[x_kube(validation = Rule::new("self.mode == 'Cluster' || (!has(self.shards) && !has(self.replicasPerShard))")
     .message("shards and replicasPerShard are for mode Cluster: remove them")
     .field_path(".mode"))]
+#[x_kube(validation = Rule::new("(has(self.shards) ? self.shards : 3) == (has(oldSelf.shards) ? oldSelf.shards : 3) && (has(self.replicasPerShard) ? self.replicasPerShard : 1) == (has(oldSelf.replicasPerShard) ? oldSelf.replicasPerShard : 1)")
+    .message("shards and replicasPerShard can't be changed in this release: keys would have to be moved between servers")
+    .field_path(".shards"))]
+#[x_kube(validation = Rule::new("has(self.storage) == has(oldSelf.storage)")
+    .message("storage can't be added or removed later: volumes that hold data would not match")
+    .field_path(".storage"))]
+#[x_kube(validation = Rule::new("!has(self.maxmemory) || !has(self.resources) || !has(self.resources.limits) || !has(self.resources.limits.memory) || quantity(string(self.maxmemory)).compareTo(quantity(string(self.resources.limits.memory))) < 0")
+    .message("maxmemory must be below resources.limits.memory: the kernel would kill the server before it evicts")
+    .field_path(".maxmemory"))]
 #[x_kube(validation = Rule::new("!has(self.config) || ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync', 'requirepass', 'masterauth', 'dir', 'port', 'bind', 'protected-mode', 'cluster-enabled', 'cluster-config-file', 'cluster-announce-ip', 'rename-command', 'include', 'loadmodule', 'aclfile', 'user', 'daemonize', 'save', 'logfile', 'pidfile', 'unixsocket', 'tls-port', 'enable-debug-command', 'enable-module-command', 'enable-protected-configs'].all(k, !(k in self.config))")
     .message("config may not set what the operator manages (ports, paths, passwords, cluster) or what has a field of its own (maxmemory, maxmemoryPolicy, persistence)")
     .field_path(".config"))]
@@ -106,6 +115,8 @@ impl RedisMode {
     .field_path(".storageClassName"))]
 pub struct Storage {
     /// Size of each server's volume, such as `10Gi`.
+    #[x_kube(validation = Rule::new("!quantity(string(self)).isLessThan(quantity('1Mi'))")
+        .message("a volume needs at least 1Mi: is the unit missing, as in 10Gi?"))]
     #[x_kube(validation = Rule::new("quantity(string(self)).compareTo(quantity(string(oldSelf))) == 0")
         .message("size can't be changed yet: volumes can't shrink at all, and growing them is not supported by this release"))]
     pub size: Quantity,

@@ -6,6 +6,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// A label's key: a name, with a DNS prefix or without.
+const LABEL_KEY: &str = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+
 /// Scheduling of a component's pods; the same fields for applications and data stores.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -118,9 +121,12 @@ pub struct PreferredTerm {
 #[x_kube(validation = Rule::new("(self.operator in ['Exists', 'DoesNotExist']) == (!has(self.values) || self.values.size() == 0)")
     .message("In, NotIn, Gt and Lt need values; Exists and DoesNotExist have none")
     .field_path(".values"))]
+#[x_kube(validation = Rule::new("!(self.operator in ['Gt', 'Lt']) || (has(self.values) && self.values.size() == 1 && self.values[0].matches('^[0-9]+$'))")
+    .message("Gt and Lt compare with exactly one whole number")
+    .field_path(".values"))]
 pub struct NodeExpression {
     /// Label key.
-    #[schemars(length(min = 1, max = 316))]
+    #[schemars(length(min = 1, max = 316), regex(pattern = LABEL_KEY))]
     pub key: String,
     /// `In`, `NotIn`, `Exists`, `DoesNotExist`, `Gt` or `Lt`.
     pub operator: NodeOperator,
@@ -155,7 +161,7 @@ pub struct AntiAffinity {
     /// `Required`: never together; `Preferred`: apart where possible; `None`: anywhere.
     pub mode: AntiAffinityMode,
     /// Node label that says what "together" means; default `kubernetes.io/hostname`.
-    #[schemars(length(min = 1, max = 316))]
+    #[schemars(length(min = 1, max = 316), regex(pattern = LABEL_KEY))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topology_key: Option<String>,
 }
@@ -179,7 +185,7 @@ pub struct TopologySpread {
     #[schemars(range(min = 1, max = 100))]
     pub max_skew: i32,
     /// Node label that names the domain, such as `topology.kubernetes.io/zone`.
-    #[schemars(length(min = 1, max = 316))]
+    #[schemars(length(min = 1, max = 316), regex(pattern = LABEL_KEY))]
     pub topology_key: String,
     /// `DoNotSchedule` or `ScheduleAnyway`.
     pub when_unsatisfiable: WhenUnsatisfiable,
@@ -216,7 +222,7 @@ impl WhenUnsatisfiable {
     .field_path(".value"))]
 pub struct Toleration {
     /// Key of the taint. It can't be left out: that would tolerate every taint.
-    #[schemars(length(min = 1, max = 316))]
+    #[schemars(length(min = 1, max = 316), regex(pattern = LABEL_KEY))]
     pub key: String,
     /// `Equal` (default) or `Exists`.
     #[serde(skip_serializing_if = "Option::is_none")]

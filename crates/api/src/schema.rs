@@ -37,6 +37,8 @@ fn thin(value: &mut Value) {
                 let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
                 *text = first;
             }
+            // Without it the apiserver treats null as absent, and so do the rules.
+            map.remove("nullable");
             if let Some(Value::String(format)) = map.get("format")
                 && matches!(format.as_str(), "uint8" | "uint16" | "uint32" | "uint64")
             {

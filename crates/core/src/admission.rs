@@ -51,15 +51,28 @@ pub fn check(object: &Value, old: Option<&Value>) -> Vec<Violation> {
             return vec![Violation { field: String::new(), message: format!("the schema is broken: {error}") }];
         }
     };
-    let mut violations: Vec<Violation> = structure.iter_errors(object).map(|error| in_words(&error)).collect();
-    duplicates(&RULES.schema, object, "", &mut violations);
+    // As the apiserver: null is absent, and rules are evaluated only over what has the right shape.
+    let object = without_nulls(object);
+    let mut violations: Vec<Violation> = structure.iter_errors(&object).map(|error| in_words(&error)).collect();
+    duplicates(&RULES.schema, &object, "", &mut violations);
     if violations.is_empty() {
-        // As the apiserver: rules are evaluated only over what has the right shape.
-        violations.extend(cel(object, old));
+        violations.extend(cel(&object, old.map(without_nulls).as_ref()));
     }
     violations.sort();
     violations.dedup();
     violations
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| (key.clone(), without_nulls(value)))
+            .collect(),
+        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        scalar => scalar.clone(),
+    }
 }
 
 fn cel(object: &Value, old: Option<&Value>) -> Vec<Violation> {
@@ -79,7 +92,7 @@ fn as_json_schema(schema: &Value) -> Value {
     let Some(map) = schema.as_object() else { return schema.clone() };
     let mut out: Map<String, Value> = map
         .iter()
-        .filter(|(key, _)| !key.starts_with("x-kubernetes-") && *key != "nullable" && *key != "format")
+        .filter(|(key, _)| !key.starts_with("x-kubernetes-") && *key != "format")
         .map(|(key, value)| {
             let value = match (key.as_str(), value) {
                 ("properties", Value::Object(fields)) => {
@@ -105,10 +118,6 @@ fn as_json_schema(schema: &Value) -> Value {
             }
         }
     }
-    if map.get("nullable") == Some(&json!(true)) {
-        let plain = Value::Object(out);
-        return json!({"anyOf": [plain, {"type": "null"}]});
-    }
     Value::Object(out)
 }
 
@@ -123,11 +132,6 @@ fn in_words(error: &ValidationError) -> Violation {
             format!("{} does not have the form {pattern}", error.instance())
         }
         ValidationErrorKind::Required { property } => format!("{property} is missing"),
-        // The interesting part of "null or …" is why the value is not the latter.
-        ValidationErrorKind::AnyOf { context } => match context.first().and_then(|errors| errors.first()) {
-            Some(inner) => return in_words(inner),
-            None => error.to_string(),
-        },
         _ => error.to_string(),
     };
     Violation { field, message }

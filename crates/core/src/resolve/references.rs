@@ -12,9 +12,27 @@ use super::Context;
 use crate::{
     digest,
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
-    plan::{ConsumedReference, PostgresPlan, RedisPlan, Target},
+    plan::{ConsumedReference, Plan, PostgresPlan, RedisPlan, Target},
     problem::Problem,
 };
+
+/// Everything that the platform consumes, each object once.
+#[must_use]
+pub fn all(plan: &Plan) -> Vec<Reference> {
+    let stores = plan.redis.iter().map(|redis| Reference {
+        kind: ReferenceKind::Secret,
+        name: redis.password.secret.clone(),
+    });
+    let mut found: Vec<Reference> = plan
+        .components
+        .iter()
+        .flat_map(|component| component.references.iter().map(|item| item.reference.clone()))
+        .chain(stores)
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
 
 /// Everything that the component's pods consume, each object once.
 pub(super) fn consumed(

@@ -170,7 +170,10 @@ fn autoscaling(facts: &Facts) -> Option<Verdict> {
         Verdict::new(
             false,
             "MetricsUnavailable",
-            format!("replicas stay as they are until metrics come back: {}", failures.join("; ")),
+            format!(
+                "replicas stay as they are until metrics come back: {}; kubectl describe hpa tells which metric is missing",
+                failures.join(", ")
+            ),
         )
     })
 }

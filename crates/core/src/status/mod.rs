@@ -93,8 +93,10 @@ fn component(name: &str, kind: Kind, workload: Option<&Workload>, problem: Optio
             Some(failure) => (state::FAILED, Some(failure.clone())),
             None if live.is_settled() => (state::READY, None),
             None if !live.observed => (state::PROGRESSING, Some("waiting for its controller".to_owned())),
-            None if !live.rolled_out => (state::PROGRESSING, Some("pods are being replaced".to_owned())),
-            None => (state::PROGRESSING, Some(format!("{} of {} pods ready", live.ready, live.desired))),
+            None if live.ready < live.desired => {
+                (state::PROGRESSING, Some(format!("{} of {} pods ready", live.ready, live.desired)))
+            }
+            None => (state::PROGRESSING, Some("pods are being replaced".to_owned())),
         },
     };
     ComponentStatus {

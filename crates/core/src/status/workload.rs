@@ -87,13 +87,8 @@ impl From<&HorizontalPodAutoscaler> for Autoscaler {
                 && condition.status == "False"
                 // Scaled to nothing on purpose.
                 && condition.reason.as_deref() != Some("ScalingDisabled");
-            failed.then(|| {
-                format!(
-                    "{}: {}",
-                    condition.reason.as_deref().unwrap_or_default(),
-                    condition.message.as_deref().unwrap_or_default()
-                )
-            })
+            // Its message names a different metric every time it looks; the reason stays.
+            failed.then(|| condition.reason.clone().unwrap_or_default())
         });
         Self { failure }
     }

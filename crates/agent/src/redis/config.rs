@@ -1,0 +1,270 @@
+//! Compose stage, pure: template + secrets + pod facts → redis.conf.
+
+use std::ffi::OsStr;
+use std::net::IpAddr;
+
+use thiserror::Error;
+
+use super::password::Password;
+
+/// Why a template cannot become a configuration.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// No password in the environment.
+    #[error("REDIS_PASSWORD is absent or empty")]
+    NoPassword,
+    /// The template sets what only this program may set, or would make it ineffective.
+    #[error("line {line} of the template has `{directive}`: {reason}")]
+    Reserved {
+        /// Counted from 1.
+        line: usize,
+        /// The directive, never its value.
+        directive: &'static str,
+        /// Why it may not be there.
+        reason: &'static str,
+    },
+    /// A cluster node has to announce an address.
+    #[error("the template has `cluster-enabled yes`, but POD_IP is absent or empty")]
+    NoPodIp,
+    /// The address is none.
+    #[error("POD_IP is not an IP address: {0:?}")]
+    BadPodIp(String),
+}
+
+/// Directive, its first argument where that matters, and why it is refused.
+///
+/// Redis lets the last `requirepass` win, but an ACL file or a `user default` line beats it
+/// wherever it stands, and with `nopass` would open the store without a word.
+const RESERVED: [(&str, Option<&str>, &str); 4] = [
+    ("requirepass", None, FROM_SECRET),
+    ("masterauth", None, FROM_SECRET),
+    ("aclfile", None, BEATS_PASSWORD),
+    ("user", Some("default"), BEATS_PASSWORD),
+];
+const FROM_SECRET: &str = "the password comes from the Secret";
+const BEATS_PASSWORD: &str = "it would override the password from the Secret";
+
+/// The template with password and, for a cluster node, address appended.
+///
+/// A template without directives stands for a server without a password; Redis' protected mode
+/// then keeps everybody outside the pod away.
+pub fn compose(
+    template: &str,
+    password: Option<&Password>,
+    pod_ip: Option<&OsStr>,
+) -> Result<String, ConfigError> {
+    refuse_reserved(template)?;
+
+    let mut config = String::from(template);
+    if !config.is_empty() && !config.ends_with('\n') {
+        config.push('\n');
+    }
+    match password {
+        Some(password) => {
+            let quoted = quote(password.bytes());
+            for directive in ["requirepass", "masterauth"] {
+                config.push_str(directive);
+                config.push(' ');
+                config.push_str(&quoted);
+                config.push('\n');
+            }
+        }
+        None if directives(template).next().is_none() => {}
+        None => return Err(ConfigError::NoPassword),
+    }
+    if is_cluster_node(template) {
+        config.push_str("cluster-announce-ip ");
+        config.push_str(&address(pod_ip)?.to_string());
+        config.push('\n');
+    }
+    Ok(config)
+}
+
+fn refuse_reserved(template: &str) -> Result<(), ConfigError> {
+    for found in directives(template) {
+        for (directive, argument, reason) in RESERVED {
+            if found.name == directive && argument.is_none_or(|it| found.argument == it) {
+                return Err(ConfigError::Reserved {
+                    line: found.line,
+                    directive,
+                    reason,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_cluster_node(template: &str) -> bool {
+    // As in Redis, the last one wins.
+    directives(template)
+        .filter(|it| it.name == "cluster-enabled")
+        .last()
+        .is_some_and(|it| it.argument.eq_ignore_ascii_case("yes"))
+}
+
+fn address(pod_ip: Option<&OsStr>) -> Result<IpAddr, ConfigError> {
+    let given = pod_ip
+        .filter(|it| !it.is_empty())
+        .ok_or(ConfigError::NoPodIp)?
+        .to_string_lossy();
+    given
+        .parse()
+        .map_err(|_| ConfigError::BadPodIp(given.into_owned()))
+}
+
+struct Directive<'a> {
+    line: usize,
+    /// In lower case; Redis does not mind the case.
+    name: String,
+    /// The first one, or nothing.
+    argument: &'a str,
+}
+
+fn directives(template: &str) -> impl Iterator<Item = Directive<'_>> {
+    template.lines().enumerate().filter_map(|(index, line)| {
+        let mut words = line
+            .split_ascii_whitespace()
+            // Redis takes `"requirepass" x` too.
+            .map(|word| word.trim_matches(['"', '\'']));
+        let name = words.next().filter(|name| !name.starts_with('#'))?;
+        Some(Directive {
+            line: index + 1,
+            name: name.to_ascii_lowercase(),
+            argument: words.next().unwrap_or_default(),
+        })
+    })
+}
+
+/// One argument in double quotes; always one line of ASCII.
+///
+/// Redis' `sdssplitargs` reads back every escape that Rust writes: `\xHH`, `\n`, `\r`, `\t`, and
+/// a backslash before `"`, `'` or itself.
+fn quote(value: &[u8]) -> String {
+    format!("\"{}\"", value.escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: &str = "port 6379\ncluster-enabled yes\n";
+
+    fn password(text: &str) -> Option<Password> {
+        Password::new(text.into())
+    }
+
+    fn composed(template: &str, secret: &str, pod_ip: Option<&str>) -> Result<String, ConfigError> {
+        compose(template, password(secret).as_ref(), pod_ip.map(OsStr::new))
+    }
+
+    fn refused(template: &str) -> Option<(usize, &'static str)> {
+        match composed(template, "s", None) {
+            Err(ConfigError::Reserved {
+                line, directive, ..
+            }) => Some((line, directive)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn appends_the_password() {
+        let expected = "port 6379\nrequirepass \"s3cret\"\nmasterauth \"s3cret\"\n";
+        for template in ["port 6379", "port 6379\n"] {
+            assert_eq!(
+                composed(template, "s3cret", Some("10.0.0.1")).as_deref(),
+                Ok(expected)
+            );
+        }
+    }
+
+    #[test]
+    fn needs_a_password() {
+        for template in ["port 6379", CLUSTER] {
+            assert_eq!(
+                composed(template, "", Some("10.0.0.1")),
+                Err(ConfigError::NoPassword)
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_template_may_go_without_password() {
+        assert_eq!(composed("", "", None).as_deref(), Ok(""));
+        assert_eq!(composed(" # none\n", "", None).as_deref(), Ok(" # none\n"));
+        assert_eq!(
+            composed("", "s", None).as_deref(),
+            Ok("requirepass \"s\"\nmasterauth \"s\"\n")
+        );
+    }
+
+    #[test]
+    fn a_cluster_node_announces_its_address() {
+        for ip in ["10.1.2.3", "fd00::7"] {
+            let config = composed(CLUSTER, "s", Some(ip)).expect("valid");
+            assert!(config.ends_with(&format!("\ncluster-announce-ip {ip}\n")));
+        }
+        for ip in [None, Some("")] {
+            assert_eq!(composed(CLUSTER, "s", ip), Err(ConfigError::NoPodIp));
+        }
+        for ip in ["redis-0", "10.0.0.1\nrequirepass x", "10.0.0.1 ", "1.2.3"] {
+            assert_eq!(
+                composed(CLUSTER, "s", Some(ip)),
+                Err(ConfigError::BadPodIp(ip.to_owned()))
+            );
+        }
+    }
+
+    #[test]
+    fn cluster_mode_is_read_as_redis_reads_it() {
+        for (template, expected) in [
+            ("cluster-enabled yes", true),
+            ("  Cluster-Enabled \t \"YES\"\r\n", true),
+            ("cluster-enabled no", false),
+            ("cluster-enabled", false),
+            ("# cluster-enabled yes", false),
+            ("cluster-enabled yes\ncluster-enabled no", false),
+            ("cluster-enabled no\ncluster-enabled yes", true),
+        ] {
+            assert_eq!(is_cluster_node(template), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn refuses_passwords_in_the_template() {
+        for (template, expected) in [
+            ("requirepass x", Some((1, "requirepass"))),
+            ("port 1\n\tMasterAuth x", Some((2, "masterauth"))),
+            ("'requirepass' x", Some((1, "requirepass"))),
+            ("aclfile /data/users.acl", Some((1, "aclfile"))),
+            ("user default on nopass", Some((1, "user"))),
+            ("user app on >x", None),
+            ("# requirepass x", None),
+            ("save requirepass", None),
+        ] {
+            assert_eq!(refused(template), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn errors_do_not_repeat_values() {
+        let error = composed("requirepass swordfish", "hunter2", None).expect_err("reserved");
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains("swordfish") && !text.contains("hunter2"));
+    }
+
+    #[test]
+    fn quotes_as_redis_unquotes() {
+        for (value, expected) in [
+            (&b"plain-123"[..], r#""plain-123""#),
+            (b"a b#c'd$(e)", r#""a b#c\'d$(e)""#),
+            (br#"say "hi""#, r#""say \"hi\"""#),
+            (br"back\slash\n", r#""back\\slash\\n""#),
+            (b"one\ntwo\r\t\x07", r#""one\ntwo\r\t\x07""#),
+            ("é✓".as_bytes(), r#""\xc3\xa9\xe2\x9c\x93""#),
+            (b"\xff\x7f~", r#""\xff\x7f~""#),
+        ] {
+            assert_eq!(quote(value), expected);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Redis: the command line and the environment; reads the environment, no other I/O.
+
+mod config;
+mod password;
+mod prepare;
+mod probe;
+mod resp;
+mod verdict;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use thiserror::Error;
+
+use password::Password;
+
+/// What to do for Redis.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Install this program for the probes and write the server's configuration.
+    ///
+    /// Reads `REDIS_PASSWORD` and, for a cluster node, `POD_IP` from the environment.
+    Prepare(PrepareArgs),
+    /// Ask the server in this pod how it is; exits with 1 and one line on stderr if not well.
+    ///
+    /// Authenticates with `REDIS_PASSWORD` from the environment where that is set.
+    Probe(ProbeArgs),
+}
+
+/// Where `prepare` reads and writes.
+#[derive(Args)]
+pub struct PrepareArgs {
+    /// Configuration without secrets
+    #[arg(long)]
+    template: PathBuf,
+    /// Where the complete configuration goes, readable by this user alone
+    #[arg(long)]
+    output: PathBuf,
+    /// Where this program copies itself
+    #[arg(long)]
+    binary: PathBuf,
+}
+
+/// What `probe` asks, and how long it may take.
+#[derive(Args)]
+pub struct ProbeArgs {
+    /// The question to answer
+    check: Check,
+    /// Port of the server on 127.0.0.1
+    #[arg(long, default_value_t = 6379, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// Be ready only while the cluster, as this node sees it, serves; liveness does not ask
+    #[arg(long)]
+    cluster: bool,
+    /// Time for the whole probe; shorter than the kubelet's, or its reason is lost
+    #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    timeout_ms: u64,
+}
+
+/// The two questions of the kubelet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Check {
+    /// Would a restart help?
+    Liveness,
+    /// May clients be sent here?
+    Readiness,
+}
+
+/// Why a Redis command failed.
+#[derive(Debug, Error)]
+pub enum RedisError {
+    /// `prepare` failed.
+    #[error(transparent)]
+    Prepare(#[from] prepare::PrepareError),
+    /// `probe` failed, or found the server unwell.
+    #[error(transparent)]
+    Probe(#[from] probe::ProbeError),
+}
+
+/// Runs one command to its end.
+pub fn run(command: Command) -> Result<(), RedisError> {
+    let password = std::env::var_os("REDIS_PASSWORD").and_then(Password::new);
+    match command {
+        Command::Prepare(args) => {
+            let pod_ip = std::env::var_os("POD_IP");
+            prepare::run(&args, password.as_ref(), pod_ip.as_deref())?;
+        }
+        Command::Probe(args) => probe::run(&args, password.as_ref())?,
+    }
+    Ok(())
+}
+
+impl ProbeArgs {
+    fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+}

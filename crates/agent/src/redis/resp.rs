@@ -1,0 +1,133 @@
+//! RESP 2, pure: what a probe sends, and the three kinds of reply that it can get.
+
+use thiserror::Error;
+
+/// No reply to a probe is near this long; `CLUSTER INFO` has about 500 bytes.
+pub const MAX_REPLY: usize = 64 * 1024;
+
+/// What the server said.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// `+OK`
+    Simple(String),
+    /// `-LOADING Redis is loading the dataset in memory`, without the dash
+    Error(String),
+    /// A text of known length
+    Bulk(String),
+}
+
+/// Why bytes are not a reply.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum RespError {
+    /// A kind that no probe asks for, or not RESP at all.
+    #[error("reply starts with byte 0x{0:02x}")]
+    Kind(u8),
+    /// The length of a bulk reply is none.
+    #[error("reply has no valid length")]
+    Length,
+    /// The text is not ended where its length says.
+    #[error("reply does not end where it says")]
+    End,
+    /// Longer than [`MAX_REPLY`].
+    #[error("reply is longer than {MAX_REPLY} bytes")]
+    TooLong,
+}
+
+/// A command as Redis wants it: an array of bulk strings.
+pub fn command(words: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        bytes.extend_from_slice(word);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
+}
+
+/// The reply at the start of `bytes`; `None` while its end has not arrived.
+pub fn parse(bytes: &[u8]) -> Result<Option<Reply>, RespError> {
+    let Some((&kind, rest)) = bytes.split_first() else {
+        return Ok(None);
+    };
+    if !matches!(kind, b'+' | b'-' | b'$') {
+        return Err(RespError::Kind(kind));
+    }
+    let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else {
+        return if bytes.len() > MAX_REPLY {
+            Err(RespError::TooLong)
+        } else {
+            Ok(None)
+        };
+    };
+    let (line, rest) = (&rest[..end], &rest[end + 2..]);
+    match kind {
+        b'+' => Ok(Some(Reply::Simple(text(line)))),
+        b'-' => Ok(Some(Reply::Error(text(line)))),
+        _ => bulk(line, rest),
+    }
+}
+
+fn bulk(length: &[u8], rest: &[u8]) -> Result<Option<Reply>, RespError> {
+    let length: usize = std::str::from_utf8(length)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .ok_or(RespError::Length)?;
+    if length > MAX_REPLY {
+        return Err(RespError::TooLong);
+    }
+    match (rest.get(..length), rest.get(length..length + 2)) {
+        (Some(content), Some(b"\r\n")) => Ok(Some(Reply::Bulk(text(content)))),
+        (Some(_), Some(_)) => Err(RespError::End),
+        _ => Ok(None),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_carry_any_bytes() {
+        assert_eq!(command(&[b"PING"]), b"*1\r\n$4\r\nPING\r\n");
+        assert_eq!(
+            command(&[b"AUTH", b"a\r\n\xff"]),
+            b"*2\r\n$4\r\nAUTH\r\n$4\r\na\r\n\xff\r\n"
+        );
+    }
+
+    #[test]
+    fn whole_replies_are_read_and_beginnings_wait() {
+        for (bytes, reply) in [
+            (&b"+PONG\r\n"[..], Reply::Simple("PONG".into())),
+            (b"-LOADING wait\r\n", Reply::Error("LOADING wait".into())),
+            (b"$4\r\na\r\nb\r\n", Reply::Bulk("a\r\nb".into())),
+            (b"$0\r\n\r\n", Reply::Bulk(String::new())),
+        ] {
+            for end in 0..bytes.len() {
+                assert_eq!(parse(&bytes[..end]), Ok(None), "{end} of {reply:?}");
+            }
+            assert_eq!(parse(bytes), Ok(Some(reply)));
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        for (bytes, error) in [
+            (&b"HTTP/1.1 400\r\n"[..], RespError::Kind(b'H')),
+            (b":1\r\n", RespError::Kind(b':')),
+            (b"$-1\r\n", RespError::Length),
+            (b"$4x\r\n", RespError::Length),
+            (b"$2\r\nabcd", RespError::End),
+            (b"$65537\r\n", RespError::TooLong),
+            (b"$99999999999999999999\r\n", RespError::Length),
+        ] {
+            assert_eq!(parse(bytes), Err(error));
+        }
+        assert_eq!(parse(&vec![b'+'; MAX_REPLY]), Ok(None));
+        assert_eq!(parse(&vec![b'+'; MAX_REPLY + 1]), Err(RespError::TooLong));
+    }
+}

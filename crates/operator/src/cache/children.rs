@@ -1,0 +1,261 @@
+//! The operator's own objects, reduced to [`Child`].
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use trading_api::labels;
+use trading_core::{
+    kinds::Kind,
+    status::workload::{Autoscaler, Workload},
+    step::{Child, Key, Observed, Ownership, ReplicasOwnership},
+};
+
+use super::PlatformKey;
+use crate::reconcile::FIELD_MANAGER;
+
+/// A child as the cache keeps it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    child: Child,
+    /// Resource version, to know older events from newer ones.
+    version: u64,
+    /// Digest of our managed fields, to know whether anybody touched them.
+    fields: u64,
+}
+
+impl Entry {
+    /// What the core needs of it.
+    pub fn into_child(self) -> Child {
+        self.child
+    }
+}
+
+/// The cache.
+#[derive(Default)]
+pub struct Children(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    by_platform: HashMap<PlatformKey, BTreeMap<Key, Entry>>,
+    /// Platform of each object, by namespace and key.
+    owners: HashMap<(String, Key), String>,
+}
+
+/// Whether the operator wrote the object. Labels don't tell: Kubernetes copies those of a Service
+/// to the `EndpointSlices` that it makes for it.
+fn is_written_by_us(meta: &ObjectMeta) -> bool {
+    meta.managed_fields
+        .iter()
+        .flatten()
+        .any(|entry| entry.manager.as_deref().is_some_and(|manager| manager.starts_with(FIELD_MANAGER)))
+}
+
+/// Reduces an object. `None` where it is not the operator's.
+pub fn child(
+    kind: Kind,
+    meta: &ObjectMeta,
+    workload: Option<Workload>,
+    autoscaler: Option<Autoscaler>,
+) -> Option<Entry> {
+    if !is_written_by_us(meta) {
+        return None;
+    }
+    let label = |key: &str| meta.labels.as_ref().and_then(|all| all.get(key)).cloned();
+    let fields = our_fields(meta);
+    let mut hasher = DefaultHasher::new();
+    fields.to_string().hash(&mut hasher);
+    let child = Child {
+        kind,
+        name: meta.name.clone()?,
+        uid: meta.uid.clone()?,
+        platform: label(labels::INSTANCE)?,
+        platform_uid: label(labels::PLATFORM_UID).unwrap_or_default(),
+        component: label(labels::NAME).unwrap_or_default(),
+        is_store: meta.owner_references.as_ref().is_none_or(Vec::is_empty),
+        store_mode: label(labels::STORE_MODE),
+        digest: meta.annotations.as_ref().and_then(|all| all.get(labels::APPLIED)).cloned(),
+        replicas: replicas(meta),
+        ownership: Ownership::Fields(fields),
+        deleting: meta.deletion_timestamp.is_some(),
+        workload,
+        autoscaler,
+    };
+    let version = meta.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default();
+    Some(Entry { child, version, fields: hasher.finish() })
+}
+
+fn our_fields(meta: &ObjectMeta) -> serde_json::Value {
+    meta.managed_fields
+        .iter()
+        .flatten()
+        .find(|entry| {
+            entry.manager.as_deref() == Some(FIELD_MANAGER)
+                && entry.operation.as_deref() == Some("Apply")
+                && entry.subresource.as_deref().unwrap_or_default().is_empty()
+        })
+        .and_then(|entry| Some(entry.fields_v1.as_ref()?.0.clone()))
+        .unwrap_or_default()
+}
+
+fn replicas(meta: &ObjectMeta) -> ReplicasOwnership {
+    let mut ownership = ReplicasOwnership::default();
+    for entry in meta.managed_fields.iter().flatten() {
+        let has = entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some());
+        if !has {
+            continue;
+        }
+        if entry.manager.as_deref() == Some(FIELD_MANAGER) {
+            ownership.ours = true;
+        } else {
+            ownership.others = true;
+        }
+    }
+    ownership
+}
+
+impl Children {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A watch event or the answer to a write. Returns the platform to wake, if anything that
+    /// matters to it changed.
+    pub fn seen(&self, namespace: &str, entry: Entry) -> Option<PlatformKey> {
+        self.put(namespace, entry, None)
+    }
+
+    /// The answer to our own apply: every field of the document with this digest is ours.
+    pub fn applied(&self, namespace: &str, entry: Entry, digest: &str) {
+        self.put(namespace, entry, Some(digest));
+    }
+
+    fn put(&self, namespace: &str, mut entry: Entry, verified: Option<&str>) -> Option<PlatformKey> {
+        let key = (entry.child.kind, entry.child.name.clone());
+        let platform = PlatformKey { namespace: namespace.to_owned(), name: entry.child.platform.clone() };
+        let mut inner = self.lock();
+        let previous_owner =
+            inner.owners.insert((namespace.to_owned(), key.clone()), entry.child.platform.clone());
+        if let Some(other) = previous_owner.filter(|owner| *owner != platform.name) {
+            let other = PlatformKey { namespace: namespace.to_owned(), name: other };
+            inner.by_platform.get_mut(&other).map(|children| children.remove(&key));
+        }
+        let children = inner.by_platform.entry(platform.clone()).or_default();
+        let known = children.get(&key);
+        if known.is_some_and(|known| known.child.uid == entry.child.uid && known.version > entry.version) {
+            return None;
+        }
+        if let Some(digest) = verified {
+            entry.child.ownership = Ownership::Verified(digest.to_owned());
+        } else if let Some(known) = known
+            && known.child.uid == entry.child.uid
+            && known.fields == entry.fields
+        {
+            entry.child.ownership = known.child.ownership.clone();
+        }
+        let matters = known.is_none_or(|known| differs(known, &entry));
+        children.insert(key, entry);
+        matters.then_some(platform)
+    }
+
+    /// It is gone. Returns the platform to wake.
+    pub fn gone(&self, namespace: &str, kind: Kind, meta: &ObjectMeta) -> Option<PlatformKey> {
+        let key = (kind, meta.name.clone()?);
+        let mut inner = self.lock();
+        let owner = inner.owners.get(&(namespace.to_owned(), key.clone())).cloned()?;
+        let platform = PlatformKey { namespace: namespace.to_owned(), name: owner };
+        let children = inner.by_platform.get_mut(&platform)?;
+        // The one that we know may have been made after the one that went.
+        if children.get(&key).is_some_and(|known| meta.uid.as_ref() != Some(&known.child.uid)) {
+            return None;
+        }
+        children.remove(&key)?;
+        if children.is_empty() {
+            inner.by_platform.remove(&platform);
+        }
+        inner.owners.remove(&(namespace.to_owned(), key));
+        Some(platform)
+    }
+
+    /// Forgets objects of a kind that a new list does not have. Returns the platforms to wake.
+    pub fn retain(
+        &self,
+        kind: Kind,
+        namespaces: Option<&str>,
+        listed: &HashSet<(String, String)>,
+    ) -> Vec<PlatformKey> {
+        let mut woken = Vec::new();
+        let mut gone = Vec::new();
+        let mut inner = self.lock();
+        for (platform, children) in &mut inner.by_platform {
+            if namespaces.is_some_and(|namespace| namespace != platform.namespace) {
+                continue;
+            }
+            let before = children.len();
+            children.retain(|key, _| {
+                let keep = key.0 != kind || listed.contains(&(platform.namespace.clone(), key.1.clone()));
+                if !keep {
+                    gone.push((platform.namespace.clone(), key.clone()));
+                }
+                keep
+            });
+            if children.len() != before {
+                woken.push(platform.clone());
+            }
+        }
+        for key in gone {
+            inner.owners.remove(&key);
+        }
+        woken
+    }
+
+    /// What is live of a platform, and of the objects that it wishes whoever has them.
+    pub fn observed<'a>(&self, platform: &PlatformKey, wished: impl Iterator<Item = &'a Key>) -> Observed {
+        let inner = self.lock();
+        let mut observed: Observed = inner
+            .by_platform
+            .get(platform)
+            .into_iter()
+            .flatten()
+            .map(|(key, entry)| (key.clone(), entry.child.clone()))
+            .collect();
+        for key in wished.filter(|key| !observed.contains_key(*key)).collect::<Vec<_>>() {
+            let Some(owner) = inner.owners.get(&(platform.namespace.clone(), key.clone())) else { continue };
+            let other = PlatformKey { namespace: platform.namespace.clone(), name: owner.clone() };
+            if let Some(entry) = inner.by_platform.get(&other).and_then(|children| children.get(key)) {
+                observed.insert(key.clone(), entry.child.clone());
+            }
+        }
+        observed
+    }
+
+    /// Remembers that these objects were found as they should be, and drops what that was
+    /// concluded from.
+    pub fn verified<'a>(&self, platform: &PlatformKey, unchanged: impl Iterator<Item = &'a Key>) {
+        let mut inner = self.lock();
+        let Some(children) = inner.by_platform.get_mut(platform) else { return };
+        for key in unchanged {
+            if let Some(entry) = children.get_mut(key)
+                && let Some(digest) = entry.child.digest.clone()
+            {
+                entry.child.ownership = Ownership::Verified(digest);
+            }
+        }
+    }
+}
+
+fn differs(known: &Entry, new: &Entry) -> bool {
+    let (a, b) = (&known.child, &new.child);
+    known.fields != new.fields
+        || a.uid != b.uid
+        || a.digest != b.digest
+        || a.platform_uid != b.platform_uid
+        || a.store_mode != b.store_mode
+        || a.replicas != b.replicas
+        || a.deleting != b.deleting
+        || a.workload != b.workload
+        || a.autoscaler != b.autoscaler
+}

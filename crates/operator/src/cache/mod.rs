@@ -1,0 +1,51 @@
+//! What is live, reduced to what matters, and who is to be woken by a change.
+
+mod children;
+mod references;
+mod sync;
+mod triggers;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::metrics::Metrics;
+pub use children::{Children, Entry, child};
+pub use references::{Known, References};
+pub use sync::Sync;
+pub use triggers::Triggers;
+
+/// A platform by namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PlatformKey {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+/// All caches.
+pub struct Caches {
+    /// Objects that the operator made.
+    pub children: Children,
+    /// Secrets and `ConfigMaps` that pods consume.
+    pub references: References,
+    /// Which watches have their first list.
+    pub sync: Sync,
+    /// Wakes platforms.
+    pub triggers: Triggers,
+}
+
+impl Caches {
+    /// Empty caches and the platforms to wake.
+    pub fn new(metrics: &Arc<Metrics>) -> (Self, mpsc::UnboundedReceiver<PlatformKey>) {
+        let (triggers, woken) = Triggers::new(Arc::clone(metrics));
+        let caches = Self {
+            children: Children::default(),
+            references: References::default(),
+            sync: Sync::default(),
+            triggers,
+        };
+        (caches, woken)
+    }
+}

@@ -1,0 +1,108 @@
+//! Prometheus metrics. Label sets are bounded: kinds of the table, outcomes, platforms that exist.
+
+use prometheus::{
+    Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
+};
+use trading_core::kinds::Kind;
+
+/// Everything that is measured.
+pub struct Metrics {
+    registry: Registry,
+    reconcile_seconds: HistogramVec,
+    objects: IntCounterVec,
+    queue_depth: Gauge,
+    platform_ready: GaugeVec,
+}
+
+/// What happened to an object of a platform.
+#[derive(Clone, Copy, Debug)]
+pub enum ObjectOutcome {
+    /// It was written.
+    Applied,
+    /// It was as it should be and not touched.
+    Unchanged,
+    /// It was deleted.
+    Pruned,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let reconcile_seconds = HistogramVec::new(
+            HistogramOpts::new("trading_operator_reconcile_seconds", "Duration of reconciles by outcome")
+                .buckets(vec![0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]),
+            &["outcome"],
+        );
+        let objects = IntCounterVec::new(
+            Opts::new("trading_operator_objects_total", "Objects applied, left unchanged or pruned, by kind"),
+            &["kind", "outcome"],
+        );
+        let queue_depth = Gauge::with_opts(Opts::new(
+            "trading_operator_queue_depth",
+            "Platforms that wait for their reconcile",
+        ));
+        let platform_ready = GaugeVec::new(
+            Opts::new("trading_platform_ready", "1 where the platform's condition Ready is True, else 0"),
+            &["namespace", "name"],
+        );
+        // The names above are constants of the right form; registering them once can't fail.
+        let registry = Registry::new();
+        let (reconcile_seconds, objects, queue_depth, platform_ready) =
+            match (reconcile_seconds, objects, queue_depth, platform_ready) {
+                (Ok(a), Ok(b), Ok(c), Ok(d)) => (a, b, c, d),
+                _ => unreachable!("metric names are valid"),
+            };
+        for collector in [
+            Box::new(reconcile_seconds.clone()) as Box<dyn prometheus::core::Collector>,
+            Box::new(objects.clone()),
+            Box::new(queue_depth.clone()),
+            Box::new(platform_ready.clone()),
+        ] {
+            if let Err(error) = registry.register(collector) {
+                tracing::error!(%error, "a metric can't be registered");
+            }
+        }
+        Self { registry, reconcile_seconds, objects, queue_depth, platform_ready }
+    }
+}
+
+impl Metrics {
+    /// A reconcile ended.
+    pub fn reconciled(&self, outcome: &str, seconds: f64) {
+        self.reconcile_seconds.with_label_values(&[outcome]).observe(seconds);
+    }
+
+    /// Something happened to `count` objects of a kind.
+    pub fn objects(&self, kind: Kind, outcome: ObjectOutcome, count: u64) {
+        let outcome = match outcome {
+            ObjectOutcome::Applied => "applied",
+            ObjectOutcome::Unchanged => "unchanged",
+            ObjectOutcome::Pruned => "pruned",
+        };
+        self.objects.with_label_values(&[&kind.to_string(), outcome]).inc_by(count);
+    }
+
+    /// So many platforms wait.
+    pub fn queue_depth(&self, waiting: usize) {
+        self.queue_depth.set(f64::from(u32::try_from(waiting).unwrap_or(u32::MAX)));
+    }
+
+    /// A platform is ready or not.
+    pub fn platform(&self, namespace: &str, name: &str, ready: bool) {
+        self.platform_ready.with_label_values(&[namespace, name]).set(f64::from(u8::from(ready)));
+    }
+
+    /// A platform is gone.
+    pub fn forget_platform(&self, namespace: &str, name: &str) {
+        // An error means that there was no such series.
+        let _ = self.platform_ready.remove_label_values(&[namespace, name]);
+    }
+
+    /// In Prometheus' text format.
+    pub fn text(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::warn!(%error, "metrics can't be encoded");
+        }
+        text
+    }
+}

@@ -1,0 +1,248 @@
+//! Applies objects, server-side. What fails is told and does not hold up the rest.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    ByteString,
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::Secret,
+    },
+};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+    core::DynamicObject,
+};
+use rand::RngExt;
+use serde_json::{Value, json};
+use trading_api::labels;
+use trading_core::{
+    inputs::{Reference, ReferenceKind},
+    kinds::Kind,
+    object::{Content, Object},
+    problem::Problem,
+    status::workload::{Autoscaler, Workload},
+    step::{Apply, Replicas},
+};
+
+use super::{Context, FIELD_MANAGER, REPLICAS_MANAGER, ReconcileError, references};
+use crate::{
+    cache::{Entry, PlatformKey, child},
+    metrics::ObjectOutcome,
+    watch::resource,
+};
+
+/// Length of generated passwords: 62 different characters, so 190 bits.
+const PASSWORD_LENGTH: usize = 32;
+
+/// An object that could not be applied.
+pub struct Failure {
+    kind: Kind,
+    name: String,
+    component: String,
+    cause: Cause,
+}
+
+enum Cause {
+    /// Somebody else's object has the name.
+    Foreign,
+    /// The apiserver said no, and will say so again until something changes.
+    Refused(String),
+    /// It may work the next time.
+    Failed(ReconcileError),
+}
+
+impl Failure {
+    /// In words.
+    pub fn problem(&self) -> Problem {
+        let (kind, name) = (self.kind, &self.name);
+        let (reason, message) = match &self.cause {
+            Cause::Foreign => (
+                "NameTaken",
+                format!("{kind} {name:?} exists and was not made by this operator: delete or rename it, or rename the platform"),
+            ),
+            Cause::Refused(message) => ("ApplyRefused", format!("the apiserver refuses {kind} {name:?}: {message}")),
+            Cause::Failed(error) => ("ApplyFailed", error.to_string()),
+        };
+        let component = Some(self.component.clone()).filter(|name| !name.is_empty());
+        Problem { reason, component, message }
+    }
+
+    /// The error that repeats the reconcile with backoff. Refusals too: a quota or a policy may
+    /// change without any object of ours changing.
+    pub fn worth_repeating(self) -> Option<ReconcileError> {
+        match self.cause {
+            Cause::Failed(error) => Some(error),
+            Cause::Foreign | Cause::Refused(_) => {
+                let source = kube::Error::Api(Box::new(kube::core::Status::failure("refused", "Refused")));
+                Some(ReconcileError::Write { what: format!("{} {:?}", self.kind, self.name), source })
+            }
+        }
+    }
+}
+
+/// Applies everything in order and returns what failed.
+pub async fn apply(steps: &[Apply], key: &PlatformKey, context: &Context) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for step in steps {
+        match one(step, key, context).await {
+            Ok(()) => context.metrics.objects(step.object.kind, ObjectOutcome::Applied, 1),
+            Err(cause) => failures.push(Failure {
+                kind: step.object.kind,
+                name: step.object.name.clone(),
+                component: step.object.component.clone(),
+                cause,
+            }),
+        }
+    }
+    failures
+}
+
+async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
+    let object = &step.object;
+    match step.replicas {
+        Replicas::AsRendered => {
+            put(object, object.body.clone(), step.known, key, context).await?;
+        }
+        Replicas::Seed(replicas) => {
+            let mut body = object.body.clone();
+            body["spec"]["replicas"] = json!(replicas);
+            let live = put(object, body, step.known, key, context).await?;
+            keep_replicas(object, &live, key, context).await?;
+        }
+        Replicas::HandOver => {
+            let live = api(object.kind, key, context)
+                .get(&object.name)
+                .await
+                .map_err(|error| cause(object, error))?;
+            keep_replicas(object, &live, key, context).await?;
+            put(object, object.body.clone(), true, key, context).await?;
+        }
+    }
+    Ok(())
+}
+
+fn api(kind: Kind, key: &PlatformKey, context: &Context) -> Api<DynamicObject> {
+    Api::namespaced_with(context.client.clone(), &key.namespace, &resource(kind.info()))
+}
+
+async fn put(
+    object: &Object,
+    body: Value,
+    known: bool,
+    key: &PlatformKey,
+    context: &Context,
+) -> Result<DynamicObject, Cause> {
+    let api = api(object.kind, key, context);
+    let careful = PatchParams::apply(FIELD_MANAGER);
+    let params = if known { careful.clone().force() } else { careful.clone() };
+    let live = match api.patch(&object.name, &params, &Patch::Apply(&body)).await {
+        Err(kube::Error::Api(status)) if status.code == 409 && !known => {
+            // It exists though we had not seen it: ours from before (kept data, a stale cache) or
+            // somebody else's?
+            let live = api.get(&object.name).await.map_err(|error| cause(object, error))?;
+            if !is_ours(&live, key) {
+                return Err(Cause::Foreign);
+            }
+            api.patch(&object.name, &careful.force(), &Patch::Apply(&body)).await
+        }
+        result => result,
+    }
+    .map_err(|error| cause(object, error))?;
+    if let Some(entry) = reduce(object.kind, &live) {
+        context.caches.children.applied(&key.namespace, entry, &object.digest);
+    }
+    Ok(live)
+}
+
+/// Made by an operator of this kind for a platform of this name.
+fn is_ours(live: &DynamicObject, key: &PlatformKey) -> bool {
+    let label = |name: &str| live.labels().get(name).map(String::as_str);
+    label(labels::MANAGED_BY) == Some(labels::OPERATOR) && label(labels::INSTANCE) == Some(&key.name)
+}
+
+/// A second field manager takes the live number of replicas, so that it stays when the first one
+/// lets go. The UID keeps it from making a new object where the old one went meanwhile.
+async fn keep_replicas(
+    object: &Object,
+    live: &DynamicObject,
+    key: &PlatformKey,
+    context: &Context,
+) -> Result<(), Cause> {
+    let body = json!({
+        "apiVersion": object.kind.api_version(),
+        "kind": object.kind.to_string(),
+        "metadata": {"name": object.name, "namespace": key.namespace, "uid": live.uid()},
+        "spec": {"replicas": live.data.pointer("/spec/replicas")},
+    });
+    let live = api(object.kind, key, context)
+        .patch(&object.name, &PatchParams::apply(REPLICAS_MANAGER), &Patch::Apply(&body))
+        .await
+        .map_err(|error| cause(object, error))?;
+    if let Some(entry) = reduce(object.kind, &live) {
+        context.caches.children.applied(&key.namespace, entry, &object.digest);
+    }
+    Ok(())
+}
+
+/// Makes a Secret with random values. It fails where the Secret exists: nothing is replaced.
+pub async fn generate(object: &Object, key: &PlatformKey, context: &Context) -> Result<(), ReconcileError> {
+    let Content::GeneratedOnce(keys) = &object.content else { return Ok(()) };
+    let what = || format!("Secret {:?}", object.name);
+    let mut secret: Secret = serde_json::from_value(object.body.clone())
+        .map_err(|error| ReconcileError::writing(what())(kube::Error::SerdeError(error)))?;
+    let data: BTreeMap<String, ByteString> =
+        keys.iter().map(|key| (key.clone(), ByteString(password().into_bytes()))).collect();
+    secret.data = Some(data.clone());
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
+    let params = PostParams { field_manager: Some(format!("{FIELD_MANAGER}-generated")), ..PostParams::default() };
+    let made = match api.create(&params, &secret).await {
+        // Kept from an earlier platform of this name, or the cache is behind: it is taken up as it is.
+        Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
+        result => result.map_err(ReconcileError::writing(what()))?,
+    };
+    let reference = Reference { kind: ReferenceKind::Secret, name: object.name.clone() };
+    let version = made.resource_version().unwrap_or_default();
+    context.caches.references.read(&key.namespace, &reference, version, references::digests(Some(data)));
+    if let Some(entry) = child(object.kind, &made.metadata, None, None) {
+        context.caches.children.applied(&key.namespace, entry, &object.digest);
+    }
+    Ok(())
+}
+
+fn password() -> String {
+    rand::rng().sample_iter(rand::distr::Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect()
+}
+
+/// The live object as the cache keeps it.
+fn reduce(kind: Kind, live: &DynamicObject) -> Option<Entry> {
+    let whole = || serde_json::to_value(live).ok();
+    let workload = match kind {
+        Kind::Deployment => {
+            whole().and_then(|v| serde_json::from_value::<Deployment>(v).ok()).map(|d| Workload::from(&d))
+        }
+        Kind::StatefulSet => {
+            whole().and_then(|v| serde_json::from_value::<StatefulSet>(v).ok()).map(|s| Workload::from(&s))
+        }
+        _ => None,
+    };
+    let autoscaler = (kind == Kind::HorizontalPodAutoscaler)
+        .then(|| whole().and_then(|v| serde_json::from_value::<HorizontalPodAutoscaler>(v).ok()))
+        .flatten()
+        .map(|autoscaler| Autoscaler::from(&autoscaler));
+    child(kind, &live.metadata, workload, autoscaler)
+}
+
+fn cause(object: &Object, error: kube::Error) -> Cause {
+    match error {
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422) => {
+            Cause::Refused(status.message.clone())
+        }
+        error => Cause::Failed(ReconcileError::Write {
+            what: format!("{} {:?}", object.kind, object.name),
+            source: error,
+        }),
+    }
+}

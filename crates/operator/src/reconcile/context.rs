@@ -1,0 +1,135 @@
+//! What every reconcile shares, and what is remembered of each platform between two.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use kube::{
+    Client,
+    runtime::events::{Recorder, Reporter},
+};
+use trading_api::status::TradingPlatformStatus;
+use trading_core::{inputs::OperatorSettings, step::Steps};
+
+use crate::{
+    cache::{Caches, PlatformKey},
+    metrics::{Metrics, ObjectOutcome},
+};
+
+/// What every reconcile shares.
+pub struct Context {
+    /// Client whose writes pass the gate.
+    pub client: Client,
+    /// What is live.
+    pub caches: Arc<Caches>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+    /// Settings of the operator.
+    pub operator: OperatorSettings,
+    /// Writes Events.
+    pub recorder: Recorder,
+    /// What is remembered.
+    pub memories: Memories,
+}
+
+/// Who writes Events.
+pub fn reporter(instance: &str) -> Reporter {
+    Reporter { controller: "trading-operator".to_owned(), instance: Some(instance.to_owned()) }
+}
+
+impl Context {
+    /// A platform is gone.
+    pub fn forget(&self, key: &PlatformKey) {
+        self.memories.forget(key);
+        self.caches.references.consumed_by(key, &[]);
+        self.caches.triggers.started(key);
+        self.metrics.forget_platform(&key.namespace, &key.name);
+    }
+
+    /// Counts what a reconcile found and did.
+    pub fn count(&self, steps: &Steps) {
+        for (kind, _) in &steps.unchanged {
+            self.metrics.objects(*kind, ObjectOutcome::Unchanged, 1);
+        }
+        for prune in steps.prune_first.iter().chain(&steps.prune) {
+            self.metrics.objects(prune.kind, ObjectOutcome::Pruned, 1);
+        }
+    }
+}
+
+/// What is remembered of a platform.
+#[derive(Default)]
+pub struct Memory {
+    /// Failures in a row.
+    pub failures: u32,
+    /// Generation that was found to keep all rules.
+    pub valid_generation: Option<i64>,
+    /// UID that the status belongs to, the status last written, and when.
+    pub reported: Option<(String, TradingPlatformStatus, Instant)>,
+    /// What deletion last said that it waits for.
+    pub teardown: Option<&'static str>,
+}
+
+/// What is remembered of all platforms.
+#[derive(Default)]
+pub struct Memories(Mutex<HashMap<PlatformKey, Memory>>);
+
+impl Memories {
+    /// Reads or changes what is remembered.
+    pub fn update<T>(&self, key: &PlatformKey, change: impl FnOnce(&mut Memory) -> T) -> T {
+        let mut memories = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(memories.entry(key.clone()).or_default())
+    }
+
+    /// The status that was last written.
+    pub fn last_status(&self, key: &PlatformKey) -> Option<TradingPlatformStatus> {
+        self.update(key, |memory| memory.reported.as_ref().map(|(_, status, _)| status.clone()))
+    }
+
+    fn forget(&self, key: &PlatformKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// Why a reconcile is repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// Reading something failed.
+    #[error("can't read {what}: {source}")]
+    Read { what: String, source: kube::Error },
+    /// Writing something failed.
+    #[error("can't write {what}: {source}")]
+    Write { what: String, source: kube::Error },
+    /// It took too long.
+    #[error("gave up after {0} s")]
+    TimedOut(u64),
+    /// A defect of the operator.
+    #[error("a defect of the operator, please report it: {0}")]
+    Panic(String),
+}
+
+impl ReconcileError {
+    /// Label of the metric; few and fixed.
+    pub fn category(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "read_failed",
+            Self::Write { .. } => "write_failed",
+            Self::TimedOut(_) => "timed_out",
+            Self::Panic(_) => "panicked",
+        }
+    }
+
+    /// For `map_err`.
+    pub fn reading(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Read { what, source }
+    }
+
+    /// For `map_err`.
+    pub fn writing(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Write { what, source }
+    }
+}

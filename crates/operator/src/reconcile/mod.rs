@@ -1,0 +1,129 @@
+//! One reconcile: dereference → resolve → render → step → apply → observe → status. This file only
+//! sequences; what is decided is decided in the core.
+
+mod apply;
+mod claims;
+mod context;
+mod finalizer;
+mod prune;
+mod references;
+mod report;
+mod teardown;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
+use trading_api::TradingPlatform;
+use trading_core::{
+    admission,
+    inputs::Inputs,
+    object::Content,
+    problem::Problem,
+    render::render,
+    resolve::resolve,
+    status::status,
+    step::{Key, Steps, steps},
+};
+
+use crate::{cache::PlatformKey, watch::Guarded};
+pub use context::{Context, Memories, ReconcileError, reporter};
+
+/// Field manager of everything that is rendered.
+pub const FIELD_MANAGER: &str = "trading-operator";
+/// Field manager that keeps `spec.replicas` of autoscaled workloads from falling to 1 when the
+/// first one lets go of it.
+pub const REPLICAS_MANAGER: &str = "trading-operator-replicas";
+
+/// Makes the cluster match one platform.
+///
+/// # Errors
+/// Where the apiserver refuses or fails; it is repeated with backoff.
+pub async fn reconcile(platform: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let DeserializeGuard(platform) = platform.as_ref();
+    let platform = match platform {
+        Ok(platform) => platform,
+        Err(invalid) => {
+            tracing::warn!(error = invalid.error, "the resource can't be read; nothing of it is changed");
+            return Ok(Action::await_change());
+        }
+    };
+    let key = PlatformKey { namespace: platform.namespace().unwrap_or_default(), name: platform.name_any() };
+    if platform.metadata.deletion_timestamp.is_some() {
+        return teardown::tear_down(platform, &key, &context).await;
+    }
+    if let Some(invalid) = invalid(platform, &key, &context) {
+        return report::invalid(platform, &key, &context, &invalid).await;
+    }
+    if finalizer::ensure(platform, &context).await? {
+        // The change that this made wakes the platform again, with the finalizer in the cache.
+        return Ok(Action::await_change());
+    }
+    keep(platform, &key, &context).await
+}
+
+/// Rules that the resource breaks although it got past admission: an older schema let it in.
+fn invalid(platform: &TradingPlatform, key: &PlatformKey, context: &Context) -> Option<Problem> {
+    let generation = platform.metadata.generation;
+    if context.memories.update(key, |memory| memory.valid_generation == generation && generation.is_some()) {
+        return None;
+    }
+    let object = serde_json::to_value(platform).unwrap_or_default();
+    let violations = admission::check(&object, None);
+    if violations.is_empty() {
+        context.memories.update(key, |memory| memory.valid_generation = generation);
+        return None;
+    }
+    let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    Some(Problem::whole("InvalidResource", format!("nothing is changed until this is mended: {}", all.join("; "))))
+}
+
+async fn keep(platform: &TradingPlatform, key: &PlatformKey, context: &Context) -> Result<Action, ReconcileError> {
+    let mut inputs = Inputs {
+        now: Timestamp::now(),
+        operator: context.operator.clone(),
+        references: Some(references::dereference(platform, key, context).await?),
+    };
+    let mut plan = resolve(platform, &inputs);
+    let mut desired = render(&plan);
+    let keys = |desired: &[trading_core::object::Object]| -> Vec<Key> {
+        desired.iter().map(|object| (object.kind, object.name.clone())).collect()
+    };
+    let mut observed = context.caches.children.observed(key, keys(&desired).iter());
+    let mut next: Steps = steps(&plan, &desired, &observed);
+
+    // Passwords first: pods must not be made once without and once with them.
+    let generates = |step: &trading_core::step::Apply| {
+        matches!(step.object.content, Content::GeneratedOnce(_)) && !step.known
+    };
+    if next.apply.iter().any(generates) {
+        for step in next.apply.iter().filter(|step| generates(step)) {
+            apply::generate(&step.object, key, context).await?;
+        }
+        inputs.references = Some(references::dereference(platform, key, context).await?);
+        plan = resolve(platform, &inputs);
+        desired = render(&plan);
+        observed = context.caches.children.observed(key, keys(&desired).iter());
+        next = steps(&plan, &desired, &observed);
+    }
+
+    prune::prune(&next.prune_first, platform, key, context).await?;
+    let failures = apply::apply(&next.apply, key, context).await;
+    prune::prune(&next.prune, platform, key, context).await?;
+    for store in &next.delete_claims_of {
+        claims::delete(key, Some(store), context).await?;
+    }
+    context.caches.children.verified(key, next.unchanged.iter());
+    context.count(&next);
+
+    next.problems.extend(failures.iter().map(apply::Failure::problem));
+    let observed = context.caches.children.observed(key, keys(&desired).iter());
+    let previous = context.memories.last_status(key).or_else(|| platform.status.clone());
+    let now = references::whole_seconds(inputs.now);
+    let wished = status(&plan, &next, &observed, previous.as_ref(), now);
+    let action = report::report(platform, key, context, wished, previous).await?;
+    match failures.into_iter().find_map(apply::Failure::worth_repeating) {
+        Some(error) => Err(error),
+        None => Ok(action),
+    }
+}

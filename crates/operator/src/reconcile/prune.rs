@@ -1,0 +1,81 @@
+//! Deletes objects that are no longer wished. Nothing is deleted because a cache says so: the
+//! platform and the object are read afresh, and the delete names the object's UID and version.
+
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Preconditions, PropagationPolicy},
+    core::{DynamicObject, PartialObjectMeta},
+};
+use trading_api::{TradingPlatform, labels};
+use trading_core::step::Prune;
+
+use super::{Context, ReconcileError};
+use crate::{cache::PlatformKey, watch::resource};
+
+/// Deletes what is surplus of a platform that lives on.
+pub async fn prune(
+    surplus: &[Prune],
+    platform: &TradingPlatform,
+    key: &PlatformKey,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    if surplus.is_empty() {
+        return Ok(());
+    }
+    let api: Api<TradingPlatform> = Api::namespaced(context.client.clone(), &key.namespace);
+    let fresh = api.get_metadata_opt(&key.name).await.map_err(ReconcileError::reading("the platform"))?;
+    let is_current = fresh.is_some_and(|fresh| {
+        fresh.metadata.uid == platform.metadata.uid
+            && fresh.metadata.generation == platform.metadata.generation
+            && fresh.metadata.deletion_timestamp.is_none()
+    });
+    if !is_current {
+        // What we decided on is old; the newer one wakes us.
+        return Ok(());
+    }
+    for object in surplus {
+        delete(object, platform, PropagationPolicy::Background, key, context).await?;
+    }
+    Ok(())
+}
+
+/// Deletes one object if it is still the one that was seen, and still this platform's.
+pub async fn delete(
+    object: &Prune,
+    platform: &TradingPlatform,
+    propagation: PropagationPolicy,
+    key: &PlatformKey,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let what = || format!("{} {:?}", object.kind, object.name);
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), &key.namespace, &resource(object.kind.info()));
+    let Some(live) =
+        api.get_metadata_opt(&object.name).await.map_err(ReconcileError::reading(what()))?
+    else {
+        return Ok(());
+    };
+    if !is_the_one(&live, object, platform) {
+        return Ok(());
+    }
+    let params = DeleteParams {
+        propagation_policy: Some(propagation),
+        preconditions: Some(Preconditions {
+            uid: Some(object.uid.clone()),
+            resource_version: live.resource_version(),
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(&object.name, &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(source) => Err(ReconcileError::Write { what: what(), source }),
+    }
+}
+
+fn is_the_one(live: &PartialObjectMeta<DynamicObject>, object: &Prune, platform: &TradingPlatform) -> bool {
+    live.metadata.uid.as_ref() == Some(&object.uid)
+        && live.metadata.deletion_timestamp.is_none()
+        && live.labels().get(labels::PLATFORM_UID) == platform.metadata.uid.as_ref()
+        && live.labels().get(labels::MANAGED_BY).map(String::as_str) == Some(labels::OPERATOR)
+}

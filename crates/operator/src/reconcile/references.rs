@@ -1,0 +1,75 @@
+//! Reads the Secrets and `ConfigMaps` that pods consume, only where they changed, and keeps
+//! digests of their values, never the values.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Secret},
+};
+use kube::{Api, ResourceExt};
+use trading_api::TradingPlatform;
+use trading_core::{
+    digest,
+    inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
+    resolve::{references::all, resolve},
+};
+
+use super::{Context, ReconcileError};
+use crate::cache::{Known, PlatformKey};
+
+/// State of everything that the platform consumes.
+pub async fn dereference(
+    platform: &TradingPlatform,
+    key: &PlatformKey,
+    context: &Context,
+) -> Result<BTreeMap<Reference, ReferenceState>, ReconcileError> {
+    // What is consumed does not depend on the state of it.
+    let consumed = all(&resolve(platform, &Inputs::offline(Timestamp::UNIX_EPOCH)));
+    context.caches.references.consumed_by(key, &consumed);
+    let mut states = BTreeMap::new();
+    for reference in consumed {
+        let state = match context.caches.references.known(&key.namespace, &reference) {
+            Known::State(state) => state,
+            Known::Unread => read(&reference, key, context).await?,
+        };
+        states.insert(reference, state);
+    }
+    Ok(states)
+}
+
+async fn read(reference: &Reference, key: &PlatformKey, context: &Context) -> Result<ReferenceState, ReconcileError> {
+    let what = || format!("{} {:?}", reference.kind.as_str(), reference.name);
+    let client = context.client.clone();
+    let found = match reference.kind {
+        ReferenceKind::Secret => Api::<Secret>::namespaced(client, &key.namespace)
+            .get_opt(&reference.name)
+            .await
+            .map_err(ReconcileError::reading(what()))?
+            .map(|secret| (secret.resource_version(), digests(secret.data))),
+        ReferenceKind::ConfigMap => Api::<ConfigMap>::namespaced(client, &key.namespace)
+            .get_opt(&reference.name)
+            .await
+            .map_err(ReconcileError::reading(what()))?
+            .map(|map| {
+                let binary = map.binary_data.clone().unwrap_or_default();
+                let text = map.data.clone().unwrap_or_default();
+                let all = binary.into_iter().chain(text.into_iter().map(|(k, v)| (k, ByteString(v.into_bytes()))));
+                (map.resource_version(), digests(Some(all.collect())))
+            }),
+    };
+    let Some((version, digests)) = found else { return Ok(ReferenceState::Absent) };
+    context.caches.references.read(&key.namespace, reference, version.unwrap_or_default(), digests.clone());
+    Ok(ReferenceState::Present(digests))
+}
+
+/// A digest of each value.
+pub fn digests(data: Option<BTreeMap<String, ByteString>>) -> BTreeMap<String, String> {
+    data.unwrap_or_default().into_iter().map(|(key, value)| (key, digest::of_bytes(&value.0))).collect()
+}
+
+/// Conditions carry whole seconds, so that what is read back equals what was written.
+pub fn whole_seconds(now: Timestamp) -> Timestamp {
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}

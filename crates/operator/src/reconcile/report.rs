@@ -1,0 +1,174 @@
+//! Writes status and Events, only when there is something new to say.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::{
+        controller::Action,
+        events::{Event, EventType},
+    },
+};
+use serde_json::json;
+use trading_api::{TradingPlatform, status::TradingPlatformStatus};
+use trading_core::{
+    problem::Problem,
+    status::conditions::{Verdict, timed},
+};
+
+use super::{Context, FIELD_MANAGER, ReconcileError, references::whole_seconds};
+use crate::cache::PlatformKey;
+
+/// Progress that changes no verdict (one more pod ready) is written at most this often.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+/// Writes the status where it differs from the previous one, and an Event for each transition.
+pub async fn report(
+    platform: &TradingPlatform,
+    key: &PlatformKey,
+    context: &Context,
+    wished: TradingPlatformStatus,
+    previous: Option<TradingPlatformStatus>,
+) -> Result<Action, ReconcileError> {
+    let is_ready = has(&wished.conditions, "Ready", "True");
+    context.metrics.platform(&key.namespace, &key.name, is_ready);
+    if previous.as_ref() == Some(&wished) {
+        return Ok(Action::await_change());
+    }
+    let uid = platform.uid().unwrap_or_default();
+    let last = context.memories.update(key, |memory| memory.reported.as_ref().map(|(_, _, at)| *at));
+    let is_urgent = previous.as_ref().is_none_or(|previous| is_transition(previous, &wished));
+    if let Some(wait) = last.filter(|_| !is_urgent).and_then(|at| PROGRESS.checked_sub(at.elapsed())) {
+        return Ok(Action::requeue(wait));
+    }
+    write(platform, context, &wished).await?;
+    let before = previous.map(|status| status.conditions).unwrap_or_default();
+    for event in transitions(&before, &wished.conditions) {
+        publish(platform, context, &event).await;
+    }
+    context.memories.update(key, |memory| memory.reported = Some((uid, wished, Instant::now())));
+    Ok(Action::await_change())
+}
+
+/// Says that the resource breaks rules; everything that runs is left alone.
+pub async fn invalid(
+    platform: &TradingPlatform,
+    key: &PlatformKey,
+    context: &Context,
+    problem: &Problem,
+) -> Result<Action, ReconcileError> {
+    let previous = context.memories.last_status(key).or_else(|| platform.status.clone());
+    let now = whole_seconds(Timestamp::now());
+    let generation = platform.metadata.generation.unwrap_or_default();
+    let mut wished = previous.clone().unwrap_or_default();
+    let before = std::mem::take(&mut wished.conditions);
+    wished.observed_generation = Some(generation);
+    wished.conditions = vec![
+        timed("Ready", Verdict::new(false, problem.reason, problem.message.clone()), generation, &before, now),
+        timed("Reconciling", Verdict::new(false, problem.reason, String::new()), generation, &before, now),
+        timed("Stalled", Verdict::new(true, problem.reason, problem.message.clone()), generation, &before, now),
+    ];
+    report(platform, key, context, wished, previous).await
+}
+
+/// Says what deletion waits for.
+pub async fn deleting(
+    platform: &TradingPlatform,
+    context: &Context,
+    waiting_for: &str,
+) -> Result<(), ReconcileError> {
+    let now = whole_seconds(Timestamp::now());
+    let generation = platform.metadata.generation.unwrap_or_default();
+    let mut status = platform.status.clone().unwrap_or_default();
+    let before = std::mem::take(&mut status.conditions);
+    let message = format!("deletion waits for {waiting_for}");
+    status.observed_generation = Some(generation);
+    status.conditions = vec![
+        timed("Ready", Verdict::new(false, "Deleting", message.clone()), generation, &before, now),
+        timed("Reconciling", Verdict::new(true, "Deleting", message), generation, &before, now),
+        timed("Stalled", Verdict::new(false, "Deleting", String::new()), generation, &before, now),
+    ];
+    match write(platform, context, &status).await {
+        // It may be gone by now.
+        Err(ReconcileError::Write { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(()),
+        result => result,
+    }
+}
+
+async fn write(
+    platform: &TradingPlatform,
+    context: &Context,
+    status: &TradingPlatformStatus,
+) -> Result<(), ReconcileError> {
+    let api: Api<TradingPlatform> =
+        Api::namespaced(context.client.clone(), &platform.namespace().unwrap_or_default());
+    let patch = json!({
+        "apiVersion": TradingPlatform::api_version(&()),
+        "kind": TradingPlatform::kind(&()),
+        // The UID keeps it from another resource that took the name.
+        "metadata": {"name": platform.name_any(), "uid": platform.uid()},
+        "status": status,
+    });
+    api.patch_status(&platform.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch))
+        .await
+        .map_err(ReconcileError::writing("status"))?;
+    Ok(())
+}
+
+/// Publishes an Event. Events inform; one that is lost must not repeat a reconcile.
+pub async fn publish(platform: &TradingPlatform, context: &Context, event: &Event) {
+    let note = event.note.clone().map(|note| note.chars().take(1000).collect());
+    let event = Event { note, reason: event.reason.clone(), action: event.action.clone(), secondary: None, type_: event.type_ };
+    if let Err(error) = context.recorder.publish(&event, &platform.object_ref(&())).await {
+        tracing::warn!(%error, reason = event.reason, "an Event could not be written");
+    }
+}
+
+fn has(conditions: &[Condition], type_: &str, status: &str) -> bool {
+    conditions.iter().any(|condition| condition.type_ == type_ && condition.status == status)
+}
+
+/// What somebody who looks at the platform must know at once.
+fn is_transition(before: &TradingPlatformStatus, now: &TradingPlatformStatus) -> bool {
+    let verdict = |status: &TradingPlatformStatus, type_: &str| {
+        status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == type_)
+            .map(|condition| (condition.status.clone(), condition.reason.clone()))
+    };
+    before.observed_generation != now.observed_generation
+        || ["Ready", "Stalled", "Degraded"].iter().any(|type_| verdict(before, type_) != verdict(now, type_))
+}
+
+/// An Event where `Ready` changed its reason, or `Degraded` began.
+fn transitions(before: &[Condition], now: &[Condition]) -> Vec<Event> {
+    let changed = |type_: &str| {
+        let find = |conditions: &[Condition]| {
+            conditions.iter().find(|condition| condition.type_ == type_).cloned()
+        };
+        let (was, is) = (find(before), find(now)?);
+        let differs = was.is_none_or(|was| (was.status, was.reason) != (is.status.clone(), is.reason.clone()));
+        differs.then_some(is)
+    };
+    let event = |condition: Condition, is_good: bool| Event {
+        type_: if is_good { EventType::Normal } else { EventType::Warning },
+        reason: condition.reason,
+        note: Some(condition.message),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    let ready = changed("Ready").map(|condition| {
+        let is_good = condition.status == "True" || condition.reason == "Progressing";
+        event(condition, is_good)
+    });
+    let degraded = changed("Degraded")
+        .filter(|condition| condition.status == "True")
+        // Ready says the same already.
+        .filter(|condition| ready.as_ref().is_none_or(|ready| ready.reason != condition.reason))
+        .map(|condition| event(condition, false));
+    ready.into_iter().chain(degraded).collect()
+}

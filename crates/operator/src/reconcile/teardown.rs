@@ -1,0 +1,129 @@
+//! Takes a platform down in an order that is safe for its data.
+
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, PropagationPolicy},
+    core::DynamicObject,
+    runtime::{
+        controller::Action,
+        events::{Event, EventType},
+    },
+};
+use trading_api::{TradingPlatform, deletion::DataPolicy, labels};
+use trading_core::{
+    kinds::KINDS,
+    step::Child,
+    teardown::{Teardown, teardown},
+};
+
+use super::{Context, ReconcileError, claims, finalizer, prune, report};
+use crate::{
+    cache::{PlatformKey, child},
+    watch::resource,
+};
+
+/// Kubernetes' own finalizer for `--cascade=orphan`.
+const ORPHAN: &str = "orphan";
+
+/// One step of the way down. Every step can be lost and repeated.
+pub async fn tear_down(
+    platform: &TradingPlatform,
+    key: &PlatformKey,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
+    if !platform.finalizers().iter().any(|finalizer| finalizer == labels::FINALIZER) {
+        return Ok(Action::await_change());
+    }
+    let orphan = platform.finalizers().iter().any(|finalizer| finalizer == ORPHAN);
+    let deletion = platform.spec.deletion.clone().unwrap_or_default();
+    let data = deletion.data.unwrap_or_default();
+    let cached: Vec<Child> = context
+        .caches
+        .children
+        .observed(key, std::iter::empty())
+        .into_values()
+        .filter(|child| Some(&child.platform_uid) == platform.metadata.uid.as_ref())
+        .collect();
+    let mut next = teardown(&cached, data, orphan);
+    if matches!(next, Teardown::Done { .. }) {
+        // A cache may lag behind what we made a moment ago: look before letting go.
+        next = teardown(&live(platform, key, context).await?, data, orphan);
+    }
+    match next {
+        Teardown::Delete { objects, waiting_for } => {
+            for object in &objects {
+                prune::delete(object, platform, PropagationPolicy::Foreground, key, context).await?;
+            }
+            say(platform, key, context, waiting_for).await?;
+            Ok(Action::requeue(std::time::Duration::from_secs(10)))
+        }
+        Teardown::Wait(waiting_for) => {
+            say(platform, key, context, waiting_for).await?;
+            Ok(Action::requeue(std::time::Duration::from_secs(10)))
+        }
+        Teardown::Done { delete_claims } => {
+            if delete_claims {
+                claims::delete(key, None, context).await?;
+            }
+            let what = match data {
+                DataPolicy::Retain => "volumes and passwords are kept; a platform of the same name takes them up again",
+                DataPolicy::Delete => "volumes and passwords were deleted, as deletion.data asks",
+            };
+            publish(platform, context, "Deleted", what).await;
+            finalizer::remove(platform, context).await?;
+            Ok(Action::await_change())
+        }
+        Teardown::Release => {
+            publish(platform, context, "Released", "everything is left running, as --cascade=orphan asks").await;
+            finalizer::remove(platform, context).await?;
+            Ok(Action::await_change())
+        }
+    }
+}
+
+/// The platform's objects, read afresh.
+async fn live(
+    platform: &TradingPlatform,
+    key: &PlatformKey,
+    context: &Context,
+) -> Result<Vec<Child>, ReconcileError> {
+    let uid = platform.uid().unwrap_or_default();
+    let selector = ListParams::default().labels(&format!("{}={uid}", labels::PLATFORM_UID));
+    let mut children = Vec::new();
+    for info in &KINDS {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(context.client.clone(), &key.namespace, &resource(info));
+        let list = api.list_metadata(&selector).await.map_err(ReconcileError::reading(info.plural))?;
+        for object in list {
+            if let Some(entry) = child(info.kind, &object.metadata, None, None) {
+                children.push(entry.into_child());
+            }
+        }
+    }
+    Ok(children)
+}
+
+/// Tells what is waited for, once for each phase.
+async fn say(
+    platform: &TradingPlatform,
+    key: &PlatformKey,
+    context: &Context,
+    waiting_for: &'static str,
+) -> Result<(), ReconcileError> {
+    if context.memories.update(key, |memory| memory.teardown.replace(waiting_for) == Some(waiting_for)) {
+        return Ok(());
+    }
+    publish(platform, context, "Deleting", &format!("waiting for {waiting_for}")).await;
+    report::deleting(platform, context, waiting_for).await
+}
+
+async fn publish(platform: &TradingPlatform, context: &Context, reason: &str, note: &str) {
+    let event = Event {
+        type_: EventType::Normal,
+        reason: reason.to_owned(),
+        note: Some(note.to_owned()),
+        action: "Delete".to_owned(),
+        secondary: None,
+    };
+    report::publish(platform, context, &event).await;
+}

@@ -1,0 +1,61 @@
+//! Command line and environment of the operator.
+
+use std::net::SocketAddr;
+
+use clap::{Parser, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// Runs trading platforms on Kubernetes.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub struct Settings {
+    /// Form of the log lines.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+    /// What is logged, as a tracing filter such as `info` or `info,trading_operator=debug`.
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Address for /healthz, /readyz and /metrics.
+    #[arg(long, env = "HTTP_ADDR", default_value = "0.0.0.0:8080")]
+    pub http_addr: SocketAddr,
+    /// Image that holds the agent for data store pods; the operator's own image.
+    #[arg(long, env = "AGENT_IMAGE")]
+    pub agent_image: Option<String>,
+    /// Watch only this namespace; may be repeated. All where it is left out.
+    #[arg(long, env = "WATCH_NAMESPACE", value_delimiter = ',')]
+    pub watch_namespace: Vec<String>,
+    /// Let one of several operators write at a time.
+    #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
+    pub leader_elect: bool,
+    /// Name of the Lease.
+    #[arg(long, env = "LEASE_NAME", default_value = "trading-operator")]
+    pub lease_name: String,
+    /// Namespace of the Lease: that of the operator's pod.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    pub lease_namespace: String,
+    /// Who holds the Lease: the operator's pod.
+    #[arg(long, env = "POD_NAME", default_value_t = format!("trading-operator-{}", std::process::id()))]
+    pub lease_identity: String,
+    /// How many platforms are worked on at a time. More is slower on a small apiserver.
+    #[arg(long, env = "CONCURRENCY", default_value_t = 8)]
+    pub concurrency: u16,
+}
+
+/// Form of the log lines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Starts logging to standard error.
+pub fn init_logging(settings: &Settings) {
+    let filter = EnvFilter::try_new(&settings.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match settings.log_format {
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Text => lines.init(),
+    }
+}

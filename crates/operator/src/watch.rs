@@ -1,0 +1,287 @@
+//! Watches: feed the caches and wake the platforms that a change concerns. Each watch backs off
+//! on its own, so that one forbidden kind does not stall the others.
+
+use std::{
+    collections::HashSet,
+    fmt::Debug,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        autoscaling::v2::HorizontalPodAutoscaler,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{ApiResource, DeserializeGuard, DynamicObject, NamespaceResourceScope, PartialObjectMeta},
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, Store},
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use trading_api::{TradingPlatform, labels};
+use trading_core::{
+    inputs::{Reference, ReferenceKind},
+    kinds::{KINDS, Kind, KindInfo, Watch},
+    status::workload::{Autoscaler, Workload},
+};
+
+use crate::cache::{Caches, PlatformKey, child};
+
+/// A platform, or why it can't be read: one bad resource must not break the watch.
+pub type Guarded = DeserializeGuard<TradingPlatform>;
+
+/// Starts all watches and returns the platforms as they are.
+pub fn start(client: &Client, namespaces: &[String], caches: &Arc<Caches>) -> Vec<Store<Guarded>> {
+    let scopes: Vec<Option<&str>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
+    let mut stores = Vec::new();
+    for scope in scopes {
+        for info in &KINDS {
+            children(client, info, scope, caches);
+        }
+        for kind in [ReferenceKind::Secret, ReferenceKind::ConfigMap] {
+            references(client, kind, scope, caches);
+        }
+        stores.push(roots(client, scope, caches));
+    }
+    stores
+}
+
+fn typed<K>(client: &Client, scope: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+{
+    match scope {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn metadata(client: &Client, resource: &ApiResource, scope: Option<&str>) -> Api<PartialObjectMeta<DynamicObject>> {
+    match scope {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    }
+}
+
+/// The resource of a kind in the table.
+pub fn resource(info: &KindInfo) -> ApiResource {
+    ApiResource {
+        group: info.group.to_owned(),
+        version: info.version.to_owned(),
+        api_version: info.kind.api_version(),
+        kind: info.kind.to_string(),
+        plural: info.plural.to_owned(),
+        ..ApiResource::erase::<TradingPlatform>(&())
+    }
+}
+
+fn name_of(what: &str, scope: Option<&str>) -> String {
+    scope.map_or_else(|| what.to_owned(), |namespace| format!("{what} in {namespace}"))
+}
+
+fn roots(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Store<Guarded> {
+    let (reader, writer) = reflector::store();
+    let stream = watcher(typed::<Guarded>(client, scope), watcher::Config::default())
+        .default_backoff()
+        .modify(|platform| platform.managed_fields_mut().clear());
+    let stream = reflector::reflector(writer, stream);
+    let name = name_of("tradingplatforms (is the CRD installed?)", scope);
+    caches.sync.expect(&name);
+    let caches = Arc::clone(caches);
+    tokio::spawn(async move {
+        let mut seen = std::collections::HashMap::<PlatformKey, u64>::new();
+        drive(stream, &name, &caches, |event| match event {
+            Event::Apply(platform) | Event::InitApply(platform) => {
+                let key = key_of(platform.meta());
+                let cause = cause(platform.meta());
+                // Our own status patches change nothing of this.
+                if seen.insert(key.clone(), cause) != Some(cause) {
+                    caches.triggers.wake(key, "the resource changed");
+                }
+            }
+            Event::Delete(platform) => {
+                let key = key_of(platform.meta());
+                seen.remove(&key);
+                // The controller forgets what it knows of it.
+                caches.triggers.wake(key, "the resource is gone");
+            }
+            Event::Init | Event::InitDone => {}
+        })
+        .await;
+    });
+    reader
+}
+
+fn key_of(meta: &ObjectMeta) -> PlatformKey {
+    PlatformKey {
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: meta.name.clone().unwrap_or_default(),
+    }
+}
+
+/// Digest of what a reconcile depends on, status excepted.
+fn cause(meta: &ObjectMeta) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    meta.uid.hash(&mut hasher);
+    meta.generation.hash(&mut hasher);
+    meta.labels.hash(&mut hasher);
+    meta.annotations.hash(&mut hasher);
+    meta.finalizers.hash(&mut hasher);
+    meta.deletion_timestamp.is_some().hash(&mut hasher);
+    hasher.finish()
+}
+
+fn children(client: &Client, info: &'static KindInfo, scope: Option<&str>, caches: &Arc<Caches>) {
+    let config = watcher::Config::default()
+        .labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
+    let kind = info.kind;
+    match info.watch {
+        Watch::Metadata => {
+            let stream = watcher(metadata(client, &resource(info), scope), config);
+            spawn_children(stream, kind, scope, caches, move |meta: &PartialObjectMeta<DynamicObject>| {
+                child(kind, &meta.metadata, None, None)
+            });
+        }
+        Watch::Status => match kind {
+            Kind::Deployment => spawn_children(
+                watcher(typed::<Deployment>(client, scope), config),
+                kind,
+                scope,
+                caches,
+                move |live: &Deployment| child(kind, &live.metadata, Some(Workload::from(live)), None),
+            ),
+            Kind::StatefulSet => spawn_children(
+                watcher(typed::<StatefulSet>(client, scope), config),
+                kind,
+                scope,
+                caches,
+                move |live: &StatefulSet| child(kind, &live.metadata, Some(Workload::from(live)), None),
+            ),
+            _ => spawn_children(
+                watcher(typed::<HorizontalPodAutoscaler>(client, scope), config),
+                kind,
+                scope,
+                caches,
+                move |live: &HorizontalPodAutoscaler| {
+                    child(kind, &live.metadata, None, Some(Autoscaler::from(live)))
+                },
+            ),
+        },
+    }
+}
+
+fn spawn_children<K>(
+    stream: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+    kind: Kind,
+    scope: Option<&str>,
+    caches: &Arc<Caches>,
+    reduce: impl Fn(&K) -> Option<crate::cache::Entry> + Send + Sync + 'static,
+) where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let name = name_of(kind.info().plural, scope);
+    caches.sync.expect(&name);
+    let caches = Arc::clone(caches);
+    let scope = scope.map(str::to_owned);
+    tokio::spawn(async move {
+        let mut listed = HashSet::new();
+        let wake = |platform: Option<PlatformKey>| platform.into_iter().for_each(|p| caches.triggers.wake(p, &name));
+        drive(stream.default_backoff(), &name, &caches, |event| match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(object) => {
+                let namespace = object.namespace().unwrap_or_default();
+                listed.insert((namespace.clone(), object.name_any()));
+                wake(reduce(&object).and_then(|entry| caches.children.seen(&namespace, entry)));
+            }
+            Event::InitDone => {
+                let woken = caches.children.retain(kind, scope.as_deref(), &listed);
+                listed = HashSet::new();
+                woken.into_iter().for_each(|platform| wake(Some(platform)));
+            }
+            Event::Apply(object) => {
+                let namespace = object.namespace().unwrap_or_default();
+                wake(reduce(&object).and_then(|entry| caches.children.seen(&namespace, entry)));
+            }
+            Event::Delete(object) => {
+                let namespace = object.namespace().unwrap_or_default();
+                wake(caches.children.gone(&namespace, kind, object.meta()));
+            }
+        })
+        .await;
+    });
+}
+
+fn references(client: &Client, kind: ReferenceKind, scope: Option<&str>, caches: &Arc<Caches>) {
+    let info = match kind {
+        ReferenceKind::Secret => Kind::Secret.info(),
+        ReferenceKind::ConfigMap => Kind::ConfigMap.info(),
+    };
+    let stream = watcher(metadata(client, &resource(info), scope), watcher::Config::default());
+    let name = name_of(&format!("referenced {}", info.plural), scope);
+    caches.sync.expect(&name);
+    let caches = Arc::clone(caches);
+    let scope = scope.map(str::to_owned);
+    tokio::spawn(async move {
+        let mut listed = HashSet::new();
+        let wake = |platforms: Vec<PlatformKey>| platforms.into_iter().for_each(|p| caches.triggers.wake(p, &name));
+        let identify = |object: &PartialObjectMeta<DynamicObject>| {
+            let reference = Reference { kind, name: object.name_any() };
+            (object.namespace().unwrap_or_default(), reference)
+        };
+        drive(stream.default_backoff(), &name, &caches, |event| match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(object) | Event::Apply(object) => {
+                let (namespace, reference) = identify(&object);
+                listed.insert((namespace.clone(), reference.clone()));
+                let version = object.resource_version().unwrap_or_default();
+                wake(caches.references.seen(&namespace, reference, version));
+            }
+            Event::InitDone => {
+                let woken = caches.references.retain(&listed, |(namespace, reference)| {
+                    reference.kind == kind && scope.as_ref().is_none_or(|scope| scope == namespace)
+                });
+                listed = HashSet::new();
+                wake(woken);
+            }
+            Event::Delete(object) => {
+                let (namespace, reference) = identify(&object);
+                wake(caches.references.gone(&namespace, reference));
+            }
+        })
+        .await;
+    });
+}
+
+/// Hands every event on and keeps the record of what has its list.
+async fn drive<K>(
+    stream: impl Stream<Item = watcher::Result<Event<K>>>,
+    name: &str,
+    caches: &Caches,
+    mut handle: impl FnMut(Event<K>),
+) {
+    let mut stream = std::pin::pin!(stream);
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => {
+                let is_complete = matches!(event, Event::InitDone);
+                handle(event);
+                if is_complete {
+                    caches.sync.listed(name);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(watch = name, %error, "a watch failed and is tried again");
+                caches.sync.failed(name, error.to_string());
+            }
+        }
+    }
+}
