@@ -118,7 +118,8 @@ pub struct Component {
     pub scheduling: Scheduling,
 }
 
-const PROBE_PORTS: &str = "the probe names a port that the component does not have: use the name of one of its ports";
+const PROBE_PORTS: &str =
+    "the probe names a port that the component does not have: use the name of one of its ports";
 
 /// A probe's port must be there; a component without `ports` has at most the role's `http`.
 fn probe_port(probe: &str) -> Rule {

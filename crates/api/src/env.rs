@@ -44,7 +44,12 @@ pub struct EnvVarSource {
 #[serde(rename_all = "camelCase")]
 pub struct FieldRef {
     /// Path, such as `metadata.name`.
-    #[schemars(length(min = 1, max = 200), regex(pattern = r"^(metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$"))]
+    #[schemars(
+        length(min = 1, max = 200),
+        regex(
+            pattern = r"^(metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$"
+        )
+    )]
     pub field_path: String,
 }
 

@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 pub struct ImageDefaults {
     /// Registry put before every repository of the platform's own components, such as
     /// `registry.example.com/team`. Data stores name theirs in full.
-    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9._-]+)*$"))]
+    #[schemars(
+        length(min = 1, max = 200),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]+)?(/[a-z0-9._-]+)*$")
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registry: Option<String>,
     /// When the kubelet pulls: `Always`, `IfNotPresent` (default) or `Never`.
@@ -18,7 +21,10 @@ pub struct ImageDefaults {
     pub pull_policy: Option<PullPolicy>,
     /// Names of Secrets of type `kubernetes.io/dockerconfigjson` for every pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")))]
+    #[schemars(
+        length(max = 8),
+        inner(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub pull_secrets: Vec<String>,
 }

@@ -26,7 +26,10 @@ pub struct Ingress {
 #[serde(rename_all = "camelCase")]
 pub struct IngressHost {
     /// Fully qualified name; the first label may be `*`.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
     pub host: String,
     /// What each path leads to; default everything to the frontend (backend where there is none).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

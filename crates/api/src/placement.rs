@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Quantity, scheduling::{LabelValue, Toleration}};
+use crate::{
+    Quantity,
+    scheduling::{LabelValue, Toleration},
+};
 
 /// Where all pods of the platform run; components can narrow it further.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]

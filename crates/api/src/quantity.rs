@@ -18,10 +18,7 @@ impl Quantity {
     /// The quantity as a number in its base unit (cores, bytes); `None` where it can't be read.
     #[must_use]
     pub fn value(&self) -> Option<f64> {
-        let split = self
-            .0
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(self.0.len());
+        let split = self.0.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(self.0.len());
         let (digits, suffix) = self.0.split_at(split);
         let number: f64 = digits.parse().ok()?;
         let factor = match suffix {
@@ -111,13 +108,9 @@ mod tests {
 
     #[test]
     fn suffixes_scale_the_number() {
-        for (text, value) in [
-            ("500m", 0.5),
-            ("2", 2.0),
-            ("1Ki", 1024.0),
-            ("1.5Gi", 1_610_612_736.0),
-            ("3e2", 300.0),
-        ] {
+        for (text, value) in
+            [("500m", 0.5), ("2", 2.0), ("1Ki", 1024.0), ("1.5Gi", 1_610_612_736.0), ("3e2", 300.0)]
+        {
             let read = Quantity::from(text).value();
             assert!(read.is_some_and(|v| (v - value).abs() < 1e-9), "{text}: {read:?}");
         }

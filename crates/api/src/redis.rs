@@ -6,7 +6,13 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Quantity, component::{Disruption, Resources}, env::KeyRef, image::Image, scheduling::Scheduling};
+use crate::{
+    Quantity,
+    component::{Disruption, Resources},
+    env::KeyRef,
+    image::Image,
+    scheduling::Scheduling,
+};
 
 /// Redis in the platform's namespace. Its volumes outlive the platform unless
 /// `spec.deletion.data` is `Delete`.

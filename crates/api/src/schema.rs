@@ -23,9 +23,7 @@ pub fn crd() -> CustomResourceDefinition {
 #[must_use]
 pub fn open_api_schema() -> Value {
     let json = serde_json::to_value(crd()).unwrap_or_default();
-    json.pointer("/spec/versions/0/schema/openAPIV3Schema")
-        .cloned()
-        .unwrap_or_default()
+    json.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned().unwrap_or_default()
 }
 
 /// Keeps only the first paragraph of the descriptions that come with Kubernetes' own types, and

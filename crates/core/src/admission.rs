@@ -48,12 +48,16 @@ pub fn check(object: &Value, old: Option<&Value>) -> Vec<Violation> {
     let structure = match &RULES.structure {
         Ok(structure) => structure,
         Err(error) => {
-            return vec![Violation { field: String::new(), message: format!("the schema is broken: {error}") }];
+            return vec![Violation {
+                field: String::new(),
+                message: format!("the schema is broken: {error}"),
+            }];
         }
     };
     // As the apiserver: null is absent, and rules are evaluated only over what has the right shape.
     let object = without_nulls(object);
-    let mut violations: Vec<Violation> = structure.iter_errors(&object).map(|error| in_words(&error)).collect();
+    let mut violations: Vec<Violation> =
+        structure.iter_errors(&object).map(|error| in_words(&error)).collect();
     duplicates(&RULES.schema, &object, "", &mut violations);
     if violations.is_empty() {
         violations.extend(cel(&object, old.map(without_nulls).as_ref()));
@@ -82,7 +86,10 @@ fn cel(object: &Value, old: Option<&Value>) -> Vec<Violation> {
     errors
         .into_vec()
         .into_iter()
-        .map(|error| Violation { field: error.field_path.trim_start_matches('.').to_owned(), message: error.message })
+        .map(|error| Violation {
+            field: error.field_path.trim_start_matches('.').to_owned(),
+            message: error.message,
+        })
         .collect()
 }
 
@@ -95,9 +102,9 @@ fn as_json_schema(schema: &Value) -> Value {
         .filter(|(key, _)| !key.starts_with("x-kubernetes-") && *key != "format")
         .map(|(key, value)| {
             let value = match (key.as_str(), value) {
-                ("properties", Value::Object(fields)) => {
-                    Value::Object(fields.iter().map(|(name, field)| (name.clone(), as_json_schema(field))).collect())
-                }
+                ("properties", Value::Object(fields)) => Value::Object(
+                    fields.iter().map(|(name, field)| (name.clone(), as_json_schema(field))).collect(),
+                ),
                 ("items" | "additionalProperties", value) => as_json_schema(value),
                 (_, value) => value.clone(),
             };
@@ -125,7 +132,10 @@ fn in_words(error: &ValidationError) -> Violation {
     let field = dotted(error.instance_path().as_str());
     let message = match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
-            format!("unknown field {}: check the spelling, see kubectl explain tradingplatform.spec", unexpected.join(", "))
+            format!(
+                "unknown field {}: check the spelling, see kubectl explain tradingplatform.spec",
+                unexpected.join(", ")
+            )
         }
         ValidationErrorKind::Enum { options } => format!("{} is not one of {options}", error.instance()),
         ValidationErrorKind::Pattern { pattern } => {
@@ -174,7 +184,11 @@ fn duplicates(schema: &Value, value: &Value, path: &str, violations: &mut Vec<Vi
                 duplicates(&schema["items"], item, &format!("{path}[{index}]"), violations);
                 let Some(keys) = &keys else { continue };
                 let same = |other: &Value| {
-                    if keys.is_empty() { other == item } else { keys.iter().all(|key| other[*key] == item[*key]) }
+                    if keys.is_empty() {
+                        other == item
+                    } else {
+                        keys.iter().all(|key| other[*key] == item[*key])
+                    }
                 };
                 if items[..index].iter().any(same) {
                     let what: Vec<String> = keys.iter().map(|key| format!("{key} {}", item[*key])).collect();

@@ -17,13 +17,14 @@ pub fn cover(fields: &Value, applied: &Value) -> bool {
         return true;
     }
     match applied {
-        Value::Object(map) => map
-            .iter()
-            .filter(|(_, value)| !value.is_null())
-            .all(|(key, value)| match fields.get(&format!("f:{key}")) {
-                Some(inner) => cover(inner, value),
-                None => is_empty(value),
-            }),
+        Value::Object(map) => {
+            map.iter().filter(|(_, value)| !value.is_null()).all(|(key, value)| {
+                match fields.get(&format!("f:{key}")) {
+                    Some(inner) => cover(inner, value),
+                    None => is_empty(value),
+                }
+            })
+        }
         Value::Array(items) => items.iter().all(|item| covers_item(fields, item)),
         _ => true,
     }
@@ -90,10 +91,7 @@ mod tests {
 
     #[test]
     fn lists_that_are_replaced_whole_are_leaves() {
-        assert!(cover(
-            &json!({"f:spec": {"f:rules": {}}}),
-            &json!({"spec": {"rules": [{"host": "a"}]}})
-        ));
+        assert!(cover(&json!({"f:spec": {"f:rules": {}}}), &json!({"spec": {"rules": [{"host": "a"}]}})));
         assert!(!cover(&json!({"f:spec": {"f:other": {}}}), &json!({"spec": {"rules": [1]}})));
     }
 

@@ -157,10 +157,8 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
     for object in desired {
         let key = (object.kind, object.name.clone());
         let child = observed.get(&key);
-        let is_workload = matches!(
-            object.kind,
-            Kind::Deployment | Kind::StatefulSet | Kind::HorizontalPodAutoscaler
-        );
+        let is_workload =
+            matches!(object.kind, Kind::Deployment | Kind::StatefulSet | Kind::HorizontalPodAutoscaler);
         let waits = is_workload && waiting.contains(object.component.as_str());
         if waits || blocked_stores.contains(object.component.as_str()) || child.is_some_and(|c| c.deleting) {
             steps.held.push(key);
@@ -193,7 +191,8 @@ fn decide(object: &Object, child: Option<&Child>) -> Option<Replicas> {
     }
     let same = child.digest.as_deref() == Some(&object.digest);
     // Generated keys belong to the creation, so ownership says nothing there.
-    let complete = matches!(object.content, Content::GeneratedOnce(_)) || child.ownership.is_complete_for(object);
+    let complete =
+        matches!(object.content, Content::GeneratedOnce(_)) || child.ownership.is_complete_for(object);
     (!(same && complete)).then_some(Replicas::AsRendered)
 }
 

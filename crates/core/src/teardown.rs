@@ -60,8 +60,7 @@ fn phase(
     if members.is_empty() {
         return None;
     }
-    let objects: Vec<Prune> =
-        members.into_iter().filter(|child| !child.deleting).map(Prune::from).collect();
+    let objects: Vec<Prune> = members.into_iter().filter(|child| !child.deleting).map(Prune::from).collect();
     Some(if objects.is_empty() {
         Teardown::Wait(waiting_for)
     } else {

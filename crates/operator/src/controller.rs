@@ -68,7 +68,8 @@ pub async fn run(
     let woken = UnboundedReceiverStream::new(woken).take_until(stopped.shared());
 
     // One queue for each watched scope: a platform's store is that of its namespace.
-    let (queues, routers): (Vec<_>, Vec<_>) = stores.iter().map(|_| mpsc::unbounded_channel()).map(|(s, r)| (r, s)).unzip();
+    let (queues, routers): (Vec<_>, Vec<_>) =
+        stores.iter().map(|_| mpsc::unbounded_channel()).map(|(s, r)| (r, s)).unzip();
     let namespaces = settings.watch_namespace.clone();
     let route = woken.for_each(move |key| {
         let index = namespaces.iter().position(|namespace| *namespace == key.namespace).unwrap_or_default();
@@ -85,16 +86,23 @@ pub async fn run(
         });
         let config = Config::default().debounce(DEBOUNCE).concurrency(settings.concurrency);
         let forget = Arc::clone(&context);
-        applier(|platform, context| guarded(platform, context).boxed(), error_policy, context, store, requests, config)
-            .for_each(move |result| {
-                if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = result {
-                    forget.forget(&PlatformKey {
-                        namespace: gone.namespace.clone().unwrap_or_default(),
-                        name: gone.name.clone(),
-                    });
-                }
-                future::ready(())
-            })
+        applier(
+            |platform, context| guarded(platform, context).boxed(),
+            error_policy,
+            context,
+            store,
+            requests,
+            config,
+        )
+        .for_each(move |result| {
+            if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = result {
+                forget.forget(&PlatformKey {
+                    namespace: gone.namespace.clone().unwrap_or_default(),
+                    name: gone.name.clone(),
+                });
+            }
+            future::ready(())
+        })
     });
     future::join(route, future::join_all(loops)).await;
 }

@@ -106,7 +106,8 @@ impl Lease {
             let unchanged_since = match seen {
                 Some(seen) if seen.version == lease.metadata.resource_version => seen.at,
                 _ => {
-                    *seen = Some(Seen { version: lease.metadata.resource_version.clone(), at: Instant::now() });
+                    *seen =
+                        Some(Seen { version: lease.metadata.resource_version.clone(), at: Instant::now() });
                     return Ok(false);
                 }
             };
@@ -162,11 +163,8 @@ impl Lease {
             let mut lease = self.api.get(&self.name).await?;
             let spec = lease.spec.clone().unwrap_or_default();
             if spec.holder_identity.as_deref() == Some(&self.identity) {
-                lease.spec = Some(LeaseSpec {
-                    holder_identity: None,
-                    lease_duration_seconds: Some(1),
-                    ..spec
-                });
+                lease.spec =
+                    Some(LeaseSpec { holder_identity: None, lease_duration_seconds: Some(1), ..spec });
                 self.api.replace(&self.name, &PostParams::default(), &lease).await?;
             }
             Ok::<_, kube::Error>(())

@@ -81,9 +81,8 @@ async fn run(settings: Settings) -> Result<(), RunError> {
     }
     let controller = controller::run(writing, &settings, roots, Arc::clone(&caches), triggers, metrics, stop);
     tokio::pin!(controller);
-    let keep_lease = async {
-        if settings.leader_elect { lease.keep(&gate).await } else { std::future::pending().await }
-    };
+    let keep_lease =
+        async { if settings.leader_elect { lease.keep(&gate).await } else { std::future::pending().await } };
     select! {
         // The controller ends after a request to stop; that is no error.
         biased;

@@ -40,8 +40,11 @@ pub type Guarded = DeserializeGuard<TradingPlatform>;
 
 /// Starts all watches and returns the platforms as they are.
 pub fn start(client: &Client, namespaces: &[String], caches: &Arc<Caches>) -> Vec<Store<Guarded>> {
-    let scopes: Vec<Option<&str>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.iter().map(|name| Some(name.as_str())).collect() };
+    let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
+        vec![None]
+    } else {
+        namespaces.iter().map(|name| Some(name.as_str())).collect()
+    };
     let mut stores = Vec::new();
     for scope in scopes {
         for info in &KINDS {
@@ -65,7 +68,11 @@ where
     }
 }
 
-fn metadata(client: &Client, resource: &ApiResource, scope: Option<&str>) -> Api<PartialObjectMeta<DynamicObject>> {
+fn metadata(
+    client: &Client,
+    resource: &ApiResource,
+    scope: Option<&str>,
+) -> Api<PartialObjectMeta<DynamicObject>> {
     match scope {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
         None => Api::all_with(client.clone(), resource),
@@ -141,8 +148,7 @@ fn cause(meta: &ObjectMeta) -> u64 {
 }
 
 fn children(client: &Client, info: &'static KindInfo, scope: Option<&str>, caches: &Arc<Caches>) {
-    let config = watcher::Config::default()
-        .labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
+    let config = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
     let kind = info.kind;
     match info.watch {
         Watch::Metadata => {
@@ -194,7 +200,8 @@ fn spawn_children<K>(
     let scope = scope.map(str::to_owned);
     tokio::spawn(async move {
         let mut listed = HashSet::new();
-        let wake = |platform: Option<PlatformKey>| platform.into_iter().for_each(|p| caches.triggers.wake(p, &name));
+        let wake =
+            |platform: Option<PlatformKey>| platform.into_iter().for_each(|p| caches.triggers.wake(p, &name));
         drive(stream.default_backoff(), &name, &caches, |event| match event {
             Event::Init => listed.clear(),
             Event::InitApply(object) => {
@@ -232,7 +239,8 @@ fn references(client: &Client, kind: ReferenceKind, scope: Option<&str>, caches:
     let scope = scope.map(str::to_owned);
     tokio::spawn(async move {
         let mut listed = HashSet::new();
-        let wake = |platforms: Vec<PlatformKey>| platforms.into_iter().for_each(|p| caches.triggers.wake(p, &name));
+        let wake =
+            |platforms: Vec<PlatformKey>| platforms.into_iter().for_each(|p| caches.triggers.wake(p, &name));
         let identify = |object: &PartialObjectMeta<DynamicObject>| {
             let reference = Reference { kind, name: object.name_any() };
             (object.namespace().unwrap_or_default(), reference)

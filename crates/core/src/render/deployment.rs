@@ -97,7 +97,10 @@ fn volumes(name: &str, component: &ComponentPlan) -> (Vec<Volume>, Vec<VolumeMou
     if let Some(config) = &component.spec.config {
         volumes.push(Volume {
             name: "config".to_owned(),
-            config_map: Some(ConfigMapVolumeSource { name: name.to_owned(), ..ConfigMapVolumeSource::default() }),
+            config_map: Some(ConfigMapVolumeSource {
+                name: name.to_owned(),
+                ..ConfigMapVolumeSource::default()
+            }),
             ..Volume::default()
         });
         mounts.push(pod::mount("config", &config.mount_path, true));
@@ -165,7 +168,8 @@ fn probe(given: &api::Probe, component: &ComponentPlan) -> Option<Probe> {
     match (&given.exec, &given.path) {
         (Some(command), _) => probe.exec = Some(ExecAction { command: Some(command.clone()) }),
         (None, Some(path)) => {
-            probe.http_get = Some(HTTPGetAction { path: Some(path.clone()), port: port?, ..HTTPGetAction::default() });
+            probe.http_get =
+                Some(HTTPGetAction { path: Some(path.clone()), port: port?, ..HTTPGetAction::default() });
         }
         (None, None) => probe.tcp_socket = Some(TCPSocketAction { port: port?, host: None }),
     }

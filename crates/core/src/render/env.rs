@@ -50,10 +50,7 @@ pub(super) fn sources(component: &ComponentPlan) -> Option<Vec<EnvFromSource>> {
 }
 
 fn switches(plan: &Plan) -> Vec<EnvVar> {
-    plan.features
-        .iter()
-        .map(|(name, value)| literal(name, value.clone()))
-        .collect()
+    plan.features.iter().map(|(name, value)| literal(name, value.clone())).collect()
 }
 
 fn redis(plan: &Plan, store: &RedisPlan) -> Vec<EnvVar> {
@@ -138,10 +135,10 @@ fn own_variable(variable: &api::EnvVar) -> EnvVar {
             config_map_key_ref: source.config_map_key_ref.as_ref().map(|KeyRef { name, key, optional }| {
                 ConfigMapKeySelector { name: name.clone(), key: key.clone(), optional: *optional }
             }),
-            field_ref: source.field_ref.as_ref().map(|field| ObjectFieldSelector {
-                field_path: field.field_path.clone(),
-                api_version: None,
-            }),
+            field_ref: source
+                .field_ref
+                .as_ref()
+                .map(|field| ObjectFieldSelector { field_path: field.field_path.clone(), api_version: None }),
             ..EnvVarSource::default()
         }),
     }

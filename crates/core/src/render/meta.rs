@@ -19,7 +19,13 @@ pub(super) const CACHE: &str = "cache";
 pub(super) const DATABASE: &str = "database";
 
 /// Metadata of an object called `<platform>-<suffix>`.
-pub(super) fn object(plan: &Plan, suffix: &str, component: &str, tier: &str, lifetime: Lifetime) -> ObjectMeta {
+pub(super) fn object(
+    plan: &Plan,
+    suffix: &str,
+    component: &str,
+    tier: &str,
+    lifetime: Lifetime,
+) -> ObjectMeta {
     let identity = &plan.identity;
     let mut all = identity.labels.clone();
     all.extend(own_labels(identity, component, tier));
@@ -65,7 +71,12 @@ fn own_labels(identity: &Identity, component: &str, tier: &str) -> BTreeMap<Stri
 }
 
 /// Labels of pods, the release included.
-pub(super) fn pod_labels(plan: &Plan, component: &str, tier: &str, version: &str) -> BTreeMap<String, String> {
+pub(super) fn pod_labels(
+    plan: &Plan,
+    component: &str,
+    tier: &str,
+    version: &str,
+) -> BTreeMap<String, String> {
     let mut all = own_labels(&plan.identity, component, tier);
     all.insert(labels::VERSION.to_owned(), version.to_owned());
     all

@@ -15,7 +15,9 @@ use super::meta;
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
-    plan::{ComponentPlan, NetworkPlan, Plan, PostgresPlan, REDIS, REDIS_BUS_PORT, REDIS_PORT, RedisPlan, Target},
+    plan::{
+        ComponentPlan, NetworkPlan, Plan, PostgresPlan, REDIS, REDIS_BUS_PORT, REDIS_PORT, RedisPlan, Target,
+    },
 };
 
 /// Address at which node-local DNS caches answer by convention (kubernetes/dns).
@@ -197,7 +199,10 @@ fn pods(plan: &Plan, component: &str) -> NetworkPolicyPeer {
 }
 
 fn namespace(labels: &BTreeMap<String, String>) -> NetworkPolicyPeer {
-    NetworkPolicyPeer { namespace_selector: Some(meta::matching(labels.clone())), ..NetworkPolicyPeer::default() }
+    NetworkPolicyPeer {
+        namespace_selector: Some(meta::matching(labels.clone())),
+        ..NetworkPolicyPeer::default()
+    }
 }
 
 fn block(cidr: &str, except: &[&str]) -> NetworkPolicyPeer {

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, fmt::Write};
 use k8s_openapi::{
     api::{
         apps::v1::{
-            RollingUpdateStatefulSetStrategy, StatefulSet,
-            StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
+            RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy,
+            StatefulSetSpec, StatefulSetUpdateStrategy,
         },
         core::v1::{
             ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, ExecAction, PersistentVolumeClaim,

@@ -122,12 +122,15 @@ fn requirement(expression: &NodeExpression) -> NodeSelectorRequirement {
     }
 }
 
-fn anti_affinity(plan: &Plan, component: &str, scheduling: &Scheduling, apart: bool) -> Option<PodAntiAffinity> {
+fn anti_affinity(
+    plan: &Plan,
+    component: &str,
+    scheduling: &Scheduling,
+    apart: bool,
+) -> Option<PodAntiAffinity> {
     let rule = scheduling.anti_affinity.as_ref();
-    let mode = rule.map_or(
-        if apart { AntiAffinityMode::Preferred } else { AntiAffinityMode::None },
-        |rule| rule.mode,
-    );
+    let mode = rule
+        .map_or(if apart { AntiAffinityMode::Preferred } else { AntiAffinityMode::None }, |rule| rule.mode);
     let term = PodAffinityTerm {
         label_selector: Some(matching(selector(&plan.identity.name, component))),
         topology_key: rule.and_then(|rule| rule.topology_key.clone()).unwrap_or_else(|| HOSTNAME.to_owned()),
@@ -149,7 +152,12 @@ fn anti_affinity(plan: &Plan, component: &str, scheduling: &Scheduling, apart: b
     }
 }
 
-fn spread(plan: &Plan, component: &str, scheduling: &Scheduling, apart: bool) -> Vec<TopologySpreadConstraint> {
+fn spread(
+    plan: &Plan,
+    component: &str,
+    scheduling: &Scheduling,
+    apart: bool,
+) -> Vec<TopologySpreadConstraint> {
     let constraint = |max_skew, topology_key: &str, when: &str| TopologySpreadConstraint {
         label_selector: Some(matching(selector(&plan.identity.name, component))),
         max_skew,

@@ -62,14 +62,15 @@ pub(super) fn resources(context: &mut Context, path: &str, given: Option<&Resour
     let from = context.from_preset();
     let [cpu_request, memory_request, cpu_limit, memory_limit] = context.preset.resources.map(Quantity::from);
 
-    let mut pair = |what: &str, request: Option<Quantity>, limit: Option<Quantity>, low: Quantity, high: Quantity| {
-        let low = smaller(low, limit.as_ref());
-        let high = greater(high, request.as_ref());
-        (
-            context.fill(&format!("{path}.resources.requests.{what}"), request.as_ref(), low, &from),
-            context.fill(&format!("{path}.resources.limits.{what}"), limit.as_ref(), high, &from),
-        )
-    };
+    let mut pair =
+        |what: &str, request: Option<Quantity>, limit: Option<Quantity>, low: Quantity, high: Quantity| {
+            let low = smaller(low, limit.as_ref());
+            let high = greater(high, request.as_ref());
+            (
+                context.fill(&format!("{path}.resources.requests.{what}"), request.as_ref(), low, &from),
+                context.fill(&format!("{path}.resources.limits.{what}"), limit.as_ref(), high, &from),
+            )
+        };
     let (cpu_request, cpu_limit) = pair("cpu", requests.cpu, limits.cpu, cpu_request, cpu_limit);
     let (memory_request, memory_limit) =
         pair("memory", requests.memory, limits.memory, memory_request, memory_limit);

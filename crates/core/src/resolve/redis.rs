@@ -25,8 +25,7 @@ const MAXMEMORY_SHARE: f64 = 0.75;
 
 pub(super) fn resolve(context: &mut Context, redis: &Redis) -> RedisPlan {
     let default = Image { repository: "redis".to_owned(), tag: None, digest: None };
-    let (image, version) =
-        image_reference(redis.image.as_ref().unwrap_or(&default), None, DEFAULT_TAG);
+    let (image, version) = image_reference(redis.image.as_ref().unwrap_or(&default), None, DEFAULT_TAG);
     let resources = preset::resources(context, REDIS, redis.resources.as_ref());
     let maxmemory = maxmemory(context, redis, &resources);
     let policy = redis.maxmemory_policy.unwrap_or(MaxmemoryPolicy::VolatileLru);
@@ -143,11 +142,8 @@ pub const EVICTION_RISK: &str = "EvictionRisk";
 fn config(redis: &Redis, maxmemory: u64, policy: MaxmemoryPolicy) -> Vec<(String, String)> {
     let persistence = redis.persistence.clone().unwrap_or_default();
     let append_only = persistence.append_only.unwrap_or(true);
-    let mut lines: BTreeMap<&str, String> = redis
-        .config
-        .iter()
-        .map(|(directive, value)| (directive.as_str(), value.0.clone()))
-        .collect();
+    let mut lines: BTreeMap<&str, String> =
+        redis.config.iter().map(|(directive, value)| (directive.as_str(), value.0.clone())).collect();
     lines.extend([
         ("appendfsync", append_fsync(persistence.append_fsync).to_owned()),
         ("appendonly", if append_only { "yes" } else { "no" }.to_owned()),

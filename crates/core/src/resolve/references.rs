@@ -19,10 +19,10 @@ use crate::{
 /// Everything that the platform consumes, each object once.
 #[must_use]
 pub fn all(plan: &Plan) -> Vec<Reference> {
-    let stores = plan.redis.iter().map(|redis| Reference {
-        kind: ReferenceKind::Secret,
-        name: redis.password.secret.clone(),
-    });
+    let stores = plan
+        .redis
+        .iter()
+        .map(|redis| Reference { kind: ReferenceKind::Secret, name: redis.password.secret.clone() });
     let mut found: Vec<Reference> = plan
         .components
         .iter()

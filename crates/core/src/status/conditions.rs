@@ -59,7 +59,13 @@ impl Verdict {
 
 /// Gives a verdict its time: that of the last change of its status.
 #[must_use]
-pub fn timed(type_: &str, verdict: Verdict, generation: i64, before: &[Condition], now: Timestamp) -> Condition {
+pub fn timed(
+    type_: &str,
+    verdict: Verdict,
+    generation: i64,
+    before: &[Condition],
+    now: Timestamp,
+) -> Condition {
     let status = if verdict.status { "True" } else { "False" };
     let since = before
         .iter()
@@ -109,11 +115,16 @@ fn ready(facts: &Facts, was_ready: bool) -> Verdict {
         return Verdict::new(false, "ComponentFailed", in_words(&failed));
     }
     if unsettled.is_empty() {
-        let message = format!("all {} components are ready at version {}", facts.components.len(), facts.version);
+        let message =
+            format!("all {} components are ready at version {}", facts.components.len(), facts.version);
         return Verdict::new(true, "Ready", message);
     }
     if was_ready && facts.components.iter().all(serves) {
-        return Verdict::new(true, "Serving", format!("serving while this settles: {}", in_words(&unsettled)));
+        return Verdict::new(
+            true,
+            "Serving",
+            format!("serving while this settles: {}", in_words(&unsettled)),
+        );
     }
     Verdict::new(false, "Progressing", format!("waiting for {}", in_words(&unsettled)))
 }
@@ -129,11 +140,8 @@ fn available(facts: &Facts) -> Verdict {
 }
 
 fn reconciling(facts: &Facts) -> Verdict {
-    let moving: Vec<&ComponentStatus> = facts
-        .components
-        .iter()
-        .filter(|component| component.state == state::PROGRESSING)
-        .collect();
+    let moving: Vec<&ComponentStatus> =
+        facts.components.iter().filter(|component| component.state == state::PROGRESSING).collect();
     if moving.is_empty() {
         Verdict::new(false, "Settled", String::new())
     } else {

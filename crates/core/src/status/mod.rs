@@ -68,8 +68,7 @@ fn components(plan: &Plan, problems: &[Problem], observed: &Observed) -> Vec<Com
     let of = |name: &str, kind: Kind| {
         let child = observed.get(&(kind, plan.identity.child(name)));
         let live = child.filter(|child| child.platform == plan.identity.name);
-        let problem =
-            problems.iter().find(|p| !is_warning(p) && p.component.as_deref() == Some(name));
+        let problem = problems.iter().find(|p| !is_warning(p) && p.component.as_deref() == Some(name));
         component(name, kind, live.and_then(|child| child.workload.as_ref()), problem)
     };
     // A store that was removed without acknowledgement still runs, and is shown.
@@ -83,7 +82,12 @@ fn components(plan: &Plan, problems: &[Problem], observed: &Observed) -> Vec<Com
         .collect()
 }
 
-fn component(name: &str, kind: Kind, workload: Option<&Workload>, problem: Option<&Problem>) -> ComponentStatus {
+fn component(
+    name: &str,
+    kind: Kind,
+    workload: Option<&Workload>,
+    problem: Option<&Problem>,
+) -> ComponentStatus {
     let absent = Workload::default();
     let live = workload.unwrap_or(&absent);
     let (state, message) = match (workload, problem) {
@@ -117,7 +121,9 @@ fn autoscaling(observed: &Observed) -> Option<Vec<String>> {
     (!autoscalers.is_empty()).then(|| {
         autoscalers
             .into_iter()
-            .filter_map(|(component, autoscaler)| Some(format!("{component}: {}", autoscaler.failure.as_ref()?)))
+            .filter_map(|(component, autoscaler)| {
+                Some(format!("{component}: {}", autoscaler.failure.as_ref()?))
+            })
             .collect()
     })
 }
@@ -133,10 +139,10 @@ fn endpoints(plan: &Plan) -> Vec<Endpoint> {
         .iter()
         .filter_map(|component| Some(inside(&component.name, component.main_port()?.container_port)));
     let redis = plan.redis.iter().map(|_| inside(REDIS, REDIS_PORT));
-    let postgres = plan
-        .postgres
-        .iter()
-        .map(|database| Endpoint { name: "postgres".to_owned(), address: format!("{}:{}", database.host, database.port) });
+    let postgres = plan.postgres.iter().map(|database| Endpoint {
+        name: "postgres".to_owned(),
+        address: format!("{}:{}", database.host, database.port),
+    });
     let outside = plan.ingress.iter().flat_map(|ingress| {
         let scheme = if ingress.tls_secret.is_some() { "https" } else { "http" };
         ingress

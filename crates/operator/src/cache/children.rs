@@ -104,7 +104,8 @@ fn our_fields(meta: &ObjectMeta) -> serde_json::Value {
 fn replicas(meta: &ObjectMeta) -> ReplicasOwnership {
     let mut ownership = ReplicasOwnership::default();
     for entry in meta.managed_fields.iter().flatten() {
-        let has = entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some());
+        let has =
+            entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some());
         if !has {
             continue;
         }
@@ -213,38 +214,53 @@ impl Children {
     }
 
     /// What is live of a platform, and of the objects that it wishes whoever has them.
-    pub fn observed<'a>(&self, platform: &PlatformKey, wished: impl Iterator<Item = &'a Key>) -> Observed {
+    pub fn observed<'a>(&self, platform: &PlatformKey, wished: impl Iterator<Item = &'a Key>) -> Snapshot {
         let inner = self.lock();
-        let mut observed: Observed = inner
-            .by_platform
-            .get(platform)
-            .into_iter()
-            .flatten()
-            .map(|(key, entry)| (key.clone(), entry.child.clone()))
-            .collect();
-        for key in wished.filter(|key| !observed.contains_key(*key)).collect::<Vec<_>>() {
+        let mut snapshot = Snapshot::default();
+        for (key, entry) in inner.by_platform.get(platform).into_iter().flatten() {
+            snapshot.versions.insert(key.clone(), entry.version);
+            snapshot.observed.insert(key.clone(), entry.child.clone());
+        }
+        for key in wished {
+            if snapshot.observed.contains_key(key) {
+                continue;
+            }
             let Some(owner) = inner.owners.get(&(platform.namespace.clone(), key.clone())) else { continue };
             let other = PlatformKey { namespace: platform.namespace.clone(), name: owner.clone() };
             if let Some(entry) = inner.by_platform.get(&other).and_then(|children| children.get(key)) {
-                observed.insert(key.clone(), entry.child.clone());
+                snapshot.observed.insert(key.clone(), entry.child.clone());
             }
         }
-        observed
+        snapshot
     }
 
-    /// Remembers that these objects were found as they should be, and drops what that was
-    /// concluded from.
-    pub fn verified<'a>(&self, platform: &PlatformKey, unchanged: impl Iterator<Item = &'a Key>) {
+    /// Remembers that these objects were found as they should be in a snapshot, and drops what
+    /// that was concluded from. One that changed since then keeps its evidence.
+    pub fn verified<'a>(
+        &self,
+        platform: &PlatformKey,
+        unchanged: impl Iterator<Item = &'a Key>,
+        snapshot: &Snapshot,
+    ) {
         let mut inner = self.lock();
         let Some(children) = inner.by_platform.get_mut(platform) else { return };
         for key in unchanged {
             if let Some(entry) = children.get_mut(key)
+                && snapshot.versions.get(key) == Some(&entry.version)
                 && let Some(digest) = entry.child.digest.clone()
             {
                 entry.child.ownership = Ownership::Verified(digest);
             }
         }
     }
+}
+
+/// The children at one moment.
+#[derive(Default)]
+pub struct Snapshot {
+    /// As the core needs them.
+    pub observed: Observed,
+    versions: BTreeMap<Key, u64>,
 }
 
 fn differs(known: &Entry, new: &Entry) -> bool {

@@ -100,7 +100,13 @@ impl References {
     }
 
     /// Its values were read.
-    pub fn read(&self, namespace: &str, reference: &Reference, version: String, digests: BTreeMap<String, String>) {
+    pub fn read(
+        &self,
+        namespace: &str,
+        reference: &Reference,
+        version: String,
+        digests: BTreeMap<String, String>,
+    ) {
         let key = (namespace.to_owned(), reference.clone());
         let mut inner = self.lock();
         inner.versions.entry(key.clone()).or_insert_with(|| version.clone());

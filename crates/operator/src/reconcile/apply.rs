@@ -61,9 +61,13 @@ impl Failure {
         let (reason, message) = match &self.cause {
             Cause::Foreign => (
                 "NameTaken",
-                format!("{kind} {name:?} exists and was not made by this operator: delete or rename it, or rename the platform"),
+                format!(
+                    "{kind} {name:?} exists and was not made by this operator: delete or rename it, or rename the platform"
+                ),
             ),
-            Cause::Refused(message) => ("ApplyRefused", format!("the apiserver refuses {kind} {name:?}: {message}")),
+            Cause::Refused(message) => {
+                ("ApplyRefused", format!("the apiserver refuses {kind} {name:?}: {message}"))
+            }
             Cause::Failed(error) => ("ApplyFailed", error.to_string()),
         };
         let component = Some(self.component.clone()).filter(|name| !name.is_empty());
@@ -197,7 +201,8 @@ pub async fn generate(object: &Object, key: &PlatformKey, context: &Context) -> 
         keys.iter().map(|key| (key.clone(), ByteString(password().into_bytes()))).collect();
     secret.data = Some(data.clone());
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
-    let params = PostParams { field_manager: Some(format!("{FIELD_MANAGER}-generated")), ..PostParams::default() };
+    let params =
+        PostParams { field_manager: Some(format!("{FIELD_MANAGER}-generated")), ..PostParams::default() };
     let made = match api.create(&params, &secret).await {
         // Kept from an earlier platform of this name, or the cache is behind: it is taken up as it is.
         Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),

@@ -32,7 +32,11 @@ pub async fn remove(platform: &TradingPlatform, context: &Context) -> Result<(),
     }
 }
 
-async fn write(platform: &TradingPlatform, finalizers: &[String], context: &Context) -> Result<(), ReconcileError> {
+async fn write(
+    platform: &TradingPlatform,
+    finalizers: &[String],
+    context: &Context,
+) -> Result<(), ReconcileError> {
     let api: Api<TradingPlatform> =
         Api::namespaced(context.client.clone(), &platform.namespace().unwrap_or_default());
     let patch = json!({"metadata": {

@@ -75,10 +75,17 @@ fn invalid(platform: &TradingPlatform, key: &PlatformKey, context: &Context) -> 
         return None;
     }
     let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
-    Some(Problem::whole("InvalidResource", format!("nothing is changed until this is mended: {}", all.join("; "))))
+    Some(Problem::whole(
+        "InvalidResource",
+        format!("nothing is changed until this is mended: {}", all.join("; ")),
+    ))
 }
 
-async fn keep(platform: &TradingPlatform, key: &PlatformKey, context: &Context) -> Result<Action, ReconcileError> {
+async fn keep(
+    platform: &TradingPlatform,
+    key: &PlatformKey,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
     let mut inputs = Inputs {
         now: Timestamp::now(),
         operator: context.operator.clone(),
@@ -89,8 +96,8 @@ async fn keep(platform: &TradingPlatform, key: &PlatformKey, context: &Context) 
     let keys = |desired: &[trading_core::object::Object]| -> Vec<Key> {
         desired.iter().map(|object| (object.kind, object.name.clone())).collect()
     };
-    let mut observed = context.caches.children.observed(key, keys(&desired).iter());
-    let mut next: Steps = steps(&plan, &desired, &observed);
+    let mut live = context.caches.children.observed(key, keys(&desired).iter());
+    let mut next: Steps = steps(&plan, &desired, &live.observed);
 
     // Passwords first: pods must not be made once without and once with them.
     let generates = |step: &trading_core::step::Apply| {
@@ -103,8 +110,8 @@ async fn keep(platform: &TradingPlatform, key: &PlatformKey, context: &Context) 
         inputs.references = Some(references::dereference(platform, key, context).await?);
         plan = resolve(platform, &inputs);
         desired = render(&plan);
-        observed = context.caches.children.observed(key, keys(&desired).iter());
-        next = steps(&plan, &desired, &observed);
+        live = context.caches.children.observed(key, keys(&desired).iter());
+        next = steps(&plan, &desired, &live.observed);
     }
 
     prune::prune(&next.prune_first, platform, key, context).await?;
@@ -113,14 +120,14 @@ async fn keep(platform: &TradingPlatform, key: &PlatformKey, context: &Context) 
     for store in &next.delete_claims_of {
         claims::delete(key, Some(store), context).await?;
     }
-    context.caches.children.verified(key, next.unchanged.iter());
+    context.caches.children.verified(key, next.unchanged.iter(), &live);
     context.count(&next);
 
     next.problems.extend(failures.iter().map(apply::Failure::problem));
-    let observed = context.caches.children.observed(key, keys(&desired).iter());
+    let live = context.caches.children.observed(key, keys(&desired).iter());
     let previous = context.memories.last_status(key).or_else(|| platform.status.clone());
     let now = references::whole_seconds(inputs.now);
-    let wished = status(&plan, &next, &observed, previous.as_ref(), now);
+    let wished = status(&plan, &next, &live.observed, previous.as_ref(), now);
     let action = report::report(platform, key, context, wished, previous).await?;
     match failures.into_iter().find_map(apply::Failure::worth_repeating) {
         Some(error) => Err(error),

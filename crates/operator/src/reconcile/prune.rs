@@ -50,8 +50,7 @@ pub async fn delete(
     let what = || format!("{} {:?}", object.kind, object.name);
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), &key.namespace, &resource(object.kind.info()));
-    let Some(live) =
-        api.get_metadata_opt(&object.name).await.map_err(ReconcileError::reading(what()))?
+    let Some(live) = api.get_metadata_opt(&object.name).await.map_err(ReconcileError::reading(what()))?
     else {
         return Ok(());
     };

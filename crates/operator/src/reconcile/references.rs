@@ -39,7 +39,11 @@ pub async fn dereference(
     Ok(states)
 }
 
-async fn read(reference: &Reference, key: &PlatformKey, context: &Context) -> Result<ReferenceState, ReconcileError> {
+async fn read(
+    reference: &Reference,
+    key: &PlatformKey,
+    context: &Context,
+) -> Result<ReferenceState, ReconcileError> {
     let what = || format!("{} {:?}", reference.kind.as_str(), reference.name);
     let client = context.client.clone();
     let found = match reference.kind {
@@ -55,7 +59,8 @@ async fn read(reference: &Reference, key: &PlatformKey, context: &Context) -> Re
             .map(|map| {
                 let binary = map.binary_data.clone().unwrap_or_default();
                 let text = map.data.clone().unwrap_or_default();
-                let all = binary.into_iter().chain(text.into_iter().map(|(k, v)| (k, ByteString(v.into_bytes()))));
+                let all =
+                    binary.into_iter().chain(text.into_iter().map(|(k, v)| (k, ByteString(v.into_bytes()))));
                 (map.resource_version(), digests(Some(all.collect())))
             }),
     };

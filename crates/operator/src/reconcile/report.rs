@@ -67,9 +67,21 @@ pub async fn invalid(
     let before = std::mem::take(&mut wished.conditions);
     wished.observed_generation = Some(generation);
     wished.conditions = vec![
-        timed("Ready", Verdict::new(false, problem.reason, problem.message.clone()), generation, &before, now),
+        timed(
+            "Ready",
+            Verdict::new(false, problem.reason, problem.message.clone()),
+            generation,
+            &before,
+            now,
+        ),
         timed("Reconciling", Verdict::new(false, problem.reason, String::new()), generation, &before, now),
-        timed("Stalled", Verdict::new(true, problem.reason, problem.message.clone()), generation, &before, now),
+        timed(
+            "Stalled",
+            Verdict::new(true, problem.reason, problem.message.clone()),
+            generation,
+            &before,
+            now,
+        ),
     ];
     report(platform, key, context, wished, previous).await
 }
@@ -121,7 +133,13 @@ async fn write(
 /// Publishes an Event. Events inform; one that is lost must not repeat a reconcile.
 pub async fn publish(platform: &TradingPlatform, context: &Context, event: &Event) {
     let note = event.note.clone().map(|note| note.chars().take(1000).collect());
-    let event = Event { note, reason: event.reason.clone(), action: event.action.clone(), secondary: None, type_: event.type_ };
+    let event = Event {
+        note,
+        reason: event.reason.clone(),
+        action: event.action.clone(),
+        secondary: None,
+        type_: event.type_,
+    };
     if let Err(error) = context.recorder.publish(&event, &platform.object_ref(&())).await {
         tracing::warn!(%error, reason = event.reason, "an Event could not be written");
     }
@@ -147,11 +165,11 @@ fn is_transition(before: &TradingPlatformStatus, now: &TradingPlatformStatus) ->
 /// An Event where `Ready` changed its reason, or `Degraded` began.
 fn transitions(before: &[Condition], now: &[Condition]) -> Vec<Event> {
     let changed = |type_: &str| {
-        let find = |conditions: &[Condition]| {
-            conditions.iter().find(|condition| condition.type_ == type_).cloned()
-        };
+        let find =
+            |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == type_).cloned();
         let (was, is) = (find(before), find(now)?);
-        let differs = was.is_none_or(|was| (was.status, was.reason) != (is.status.clone(), is.reason.clone()));
+        let differs =
+            was.is_none_or(|was| (was.status, was.reason) != (is.status.clone(), is.reason.clone()));
         differs.then_some(is)
     };
     let event = |condition: Condition, is_good: bool| Event {

@@ -41,6 +41,7 @@ pub async fn tear_down(
         .caches
         .children
         .observed(key, std::iter::empty())
+        .observed
         .into_values()
         .filter(|child| Some(&child.platform_uid) == platform.metadata.uid.as_ref())
         .collect();
@@ -66,7 +67,9 @@ pub async fn tear_down(
                 claims::delete(key, None, context).await?;
             }
             let what = match data {
-                DataPolicy::Retain => "volumes and passwords are kept; a platform of the same name takes them up again",
+                DataPolicy::Retain => {
+                    "volumes and passwords are kept; a platform of the same name takes them up again"
+                }
                 DataPolicy::Delete => "volumes and passwords were deleted, as deletion.data asks",
             };
             publish(platform, context, "Deleted", what).await;
@@ -74,7 +77,8 @@ pub async fn tear_down(
             Ok(Action::await_change())
         }
         Teardown::Release => {
-            publish(platform, context, "Released", "everything is left running, as --cascade=orphan asks").await;
+            publish(platform, context, "Released", "everything is left running, as --cascade=orphan asks")
+                .await;
             finalizer::remove(platform, context).await?;
             Ok(Action::await_change())
         }
