@@ -33,9 +33,9 @@ use crate::{
 /// Collects what comes in a burst, such as pods that become ready one after the other.
 const DEBOUNCE: Duration = Duration::from_millis(300);
 /// First and longest pause after a failure.
-const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 /// A reconcile that takes longer hangs; it is given up and repeated.
-const RECONCILE: Duration = Duration::from_secs(180);
+const RECONCILE: Duration = Duration::from_mins(3);
 
 /// Reconciles until asked to stop, then ends what is under way.
 pub async fn run(

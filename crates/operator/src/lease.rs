@@ -170,9 +170,10 @@ impl Lease {
             Ok::<_, kube::Error>(())
         })
         .await;
-        match released {
-            Ok(Ok(())) => tracing::info!("gave the Lease up"),
-            _ => tracing::warn!("could not give the Lease up; the next leader waits for its end"),
+        if let Ok(Ok(())) = released {
+            tracing::info!("gave the Lease up");
+        } else {
+            tracing::warn!("could not give the Lease up; the next leader waits for its end");
         }
     }
 

@@ -34,6 +34,8 @@ enum RunError {
     Client(#[from] client::ClientError),
     #[error("can't serve health and metrics on {address}: {source}")]
     Http { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     #[error(transparent)]
     Lease(#[from] LeaseError),
     #[error("can't listen for signals: {0}")]
@@ -58,7 +60,7 @@ async fn main() -> ExitCode {
 async fn run(settings: Settings) -> Result<(), RunError> {
     let gate = if settings.leader_elect { Gate::closed() } else { Gate::open() };
     let (reading_and_leasing, writing) = client::clients(&gate).await?;
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new()?);
     let (caches, triggers) = Caches::new(&metrics);
     let caches = Arc::new(caches);
 

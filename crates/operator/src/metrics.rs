@@ -25,47 +25,43 @@ pub enum ObjectOutcome {
     Pruned,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        let reconcile_seconds = HistogramVec::new(
-            HistogramOpts::new("trading_operator_reconcile_seconds", "Duration of reconciles by outcome")
-                .buckets(vec![0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]),
-            &["outcome"],
-        );
-        let objects = IntCounterVec::new(
-            Opts::new("trading_operator_objects_total", "Objects applied, left unchanged or pruned, by kind"),
-            &["kind", "outcome"],
-        );
-        let queue_depth = Gauge::with_opts(Opts::new(
-            "trading_operator_queue_depth",
-            "Platforms that wait for their reconcile",
-        ));
-        let platform_ready = GaugeVec::new(
-            Opts::new("trading_platform_ready", "1 where the platform's condition Ready is True, else 0"),
-            &["namespace", "name"],
-        );
-        // The names above are constants of the right form; registering them once can't fail.
-        let registry = Registry::new();
-        let (reconcile_seconds, objects, queue_depth, platform_ready) =
-            match (reconcile_seconds, objects, queue_depth, platform_ready) {
-                (Ok(a), Ok(b), Ok(c), Ok(d)) => (a, b, c, d),
-                _ => unreachable!("metric names are valid"),
-            };
-        for collector in [
-            Box::new(reconcile_seconds.clone()) as Box<dyn prometheus::core::Collector>,
-            Box::new(objects.clone()),
-            Box::new(queue_depth.clone()),
-            Box::new(platform_ready.clone()),
-        ] {
-            if let Err(error) = registry.register(collector) {
-                tracing::error!(%error, "a metric can't be registered");
-            }
-        }
-        Self { registry, reconcile_seconds, objects, queue_depth, platform_ready }
-    }
-}
-
 impl Metrics {
+    /// Registers everything.
+    ///
+    /// # Errors
+    /// Where two metrics have one name.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            registry: Registry::new(),
+            reconcile_seconds: HistogramVec::new(
+                HistogramOpts::new("trading_operator_reconcile_seconds", "Duration of reconciles by outcome")
+                    .buckets(vec![0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0]),
+                &["outcome"],
+            )?,
+            objects: IntCounterVec::new(
+                Opts::new(
+                    "trading_operator_objects_total",
+                    "Objects applied, left unchanged or pruned, by kind",
+                ),
+                &["kind", "outcome"],
+            )?,
+            queue_depth: Gauge::new(
+                "trading_operator_queue_depth",
+                "Platforms that wait for their reconcile",
+            )?,
+            platform_ready: GaugeVec::new(
+                Opts::new("trading_platform_ready", "1 where the platform's condition Ready is True, else 0"),
+                &["namespace", "name"],
+            )?,
+        };
+        let registry = &metrics.registry;
+        registry.register(Box::new(metrics.reconcile_seconds.clone()))?;
+        registry.register(Box::new(metrics.objects.clone()))?;
+        registry.register(Box::new(metrics.queue_depth.clone()))?;
+        registry.register(Box::new(metrics.platform_ready.clone()))?;
+        Ok(metrics)
+    }
+
     /// A reconcile ended.
     pub fn reconciled(&self, outcome: &str, seconds: f64) {
         self.reconcile_seconds.with_label_values(&[outcome]).observe(seconds);

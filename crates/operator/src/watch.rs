@@ -87,7 +87,6 @@ pub fn resource(info: &KindInfo) -> ApiResource {
         api_version: info.kind.api_version(),
         kind: info.kind.to_string(),
         plural: info.plural.to_owned(),
-        ..ApiResource::erase::<TradingPlatform>(&())
     }
 }
 
@@ -106,7 +105,7 @@ fn roots(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Store<Gu
     let caches = Arc::clone(caches);
     tokio::spawn(async move {
         let mut seen = std::collections::HashMap::<PlatformKey, u64>::new();
-        drive(stream, &name, &caches, |event| match event {
+        let events = drive(stream, &name, &caches, |event| match event {
             Event::Apply(platform) | Event::InitApply(platform) => {
                 let key = key_of(platform.meta());
                 let cause = cause(platform.meta());
@@ -122,8 +121,9 @@ fn roots(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Store<Gu
                 caches.triggers.wake(key, "the resource is gone");
             }
             Event::Init | Event::InitDone => {}
-        })
-        .await;
+        });
+        // A platform is large; its future lives on the heap.
+        Box::pin(events).await;
     });
     reader
 }
@@ -212,7 +212,9 @@ fn spawn_children<K>(
             Event::InitDone => {
                 let woken = caches.children.retain(kind, scope.as_deref(), &listed);
                 listed = HashSet::new();
-                woken.into_iter().for_each(|platform| wake(Some(platform)));
+                for platform in woken {
+                    wake(Some(platform));
+                }
             }
             Event::Apply(object) => {
                 let namespace = object.namespace().unwrap_or_default();
@@ -251,7 +253,7 @@ fn references(client: &Client, kind: ReferenceKind, scope: Option<&str>, caches:
                 let (namespace, reference) = identify(&object);
                 listed.insert((namespace.clone(), reference.clone()));
                 let version = object.resource_version().unwrap_or_default();
-                wake(caches.references.seen(&namespace, reference, version));
+                wake(caches.references.seen(&namespace, reference, &version));
             }
             Event::InitDone => {
                 let woken = caches.references.retain(&listed, |(namespace, reference)| {
@@ -276,7 +278,7 @@ async fn drive<K>(
     caches: &Caches,
     mut handle: impl FnMut(Event<K>),
 ) {
-    let mut stream = std::pin::pin!(stream);
+    let mut stream = Box::pin(stream);
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) => {

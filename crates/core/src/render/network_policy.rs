@@ -46,7 +46,7 @@ fn policy(
         metadata: meta::object(plan, component, component, tier, lifetime),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(meta::matching(meta::selector(&plan.identity.name, component))),
-            policy_types: both(),
+            policy_types: Some(both()),
             ingress: Some(ingress),
             egress: Some(egress),
         }),
@@ -54,8 +54,8 @@ fn policy(
     Object::new(Kind::NetworkPolicy, component, lifetime, &object)
 }
 
-fn both() -> Option<Vec<String>> {
-    Some(vec!["Ingress".to_owned(), "Egress".to_owned()])
+fn both() -> Vec<String> {
+    vec!["Ingress".to_owned(), "Egress".to_owned()]
 }
 
 /// Closes whatever else carries the platform's label.
@@ -67,7 +67,7 @@ fn default_deny(plan: &Plan) -> Object {
                 labels::INSTANCE.to_owned(),
                 plan.identity.name.clone(),
             )]))),
-            policy_types: both(),
+            policy_types: Some(both()),
             ingress: None,
             egress: None,
         }),

@@ -32,13 +32,13 @@ fn service(plan: &Plan, spec: ServiceSpec) -> Object {
     Object::new(Kind::Service, POSTGRES, Lifetime::Platform, &service)
 }
 
-fn port(database: &PostgresPlan) -> Option<Vec<ServicePort>> {
-    Some(vec![ServicePort {
+fn port(database: &PostgresPlan) -> Vec<ServicePort> {
+    vec![ServicePort {
         name: Some("postgres".to_owned()),
         port: database.port,
         protocol: Some("TCP".to_owned()),
         ..ServicePort::default()
-    }])
+    }]
 }
 
 fn external_name(plan: &Plan, name: &str, database: &PostgresPlan) -> Object {
@@ -47,7 +47,7 @@ fn external_name(plan: &Plan, name: &str, database: &PostgresPlan) -> Object {
         ServiceSpec {
             type_: Some("ExternalName".to_owned()),
             external_name: Some(name.to_owned()),
-            ports: port(database),
+            ports: Some(port(database)),
             ..ServiceSpec::default()
         },
     )
@@ -56,7 +56,11 @@ fn external_name(plan: &Plan, name: &str, database: &PostgresPlan) -> Object {
 fn without_selector(plan: &Plan, database: &PostgresPlan) -> Object {
     service(
         plan,
-        ServiceSpec { type_: Some("ClusterIP".to_owned()), ports: port(database), ..ServiceSpec::default() },
+        ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            ports: Some(port(database)),
+            ..ServiceSpec::default()
+        },
     )
 }
 

@@ -109,7 +109,7 @@ fn targets(context: &mut Context, role: Role, component: &Component) -> Vec<Targ
 }
 
 fn scaling(context: &mut Context, path: &str, role: Role, component: &Component) -> Scaling {
-    let (preset, from) = (context.preset, context.from_preset());
+    let (preset, from) = (context.preset, context.preset_name());
     if let Some(autoscaling) = &component.autoscaling {
         let enabled = context.spec.autoscaling.as_ref().and_then(|defaults| defaults.enabled);
         if context.fill(&format!("{path}.autoscaling.enabled"), enabled.as_ref(), preset.autoscaling, &from) {

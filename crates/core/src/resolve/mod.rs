@@ -50,7 +50,7 @@ impl Context<'_> {
         default
     }
 
-    fn from_preset(&self) -> String {
+    fn preset_name(&self) -> String {
         format!("preset {}", self.preset.environment.as_str())
     }
 }
@@ -129,7 +129,7 @@ fn identity(platform: &TradingPlatform) -> Identity {
 
 fn features(context: &mut Context) -> Vec<(&'static str, String)> {
     let given = context.spec.features.clone().unwrap_or_default();
-    let (preset, from) = (context.preset, context.from_preset());
+    let (preset, from) = (context.preset, context.preset_name());
     let debug = context.fill("features.debug", given.debug.as_ref(), preset.debug, &from);
     let mock = given.mock_external_services;
     let mock = context.fill("features.mockExternalServices", mock.as_ref(), preset.mock, &from);
@@ -143,7 +143,7 @@ fn features(context: &mut Context) -> Vec<(&'static str, String)> {
 fn pod_defaults(context: &mut Context) -> PodDefaults {
     let image = context.spec.image.clone().unwrap_or_default();
     let placement = context.spec.placement.clone().unwrap_or_default();
-    let (preset, from) = (context.preset, context.from_preset());
+    let (preset, from) = (context.preset, context.preset_name());
     PodDefaults {
         pull_policy: image.pull_policy.unwrap_or(PullPolicy::IfNotPresent),
         pull_secrets: image.pull_secrets,

@@ -6,6 +6,7 @@ use super::Context;
 use crate::plan::ResourcesPlan;
 
 /// Values of one environment.
+#[allow(clippy::struct_excessive_bools)] // a table of switches, not a state
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Preset {
     /// Which.
@@ -59,7 +60,7 @@ impl Preset {
 pub(super) fn resources(context: &mut Context, path: &str, given: Option<&Resources>) -> ResourcesPlan {
     let requests = given.and_then(|r| r.requests.clone()).unwrap_or_default();
     let limits = given.and_then(|r| r.limits.clone()).unwrap_or_default();
-    let from = context.from_preset();
+    let from = context.preset_name();
     let [cpu_request, memory_request, cpu_limit, memory_limit] = context.preset.resources.map(Quantity::from);
 
     let mut pair =

@@ -39,7 +39,7 @@ pub(super) fn resolve(context: &mut Context, redis: &Redis) -> RedisPlan {
     if !password.generated {
         references::report_missing(context, REDIS, &consumed);
     }
-    let from = context.from_preset();
+    let from = context.preset_name();
     let storage = redis.storage.as_ref();
     let storage_size = context.fill(
         "redis.storage.size",

@@ -41,10 +41,10 @@ impl References {
     }
 
     /// It exists at a version. Returns who must look again.
-    pub fn seen(&self, namespace: &str, reference: Reference, version: String) -> Vec<PlatformKey> {
+    pub fn seen(&self, namespace: &str, reference: Reference, version: &str) -> Vec<PlatformKey> {
         let key = (namespace.to_owned(), reference);
         let mut inner = self.lock();
-        if inner.versions.insert(key.clone(), version.clone()).as_ref() == Some(&version) {
+        if inner.versions.insert(key.clone(), version.to_owned()).as_deref() == Some(version) {
             return Vec::new();
         }
         consumers(&inner, &key)

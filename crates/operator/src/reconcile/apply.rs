@@ -76,12 +76,11 @@ impl Failure {
 
     /// The error that repeats the reconcile with backoff. Refusals too: a quota or a policy may
     /// change without any object of ours changing.
-    pub fn worth_repeating(self) -> Option<ReconcileError> {
+    pub fn into_error(self) -> ReconcileError {
         match self.cause {
-            Cause::Failed(error) => Some(error),
+            Cause::Failed(error) => error,
             Cause::Foreign | Cause::Refused(_) => {
-                let source = kube::Error::Api(Box::new(kube::core::Status::failure("refused", "Refused")));
-                Some(ReconcileError::Write { what: format!("{} {:?}", self.kind, self.name), source })
+                ReconcileError::Refused(format!("{} {:?}", self.kind, self.name))
             }
         }
     }

@@ -102,6 +102,9 @@ pub enum ReconcileError {
     /// Writing something failed.
     #[error("can't write {what}: {source}")]
     Write { what: String, source: kube::Error },
+    /// The apiserver said no; the status says why.
+    #[error("{0} was refused")]
+    Refused(String),
     /// It took too long.
     #[error("gave up after {0} s")]
     TimedOut(u64),
@@ -116,6 +119,7 @@ impl ReconcileError {
         match self {
             Self::Read { .. } => "read_failed",
             Self::Write { .. } => "write_failed",
+            Self::Refused(_) => "refused",
             Self::TimedOut(_) => "timed_out",
             Self::Panic(_) => "panicked",
         }

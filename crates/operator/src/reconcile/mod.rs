@@ -129,8 +129,8 @@ async fn keep(
     let now = references::whole_seconds(inputs.now);
     let wished = status(&plan, &next, &live.observed, previous.as_ref(), now);
     let action = report::report(platform, key, context, wished, previous).await?;
-    match failures.into_iter().find_map(apply::Failure::worth_repeating) {
-        Some(error) => Err(error),
+    match failures.into_iter().next() {
+        Some(failure) => Err(failure.into_error()),
         None => Ok(action),
     }
 }
