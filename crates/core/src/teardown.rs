@@ -33,7 +33,7 @@ pub enum Teardown {
 /// the stores goes.
 #[must_use]
 pub fn teardown(children: &[Child], data: DataPolicy, orphan: bool) -> Teardown {
-    if orphan {
+    if orphan || children.iter().any(was_orphaned) {
         return Teardown::Release;
     }
     let is_application = |child: &&Child| {
@@ -49,6 +49,12 @@ pub fn teardown(children: &[Child], data: DataPolicy, orphan: bool) -> Teardown 
         .or_else(|| phase(children, is_server, "the data stores to stop"))
         .or_else(|| phase(children, is_rest, "what belongs to the data stores to go"))
         .unwrap_or(Teardown::Done { delete_claims: data == DataPolicy::Delete })
+}
+
+/// Kubernetes takes the owner reference off when it orphans, and may be done with that before the
+/// operator looks. A Deployment of ours never lacks it otherwise.
+fn was_orphaned(child: &Child) -> bool {
+    child.kind == Kind::Deployment && child.is_store
 }
 
 fn phase(

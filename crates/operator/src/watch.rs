@@ -35,6 +35,9 @@ use trading_core::{
 
 use crate::cache::{Caches, PlatformKey, child};
 
+/// Kubernetes' own finalizer for `--cascade=orphan`.
+const ORPHAN: &str = "orphan";
+
 /// A platform, or why it can't be read: one bad resource must not break the watch.
 pub type Guarded = DeserializeGuard<TradingPlatform>;
 
@@ -108,6 +111,9 @@ fn roots(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Store<Gu
         let events = drive(stream, &name, &caches, |event| match event {
             Event::Apply(platform) | Event::InitApply(platform) => {
                 let key = key_of(platform.meta());
+                if platform.finalizers().iter().any(|finalizer| finalizer == ORPHAN) {
+                    caches.mark_orphaned(&platform.uid().unwrap_or_default());
+                }
                 let cause = cause(platform.meta());
                 // Our own status patches change nothing of this.
                 if seen.insert(key.clone(), cause) != Some(cause) {
@@ -116,6 +122,7 @@ fn roots(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Store<Gu
             }
             Event::Delete(platform) => {
                 let key = key_of(platform.meta());
+                caches.forget_orphaned(&platform.uid().unwrap_or_default());
                 seen.remove(&key);
                 // The controller forgets what it knows of it.
                 caches.triggers.wake(key, "the resource is gone");

@@ -5,7 +5,10 @@ mod references;
 mod sync;
 mod triggers;
 
-use std::sync::Arc;
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio::sync::mpsc;
 
@@ -34,6 +37,9 @@ pub struct Caches {
     pub sync: Sync,
     /// Wakes platforms.
     pub triggers: Triggers,
+    /// UIDs of platforms that were deleted with `--cascade=orphan`. Kubernetes' mark for it may be
+    /// gone before the reconcile begins.
+    orphaned: Mutex<HashSet<String>>,
 }
 
 impl Caches {
@@ -45,7 +51,23 @@ impl Caches {
             references: References::default(),
             sync: Sync::default(),
             triggers,
+            orphaned: Mutex::default(),
         };
         (caches, woken)
+    }
+
+    /// A platform was seen with the mark.
+    pub fn mark_orphaned(&self, uid: &str) {
+        self.orphaned.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned());
+    }
+
+    /// Whether a platform was seen with the mark.
+    pub fn is_orphaned(&self, uid: &str) -> bool {
+        self.orphaned.lock().unwrap_or_else(PoisonError::into_inner).contains(uid)
+    }
+
+    /// A platform is gone.
+    pub fn forget_orphaned(&self, uid: &str) {
+        self.orphaned.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 }

@@ -93,14 +93,29 @@ impl Memories {
     }
 }
 
+/// What the apiserver said, without the whole answer around it.
+pub fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether nothing can be made any more because the namespace goes.
+pub fn is_namespace_terminating(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else { return false };
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
 /// Why a reconcile is repeated.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     /// Reading something failed.
-    #[error("can't read {what}: {source}")]
+    #[error("can't read {what}: {}", brief(source))]
     Read { what: String, source: kube::Error },
     /// Writing something failed.
-    #[error("can't write {what}: {source}")]
+    #[error("can't write {what}: {}", brief(source))]
     Write { what: String, source: kube::Error },
     /// The apiserver said no; the status says why.
     #[error("{0} was refused")]

@@ -141,7 +141,15 @@ pub async fn publish(platform: &TradingPlatform, context: &Context, event: &Even
         type_: event.type_,
     };
     if let Err(error) = context.recorder.publish(&event, &platform.object_ref(&())).await {
-        tracing::warn!(%error, reason = event.reason, "an Event could not be written");
+        if super::context::is_namespace_terminating(&error) {
+            tracing::debug!(reason = event.reason, "no Event: the namespace is being deleted");
+        } else {
+            tracing::warn!(
+                error = super::context::brief(&error),
+                reason = event.reason,
+                "an Event could not be written"
+            );
+        }
     }
 }
 

@@ -22,9 +22,6 @@ use crate::{
     watch::resource,
 };
 
-/// Kubernetes' own finalizer for `--cascade=orphan`.
-const ORPHAN: &str = "orphan";
-
 /// One step of the way down. Every step can be lost and repeated.
 pub async fn tear_down(
     platform: &TradingPlatform,
@@ -34,7 +31,7 @@ pub async fn tear_down(
     if !platform.finalizers().iter().any(|finalizer| finalizer == labels::FINALIZER) {
         return Ok(Action::await_change());
     }
-    let orphan = platform.finalizers().iter().any(|finalizer| finalizer == ORPHAN);
+    let orphan = context.caches.is_orphaned(&platform.uid().unwrap_or_default());
     let deletion = platform.spec.deletion.clone().unwrap_or_default();
     let data = deletion.data.unwrap_or_default();
     let cached: Vec<Child> = context
