@@ -1,0 +1,1 @@
+//! Helpers of the tests on a real control plane.

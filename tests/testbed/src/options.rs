@@ -1,0 +1,51 @@
+//! What a control plane consists of.
+
+use crate::release::Release;
+
+/// What a control plane consists of. Start from [`Options::api`] or [`Options::simulated`].
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Run the controllers of Kubernetes, and our provisioner of volumes beside them.
+    pub controller_manager: bool,
+    /// Run the scheduler.
+    pub scheduler: bool,
+    /// How many simulated nodes to spread over three zones.
+    pub nodes: usize,
+    /// Log every request for [`crate::audit`].
+    pub audit: bool,
+    /// Whose apiserver to run.
+    pub apiserver: Release,
+}
+
+impl Options {
+    /// Level 2: etcd and apiserver only.
+    #[must_use]
+    pub fn api() -> Self {
+        Self {
+            controller_manager: false,
+            scheduler: false,
+            nodes: 0,
+            audit: false,
+            apiserver: Release::Current,
+        }
+    }
+
+    /// Level 3: controllers, scheduler and this many simulated nodes as well, each with 64 CPUs, 256 GiB
+    /// and room for 500 pods.
+    #[must_use]
+    pub fn simulated(nodes: usize) -> Self {
+        Self { controller_manager: true, scheduler: true, nodes, ..Self::api() }
+    }
+
+    /// Logs every request for [`crate::audit`].
+    #[must_use]
+    pub fn with_audit(self) -> Self {
+        Self { audit: true, ..self }
+    }
+
+    /// Runs the apiserver of another release.
+    #[must_use]
+    pub fn with_apiserver(self, apiserver: Release) -> Self {
+        Self { apiserver, ..self }
+    }
+}

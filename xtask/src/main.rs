@@ -1,0 +1,37 @@
+//! The tasks of this repository: `cargo xtask --help` lists them.
+
+mod generate;
+mod repo;
+mod test;
+mod up;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The tasks of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Make the files that are made from code: CRDs, the chart's copies of them, golden files.
+    Generate(generate::Arguments),
+    /// Run the tests.
+    Test(test::Arguments),
+    /// Run a platform on a control plane of its own, with simulated nodes.
+    Up(up::Arguments),
+}
+
+fn main() -> Result<ExitCode> {
+    match Arguments::parse().task {
+        Task::Generate(arguments) => generate::run(&arguments),
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Up(arguments) => up::run(&arguments),
+    }
+}

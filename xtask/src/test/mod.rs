@@ -1,0 +1,126 @@
+//! `test`: the levels of the test pyramid, cheapest first.
+
+mod purity;
+mod report;
+mod targets;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Result;
+use trading_testbed::{Program, Programs, Release, workspace_binary};
+
+use crate::repo;
+use report::{Outcome, Report};
+use targets::{Level, Targets};
+
+/// Arguments of `test`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Only this level: 1 needs cargo; 2 a real apiserver; 3 controllers and simulated nodes as well.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
+    level: Option<u8>,
+}
+
+const APISERVER: &[Program] = &[Program::Etcd, Program::Apiserver, Program::Kubectl, Program::Helm];
+const SIMULATED: &[Program] = &[
+    Program::Etcd,
+    Program::Apiserver,
+    Program::ControllerManager,
+    Program::Scheduler,
+    Program::Kwok,
+    Program::Kubectl,
+    Program::Helm,
+];
+
+/// Binaries that tests of level 3 run.
+const BINARIES: &[&str] = &["trading-operator", "kubectl-trading"];
+
+/// Runs `test`.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let targets = Targets::of_workspace()?;
+    let wanted = |level: u8| arguments.level.is_none_or(|only| only == level);
+    let mut report = Report::new();
+    if wanted(1) {
+        level_1(&mut report, &targets);
+    }
+    if wanted(2) {
+        level_on_cluster(&mut report, &targets, Level::Api, APISERVER);
+    }
+    if wanted(3) {
+        level_on_cluster(&mut report, &targets, Level::Simulated, SIMULATED);
+    }
+    report.print();
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn level_1(report: &mut Report, targets: &Targets) {
+    let names = targets.of(Level::Pure);
+    let selected: Vec<_> = ["--lib", "--bins"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    measured(report, 1, "formatting", || repo::run(&mut repo::cargo(&["fmt", "--all", "--check"])));
+    measured(report, 1, "purity of the core", purity::check);
+    measured(report, 1, "lints", || {
+        let arguments = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        repo::run(&mut repo::cargo(&arguments))
+    });
+    measured(report, 1, "build", || cargo_test(&["--no-run"]));
+    measured(report, 1, "tests", || cargo_test(&selected));
+    measured(report, 1, "examples in the documentation", || cargo_test(&["--doc"]));
+}
+
+fn level_on_cluster(report: &mut Report, targets: &Targets, level: Level, programs: &[Program]) {
+    let number = level.number();
+    let selected = targets.of(level);
+    let selected: Vec<_> = selected.iter().map(String::as_str).collect();
+    if let Some(reason) = missing(level, &selected, programs) {
+        // On a person's machine that is a choice, in CI a level that silently does not run is a hole.
+        let outcome = if in_ci() { Outcome::Failed } else { Outcome::Skipped };
+        report.add(number, "tests", outcome, &reason, 0.0);
+        return;
+    }
+    measured(report, number, "programs of the control plane", || {
+        Programs::new(programs)?;
+        if level == Level::Api && in_ci() {
+            Programs::new(&[])?.with_apiserver(Release::Oldest)?;
+        }
+        Ok(())
+    });
+    measured(report, number, "build", || {
+        if level == Level::Simulated {
+            BINARIES.iter().try_for_each(|name| workspace_binary(name).map(drop))?;
+        }
+        cargo_test(&[&selected[..], &["--no-run"]].concat())
+    });
+    measured(report, number, "tests", || cargo_test(&selected));
+}
+
+/// Why the level cannot run here.
+fn missing(level: Level, selected: &[&str], programs: &[Program]) -> Option<String> {
+    if selected.is_empty() {
+        return Some(format!("no test is named {}*", level.prefix()));
+    }
+    (!Programs::obtainable(programs))
+        .then(|| "Go is not installed, and it builds the control plane".to_owned())
+}
+
+/// `--workspace` gives every call the same features, so that nothing compiles twice.
+fn cargo_test(arguments: &[&str]) -> Result<()> {
+    repo::run(&mut repo::cargo(&[&["test", "--locked", "--workspace"], arguments].concat()))
+}
+
+fn measured(report: &mut Report, level: u8, name: &str, check: impl FnOnce() -> Result<()>) {
+    let started = Instant::now();
+    let result = check();
+    let seconds = started.elapsed().as_secs_f64();
+    match result {
+        Ok(()) => report.add(level, name, Outcome::Passed, "", seconds),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            report.add(level, name, Outcome::Failed, &format!("{error:#}"), seconds);
+        }
+    }
+}
+
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}

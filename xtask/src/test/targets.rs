@@ -1,0 +1,101 @@
+//! Which integration tests belong to which level: the names of their files say it.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::repo;
+
+/// What a test needs beside cargo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Pure,
+    Api,
+    Simulated,
+}
+
+impl Level {
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Pure => 1,
+            Self::Api => 2,
+            Self::Simulated => 3,
+        }
+    }
+
+    /// How the names of its tests begin.
+    pub fn prefix(self) -> &'static str {
+        match self {
+            Self::Pure => "",
+            Self::Api => "api_",
+            Self::Simulated => "sim_",
+        }
+    }
+
+    fn of(name: &str) -> Self {
+        [Self::Api, Self::Simulated]
+            .into_iter()
+            .find(|level| name.starts_with(level.prefix()))
+            .unwrap_or(Self::Pure)
+    }
+}
+
+/// The names of all integration tests.
+pub struct Targets(BTreeSet<String>);
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+impl Targets {
+    pub fn of_workspace() -> Result<Self> {
+        let arguments = ["metadata", "--locked", "--no-deps", "--format-version", "1"];
+        Self::parse(&repo::output(&mut repo::cargo(&arguments))?)
+    }
+
+    fn parse(metadata: &str) -> Result<Self> {
+        let metadata: Metadata = serde_json::from_str(metadata).context("cannot read cargo's metadata")?;
+        let targets = metadata.packages.into_iter().flat_map(|package| package.targets);
+        let tests = targets.filter(|target| target.kind.iter().any(|kind| kind == "test"));
+        Ok(Self(tests.map(|target| target.name).collect()))
+    }
+
+    /// What selects the level's integration tests on cargo's command line.
+    pub fn of(&self, level: Level) -> Vec<String> {
+        let names = self.0.iter().filter(|name| Level::of(name) == level);
+        names.flat_map(|name| ["--test".to_owned(), name.clone()]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_decide_the_level() -> Result<()> {
+        let metadata = r#"{"packages":[{"targets":[
+            {"name":"golden","kind":["test"]},
+            {"name":"api_rules","kind":["test"]},
+            {"name":"sim_create","kind":["test"]},
+            {"name":"api_helper","kind":["bin"]}
+        ]}]}"#;
+        let targets = Targets::parse(metadata)?;
+        assert_eq!(targets.of(Level::Pure), ["--test", "golden"]);
+        assert_eq!(targets.of(Level::Api), ["--test", "api_rules"]);
+        assert_eq!(targets.of(Level::Simulated), ["--test", "sim_create"]);
+        Ok(())
+    }
+}
