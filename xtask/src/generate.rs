@@ -60,7 +60,7 @@ const STEPS: &[Step] = &[
             arguments: &["test", "--locked", "--quiet", "--package", "trading-core", "--test", "golden"],
             variable: "UPDATE_GOLDEN",
         },
-        output: "crates/core/tests/golden",
+        output: "tests/golden",
     },
 ];
 
