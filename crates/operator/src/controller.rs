@@ -35,7 +35,7 @@ const DEBOUNCE: Duration = Duration::from_millis(300);
 /// First and longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 /// A reconcile that takes longer hangs; it is given up and repeated.
-const RECONCILE: Duration = Duration::from_mins(3);
+const RECONCILE: Duration = Duration::from_mins(1);
 
 /// Reconciles until asked to stop, then ends what is under way.
 pub async fn run(

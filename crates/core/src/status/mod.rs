@@ -36,7 +36,7 @@ pub fn status(
     previous: Option<&TradingPlatformStatus>,
     now: Timestamp,
 ) -> TradingPlatformStatus {
-    let problems: Vec<Problem> = plan.problems.iter().chain(&steps.problems).cloned().collect();
+    let problems: Vec<Problem> = steps.problems.iter().chain(&plan.problems).cloned().collect();
     let components = components(plan, &problems, observed);
     let ready = components.iter().filter(|component| component.state == state::READY).count();
     let facts = conditions::Facts {

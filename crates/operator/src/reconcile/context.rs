@@ -10,7 +10,7 @@ use kube::{
     Client,
     runtime::events::{Recorder, Reporter},
 };
-use trading_api::status::TradingPlatformStatus;
+use trading_api::{TradingPlatform, status::TradingPlatformStatus};
 use trading_core::{inputs::OperatorSettings, step::Steps};
 
 use crate::{
@@ -64,8 +64,8 @@ impl Context {
 pub struct Memory {
     /// Failures in a row.
     pub failures: u32,
-    /// Generation that was found to keep all rules.
-    pub valid_generation: Option<i64>,
+    /// UID and generation that were found to keep all rules.
+    pub valid: Option<(String, i64)>,
     /// UID that the status belongs to, the status last written, and when.
     pub reported: Option<(String, TradingPlatformStatus, Instant)>,
     /// What deletion last said that it waits for.
@@ -83,9 +83,13 @@ impl Memories {
         change(memories.entry(key.clone()).or_default())
     }
 
-    /// The status that was last written.
-    pub fn last_status(&self, key: &PlatformKey) -> Option<TradingPlatformStatus> {
-        self.update(key, |memory| memory.reported.as_ref().map(|(_, status, _)| status.clone()))
+    /// The status that was last written, newer than what a watch may have brought back.
+    pub fn status_of(&self, platform: &TradingPlatform, key: &PlatformKey) -> Option<TradingPlatformStatus> {
+        let uid = platform.metadata.uid.as_deref().unwrap_or_default();
+        self.update(key, |memory| {
+            memory.reported.as_ref().filter(|(of, ..)| of == uid).map(|(_, status, _)| status.clone())
+        })
+        .or_else(|| platform.status.clone())
     }
 
     fn forget(&self, key: &PlatformKey) {

@@ -43,10 +43,7 @@ pub async fn reconcile(platform: Arc<Guarded>, context: Arc<Context>) -> Result<
     let DeserializeGuard(platform) = platform.as_ref();
     let platform = match platform {
         Ok(platform) => platform,
-        Err(invalid) => {
-            tracing::warn!(error = invalid.error, "the resource can't be read; nothing of it is changed");
-            return Ok(Action::await_change());
-        }
+        Err(invalid) => return report::unreadable(invalid, &context).await,
     };
     let key = PlatformKey { namespace: platform.namespace().unwrap_or_default(), name: platform.name_any() };
     if platform.metadata.deletion_timestamp.is_some() {
@@ -64,14 +61,14 @@ pub async fn reconcile(platform: Arc<Guarded>, context: Arc<Context>) -> Result<
 
 /// Rules that the resource breaks although it got past admission: an older schema let it in.
 fn invalid(platform: &TradingPlatform, key: &PlatformKey, context: &Context) -> Option<Problem> {
-    let generation = platform.metadata.generation;
-    if context.memories.update(key, |memory| memory.valid_generation == generation && generation.is_some()) {
+    let this = platform.metadata.uid.clone().zip(platform.metadata.generation);
+    if this.is_some() && context.memories.update(key, |memory| memory.valid == this) {
         return None;
     }
     let object = serde_json::to_value(platform).unwrap_or_default();
     let violations = admission::check(&object, None);
     if violations.is_empty() {
-        context.memories.update(key, |memory| memory.valid_generation = generation);
+        context.memories.update(key, |memory| memory.valid = this);
         return None;
     }
     let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
@@ -125,7 +122,7 @@ async fn keep(
 
     next.problems.extend(failures.iter().map(apply::Failure::problem));
     let live = context.caches.children.observed(key, keys(&desired).iter());
-    let previous = context.memories.last_status(key).or_else(|| platform.status.clone());
+    let previous = context.memories.status_of(platform, key);
     let now = references::whole_seconds(inputs.now);
     let wished = status(&plan, &next, &live.observed, previous.as_ref(), now);
     let action = report::report(platform, key, context, wished, previous).await?;

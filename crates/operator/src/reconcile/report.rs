@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
+    core::{ApiResource, DynamicObject, error_boundary::InvalidObject},
     runtime::{
         controller::Action,
         events::{Event, EventType},
@@ -44,7 +45,7 @@ pub async fn report(
     if let Some(wait) = last.filter(|_| !is_urgent).and_then(|at| PROGRESS.checked_sub(at.elapsed())) {
         return Ok(Action::requeue(wait));
     }
-    write(platform, context, &wished).await?;
+    write(&platform.metadata, context, &wished).await?;
     let before = previous.map(|status| status.conditions).unwrap_or_default();
     for event in transitions(&before, &wished.conditions) {
         publish(platform, context, &event).await;
@@ -60,7 +61,7 @@ pub async fn invalid(
     context: &Context,
     problem: &Problem,
 ) -> Result<Action, ReconcileError> {
-    let previous = context.memories.last_status(key).or_else(|| platform.status.clone());
+    let previous = context.memories.status_of(platform, key);
     let now = whole_seconds(Timestamp::now());
     let generation = platform.metadata.generation.unwrap_or_default();
     let mut wished = previous.clone().unwrap_or_default();
@@ -103,28 +104,50 @@ pub async fn deleting(
         timed("Reconciling", Verdict::new(true, "Deleting", message), generation, &before, now),
         timed("Stalled", Verdict::new(false, "Deleting", String::new()), generation, &before, now),
     ];
-    match write(platform, context, &status).await {
+    match write(&platform.metadata, context, &status).await {
         // It may be gone by now.
         Err(ReconcileError::Write { source: kube::Error::Api(status), .. }) if status.code == 404 => Ok(()),
         result => result,
     }
 }
 
+/// Says that the resource does not even have the right shape; nothing of it is changed.
+pub async fn unreadable(invalid: &InvalidObject, context: &Context) -> Result<Action, ReconcileError> {
+    let message = format!("nothing is changed until this is mended: {}", invalid.error);
+    tracing::warn!(error = invalid.error, "the resource can't be read; nothing of it is changed");
+    let generation = invalid.metadata.generation.unwrap_or_default();
+    let now = whole_seconds(Timestamp::now());
+    let conditions = vec![
+        timed("Ready", Verdict::new(false, "InvalidResource", message.clone()), generation, &[], now),
+        timed("Stalled", Verdict::new(true, "InvalidResource", message), generation, &[], now),
+    ];
+    let status = TradingPlatformStatus {
+        observed_generation: Some(generation),
+        conditions,
+        ..TradingPlatformStatus::default()
+    };
+    write(&invalid.metadata, context, &status).await?;
+    Ok(Action::await_change())
+}
+
 async fn write(
-    platform: &TradingPlatform,
+    platform: &ObjectMeta,
     context: &Context,
     status: &TradingPlatformStatus,
 ) -> Result<(), ReconcileError> {
-    let api: Api<TradingPlatform> =
-        Api::namespaced(context.client.clone(), &platform.namespace().unwrap_or_default());
+    let name = platform.name.as_deref().unwrap_or_default();
+    let namespace = platform.namespace.as_deref().unwrap_or_default();
+    // Untyped, because the answer may be a resource that can't be read.
+    let resource = ApiResource::erase::<TradingPlatform>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource);
     let patch = json!({
-        "apiVersion": TradingPlatform::api_version(&()),
-        "kind": TradingPlatform::kind(&()),
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
         // The UID keeps it from another resource that took the name.
-        "metadata": {"name": platform.name_any(), "uid": platform.uid()},
+        "metadata": {"name": name, "uid": platform.uid},
         "status": status,
     });
-    api.patch_status(&platform.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch))
+    api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch))
         .await
         .map_err(ReconcileError::writing("status"))?;
     Ok(())
