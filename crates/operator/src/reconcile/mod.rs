@@ -8,6 +8,8 @@ mod finalizer;
 mod prune;
 mod references;
 mod report;
+#[cfg(test)]
+mod scenario;
 mod teardown;
 
 use std::sync::Arc;

@@ -1,0 +1,297 @@
+//! Reconciles against a mock API server in which both a missing and an extra call fail.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use http::{Method, Request, Response, StatusCode};
+use kube::{
+    Client,
+    client::Body,
+    core::DeserializeGuard,
+    runtime::{controller::Action, events::Recorder},
+};
+use serde_json::{Map, Value, json};
+use trading_api::TradingPlatform;
+use trading_core::inputs::{OperatorSettings, Reference, ReferenceKind};
+
+use super::{Context, FIELD_MANAGER, Memories, ReconcileError, reconcile, reporter};
+use crate::{cache::Caches, metrics::Metrics};
+
+/// What the mock answers instead of the ordinary, by the end of the path.
+type Faults = BTreeMap<&'static str, (StatusCode, &'static str)>;
+
+#[derive(Default)]
+struct Server {
+    objects: BTreeMap<String, Value>,
+    calls: Vec<String>,
+    versions: u64,
+    faults: Faults,
+}
+
+impl Server {
+    fn answer(&mut self, method: &Method, path: &str, body: &Value) -> (StatusCode, Value) {
+        let short = path.rsplit("/namespaces/shop/").next().unwrap_or(path).to_owned();
+        self.calls.push(format!("{method} {short}"));
+        if let Some((code, reason)) = self.faults.get(short.as_str()) {
+            return (*code, failure(*code, reason));
+        }
+        match *method {
+            Method::GET => match self.objects.get(&short) {
+                Some(object) => (StatusCode::OK, object.clone()),
+                None => (StatusCode::NOT_FOUND, failure(StatusCode::NOT_FOUND, "NotFound")),
+            },
+            Method::POST if short == "events" => (StatusCode::CREATED, body.clone()),
+            Method::POST | Method::PATCH => (StatusCode::OK, self.store(&short, method, body)),
+            _ => (StatusCode::OK, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})),
+        }
+    }
+
+    fn store(&mut self, short: &str, method: &Method, body: &Value) -> Value {
+        self.versions += 1;
+        let mut object = body.clone();
+        let manager = if *method == Method::POST {
+            json!([{"manager": format!("{FIELD_MANAGER}-generated"), "operation": "Update"}])
+        } else {
+            json!([{"manager": FIELD_MANAGER, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields(body)}])
+        };
+        object["metadata"]["uid"] = json!(format!("uid-{short}"));
+        object["metadata"]["resourceVersion"] = json!(self.versions.to_string());
+        object["metadata"]["managedFields"] = manager;
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let key = if *method == Method::POST { format!("{short}/{name}") } else { short.to_owned() };
+        self.objects.insert(key, object.clone());
+        object
+    }
+}
+
+fn failure(code: StatusCode, reason: &str) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(),
+        "reason": reason, "message": format!("the mock says {reason}")})
+}
+
+fn fields(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let inner: Map<String, Value> =
+                map.iter().map(|(key, value)| (format!("f:{key}"), fields(value))).collect();
+            Value::Object(inner)
+        }
+        _ => json!({}),
+    }
+}
+
+struct Scenario {
+    server: Arc<Mutex<Server>>,
+    context: Arc<Context>,
+    platform: Value,
+}
+
+impl Scenario {
+    fn new(platform: Value) -> Self {
+        let server = Arc::new(Mutex::new(Server::default()));
+        let shared = Arc::clone(&server);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let shared = Arc::clone(&shared);
+            async move {
+                let (head, body) = request.into_parts();
+                let bytes = body.collect_bytes().await?;
+                let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+                let (code, answer) =
+                    shared.lock().expect("no panic").answer(&head.method, head.uri.path(), &body);
+                let answer = Body::from(serde_json::to_vec(&answer)?);
+                Ok::<_, tower::BoxError>(Response::builder().status(code).body(answer)?)
+            }
+        });
+        let client = Client::new(service, "shop");
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let (caches, _woken) = Caches::new(&metrics);
+        let context = Arc::new(Context {
+            recorder: Recorder::new(client.clone(), reporter("test")),
+            client,
+            caches: Arc::new(caches),
+            metrics,
+            operator: OperatorSettings::default(),
+            memories: Memories::default(),
+        });
+        Self { server, context, platform }
+    }
+
+    /// A platform that already has its finalizer.
+    fn settled(mut spec: Value) -> Self {
+        spec["version"] = json!("1.0.0");
+        Self::new(json!({
+            "apiVersion": "platform.trading/v1alpha1",
+            "kind": "TradingPlatform",
+            "metadata": {"name": "shop", "namespace": "shop", "uid": "u1", "generation": 1,
+                "resourceVersion": "7", "finalizers": ["platform.trading/finalizer"]},
+            "spec": spec,
+        }))
+    }
+
+    fn with_fault(self, path: &'static str, code: StatusCode, reason: &'static str) -> Self {
+        self.server.lock().expect("no panic").faults.insert(path, (code, reason));
+        self
+    }
+
+    async fn run(&self) -> Result<Action, ReconcileError> {
+        let platform: TradingPlatform = serde_json::from_value(self.platform.clone()).expect("a platform");
+        reconcile(Arc::new(DeserializeGuard(Ok(platform))), Arc::clone(&self.context)).await
+    }
+
+    /// The calls since the last look, Events left out: they inform and are best effort.
+    fn calls(&self) -> Vec<String> {
+        let calls = std::mem::take(&mut self.server.lock().expect("no panic").calls);
+        calls.into_iter().filter(|call| !call.ends_with(" events")).collect()
+    }
+
+    fn status(&self) -> Value {
+        let server = self.server.lock().expect("no panic");
+        server
+            .objects
+            .get("tradingplatforms/shop/status")
+            .map(|object| object["status"].clone())
+            .unwrap_or_default()
+    }
+}
+
+fn one_component() -> Value {
+    json!({"backend": {"image": {"repository": "shop/backend"}, "replicas": 2}})
+}
+
+const BACKEND_OBJECTS: [&str; 6] = [
+    "PATCH networkpolicies/shop-backend",
+    "PATCH networkpolicies/shop-default-deny",
+    "PATCH serviceaccounts/shop-backend",
+    "PATCH services/shop-backend",
+    "PATCH poddisruptionbudgets/shop-backend",
+    "PATCH deployments/shop-backend",
+];
+const STATUS: &str = "PATCH tradingplatforms/shop/status";
+
+#[tokio::test]
+async fn a_fresh_platform_is_one_write_for_each_object_and_one_status() {
+    let scenario = Scenario::settled(one_component());
+    scenario.run().await.expect("reconciled");
+    let mut expected = BACKEND_OBJECTS.to_vec();
+    expected.push(STATUS);
+    assert_eq!(scenario.calls(), expected);
+}
+
+#[tokio::test]
+async fn what_did_not_change_causes_no_call() {
+    let scenario = Scenario::settled(one_component());
+    scenario.run().await.expect("reconciled");
+    scenario.calls();
+    for _ in 0..3 {
+        scenario.run().await.expect("reconciled");
+    }
+    assert_eq!(scenario.calls(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_edit_writes_only_what_it_changes() {
+    let mut scenario = Scenario::settled(one_component());
+    scenario.run().await.expect("reconciled");
+    scenario.calls();
+    scenario.platform["spec"]["backend"]["env"] = json!([{"name": "A", "value": "b"}]);
+    scenario.platform["metadata"]["generation"] = json!(2);
+    scenario.run().await.expect("reconciled");
+    assert_eq!(scenario.calls(), ["PATCH deployments/shop-backend", STATUS]);
+}
+
+#[tokio::test]
+async fn the_finalizer_comes_before_everything_else() {
+    let mut scenario = Scenario::settled(one_component());
+    scenario.platform["metadata"]["finalizers"] = json!([]);
+    scenario.run().await.expect("reconciled");
+    assert_eq!(scenario.calls(), ["PATCH tradingplatforms/shop"]);
+}
+
+#[tokio::test]
+async fn an_autoscaled_deployment_costs_one_more_write_and_never_lets_go_of_its_replicas() {
+    let scenario = Scenario::settled(json!({"backend": {"image": {"repository": "shop/backend"},
+        "autoscaling": {"minReplicas": 3, "maxReplicas": 5, "cpu": 70}}}));
+    scenario.run().await.expect("reconciled");
+    let calls = scenario.calls();
+    let deployments: Vec<_> = calls.iter().filter(|call| call.contains("deployments")).collect();
+    assert_eq!(deployments.len(), 2, "{calls:?}");
+    let live = scenario.server.lock().expect("no panic").objects["deployments/shop-backend"].clone();
+    assert_eq!(live.pointer("/spec/replicas"), Some(&json!(3)));
+}
+
+#[tokio::test]
+async fn a_refused_object_does_not_hold_up_the_rest_and_is_told() {
+    let scenario = Scenario::settled(one_component()).with_fault(
+        "services/shop-backend",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "Invalid",
+    );
+    let error = scenario.run().await.expect_err("it is repeated");
+    assert_eq!(error.category(), "refused");
+    let mut expected = BACKEND_OBJECTS.to_vec();
+    expected.push(STATUS);
+    assert_eq!(scenario.calls(), expected);
+    let ready = scenario.status()["conditions"][0].clone();
+    assert_eq!(ready["reason"], "ApplyRefused");
+    assert!(ready["message"].as_str().is_some_and(|text| text.contains("shop-backend")), "{ready}");
+}
+
+#[tokio::test]
+async fn somebody_elses_object_is_looked_at_and_left_alone() {
+    let scenario = Scenario::settled(one_component()).with_fault(
+        "services/shop-backend",
+        StatusCode::CONFLICT,
+        "Conflict",
+    );
+    scenario.run().await.expect_err("it is repeated");
+    let calls = scenario.calls();
+    let on_service: Vec<_> = calls.iter().filter(|call| call.ends_with("services/shop-backend")).collect();
+    // The look fails here as well; what matters is that no second write follows.
+    assert_eq!(on_service, ["PATCH services/shop-backend", "GET services/shop-backend"]);
+}
+
+#[tokio::test]
+async fn a_missing_secret_holds_its_consumer_and_nothing_else() {
+    let mut spec = one_component();
+    spec["worker"] = json!({"image": {"repository": "shop/worker"},
+        "envFrom": [{"secretRef": {"name": "broker"}}]});
+    let scenario = Scenario::settled(spec);
+    scenario.run().await.expect("reconciled");
+    let calls = scenario.calls();
+    assert!(calls.contains(&"PATCH deployments/shop-backend".to_owned()), "{calls:?}");
+    assert!(!calls.contains(&"PATCH deployments/shop-worker".to_owned()), "{calls:?}");
+    let message = scenario.status()["conditions"][0]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.contains("worker waits for Secret \"broker\""), "{message}");
+}
+
+#[tokio::test]
+async fn a_password_is_made_before_pods_and_read_no_more_than_once() {
+    let scenario = Scenario::settled(json!({
+        "backend": {"image": {"repository": "shop/backend"}, "replicas": 1},
+        "redis": {"mode": "Standalone"},
+    }));
+    scenario.run().await.expect("reconciled");
+    let calls = scenario.calls();
+    assert_eq!(calls.first().map(String::as_str), Some("POST secrets"), "{calls:?}");
+    assert!(calls.iter().all(|call| !call.starts_with("GET")), "{calls:?}");
+    let secret = scenario.server.lock().expect("no panic").objects["secrets/shop-redis-auth"].clone();
+    assert!(secret.pointer("/data/password").is_some());
+    assert!(!scenario.status().to_string().contains("password\":"), "no secret in the status");
+}
+
+#[tokio::test]
+async fn a_kept_secret_that_already_exists_is_taken_up() {
+    let scenario = Scenario::settled(json!({
+        "backend": {"image": {"repository": "shop/backend"}, "replicas": 1},
+        "redis": {"mode": "Standalone"},
+    }))
+    .with_fault("secrets", StatusCode::CONFLICT, "AlreadyExists");
+    let reference = Reference { kind: ReferenceKind::Secret, name: "shop-redis-auth".to_owned() };
+    let digests = BTreeMap::from([("password".to_owned(), "digest".to_owned())]);
+    scenario.context.caches.references.read("shop", &reference, "1".to_owned(), digests);
+    scenario.run().await.expect("reconciled");
+    let calls = scenario.calls();
+    assert!(calls.contains(&"PATCH statefulsets/shop-redis".to_owned()), "{calls:?}");
+}
