@@ -12,7 +12,7 @@ use crate::{
     env::{ConfigFiles, EnvFrom, EnvVar},
     image::Image,
     int_or_percent::IntOrPercent,
-    network::EgressRule,
+    network::{EgressRule, Protocol},
     probe::Probes,
     scheduling::{LabelValue, Scheduling},
 };
@@ -167,28 +167,6 @@ pub struct Port {
     /// `TCP` (default) or `UDP`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
-}
-
-/// Transport protocol.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
-#[allow(clippy::upper_case_acronyms)] // as Kubernetes writes them
-pub enum Protocol {
-    /// TCP.
-    #[default]
-    TCP,
-    /// UDP.
-    UDP,
-}
-
-impl Protocol {
-    /// As Kubernetes writes it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::TCP => "TCP",
-            Self::UDP => "UDP",
-        }
-    }
 }
 
 /// Compute resources of a container.

@@ -1,4 +1,4 @@
-//! Label and annotation keys that the operator writes.
+//! Names that the operator writes into objects: labels, annotations, finalizer, field managers.
 
 /// Recommended label: the platform's name.
 pub const INSTANCE: &str = "app.kubernetes.io/instance";
@@ -29,3 +29,8 @@ pub const APPLIED: &str = "platform.trading/applied";
 pub const CONFIG_CHECKSUM: &str = "platform.trading/config-checksum";
 /// Finalizer that lets the operator take data stores down in a safe order.
 pub const FINALIZER: &str = "platform.trading/finalizer";
+/// Field manager of everything that is rendered.
+pub const FIELD_MANAGER: &str = "trading-operator";
+/// Field manager that keeps `spec.replicas` of autoscaled workloads from falling to 1 when the
+/// first one lets go of it.
+pub const REPLICAS_MANAGER: &str = "trading-operator-replicas";

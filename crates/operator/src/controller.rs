@@ -25,9 +25,9 @@ use crate::{
     cache::{Caches, PlatformKey},
     lease::jittered,
     metrics::Metrics,
+    objects::Guarded,
     reconcile::{Context, Memories, ReconcileError, reconcile, reporter},
     settings::Settings,
-    watch::Guarded,
 };
 
 /// Collects what comes in a burst, such as pods that become ready one after the other.

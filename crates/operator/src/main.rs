@@ -7,6 +7,7 @@ mod gate;
 mod http;
 mod lease;
 mod metrics;
+mod objects;
 mod reconcile;
 mod settings;
 mod watch;

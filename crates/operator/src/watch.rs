@@ -18,7 +18,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::{ApiResource, DeserializeGuard, DynamicObject, NamespaceResourceScope, PartialObjectMeta},
+    core::{ApiResource, DynamicObject, NamespaceResourceScope, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
         reflector::{self, Store},
@@ -26,7 +26,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use trading_api::{TradingPlatform, labels};
+use trading_api::labels;
 use trading_core::{
     inputs::{Reference, ReferenceKind},
     kinds::{KINDS, Kind, KindInfo, Watch},
@@ -34,12 +34,10 @@ use trading_core::{
 };
 
 use crate::cache::{Caches, PlatformKey, child};
+use crate::objects::{Guarded, resource};
 
 /// Kubernetes' own finalizer for `--cascade=orphan`.
 const ORPHAN: &str = "orphan";
-
-/// A platform, or why it can't be read: one bad resource must not break the watch.
-pub type Guarded = DeserializeGuard<TradingPlatform>;
 
 /// Starts all watches and returns the platforms as they are.
 pub fn start(client: &Client, namespaces: &[String], caches: &Arc<Caches>) -> Vec<Store<Guarded>> {
@@ -79,17 +77,6 @@ fn metadata(
     match scope {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
         None => Api::all_with(client.clone(), resource),
-    }
-}
-
-/// The resource of a kind in the table.
-pub fn resource(info: &KindInfo) -> ApiResource {
-    ApiResource {
-        group: info.group.to_owned(),
-        version: info.version.to_owned(),
-        api_version: info.kind.api_version(),
-        kind: info.kind.to_string(),
-        plural: info.plural.to_owned(),
     }
 }
 

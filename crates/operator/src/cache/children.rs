@@ -7,7 +7,7 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use trading_api::labels;
+use trading_api::labels::{self, FIELD_MANAGER};
 use trading_core::{
     kinds::Kind,
     status::workload::{Autoscaler, Workload},
@@ -15,7 +15,6 @@ use trading_core::{
 };
 
 use super::PlatformKey;
-use crate::reconcile::FIELD_MANAGER;
 
 /// A child as the cache keeps it.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use kube::{
 };
 use rand::RngExt;
 use serde_json::{Value, json};
-use trading_api::labels;
+use trading_api::labels::{self, FIELD_MANAGER, REPLICAS_MANAGER};
 use trading_core::{
     inputs::{Reference, ReferenceKind},
     kinds::Kind,
@@ -27,11 +27,11 @@ use trading_core::{
     step::{Apply, Replicas},
 };
 
-use super::{Context, FIELD_MANAGER, REPLICAS_MANAGER, ReconcileError, references};
+use super::{Context, ReconcileError, references};
 use crate::{
     cache::{Entry, PlatformKey, child},
     metrics::ObjectOutcome,
-    watch::resource,
+    objects::resource,
 };
 
 /// Length of generated passwords: 62 different characters, so 190 bits.

@@ -28,14 +28,8 @@ use trading_core::{
     step::{Key, Steps, steps},
 };
 
-use crate::{cache::PlatformKey, watch::Guarded};
+use crate::{cache::PlatformKey, objects::Guarded};
 pub use context::{Context, Memories, ReconcileError, reporter};
-
-/// Field manager of everything that is rendered.
-pub const FIELD_MANAGER: &str = "trading-operator";
-/// Field manager that keeps `spec.replicas` of autoscaled workloads from falling to 1 when the
-/// first one lets go of it.
-pub const REPLICAS_MANAGER: &str = "trading-operator-replicas";
 
 /// Makes the cluster match one platform.
 ///

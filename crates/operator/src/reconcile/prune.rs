@@ -10,7 +10,7 @@ use trading_api::{TradingPlatform, labels};
 use trading_core::step::Prune;
 
 use super::{Context, ReconcileError};
-use crate::{cache::PlatformKey, watch::resource};
+use crate::{cache::PlatformKey, objects::resource};
 
 /// Deletes what is surplus of a platform that lives on.
 pub async fn prune(

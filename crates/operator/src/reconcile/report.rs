@@ -14,13 +14,13 @@ use kube::{
     },
 };
 use serde_json::json;
-use trading_api::{TradingPlatform, status::TradingPlatformStatus};
+use trading_api::{TradingPlatform, labels::FIELD_MANAGER, status::TradingPlatformStatus};
 use trading_core::{
     problem::Problem,
     status::conditions::{Verdict, timed},
 };
 
-use super::{Context, FIELD_MANAGER, ReconcileError, references::whole_seconds};
+use super::{Context, ReconcileError, references::whole_seconds};
 use crate::cache::PlatformKey;
 
 /// Progress that changes no verdict (one more pod ready) is written at most this often.

@@ -13,10 +13,10 @@ use kube::{
     runtime::{controller::Action, events::Recorder},
 };
 use serde_json::{Map, Value, json};
-use trading_api::TradingPlatform;
+use trading_api::{TradingPlatform, labels::FIELD_MANAGER};
 use trading_core::inputs::{OperatorSettings, Reference, ReferenceKind};
 
-use super::{Context, FIELD_MANAGER, Memories, ReconcileError, reconcile, reporter};
+use super::{Context, Memories, ReconcileError, reconcile, reporter};
 use crate::{cache::Caches, metrics::Metrics};
 
 /// What the mock answers instead of the ordinary, by the end of the path.

@@ -19,7 +19,7 @@ use trading_core::{
 use super::{Context, ReconcileError, claims, finalizer, prune, report};
 use crate::{
     cache::{PlatformKey, child},
-    watch::resource,
+    objects::resource,
 };
 
 /// One step of the way down. Every step can be lost and repeated.
