@@ -60,7 +60,7 @@ impl PullPolicy {
     .field_path(".digest"))]
 pub struct Image {
     /// Repository without tag, such as `tradewizard/backend`.
-    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-z0-9][a-z0-9._/:-]*[a-z0-9]$"))]
+    #[schemars(length(min = 1, max = 200), regex(pattern = r"^[a-z0-9]([a-z0-9._/:-]*[a-z0-9])?$"))]
     #[x_kube(validation = Rule::new("!self.matches('.*:[^/]*$')")
         .message("the repository must not carry a tag: put it into tag"))]
     pub repository: String,

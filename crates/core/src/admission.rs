@@ -54,6 +54,10 @@ pub fn check(object: &Value, old: Option<&Value>) -> Vec<Violation> {
             }];
         }
     };
+    if object.pointer("/metadata/name").and_then(Value::as_str).is_none() {
+        let message = "the platform needs a name: names of its objects are made from it".to_owned();
+        return vec![Violation { field: "metadata.name".to_owned(), message }];
+    }
     // As the apiserver: null is absent, and rules are evaluated only over what has the right shape.
     let object = without_nulls(object);
     let mut violations: Vec<Violation> =
@@ -67,7 +71,9 @@ pub fn check(object: &Value, old: Option<&Value>) -> Vec<Violation> {
     violations
 }
 
-fn without_nulls(value: &Value) -> Value {
+/// The value as the apiserver keeps it: null is absent.
+#[must_use]
+pub fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(map) => map
             .iter()
@@ -132,19 +138,37 @@ fn in_words(error: &ValidationError) -> Violation {
     let field = dotted(error.instance_path().as_str());
     let message = match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected } => {
+            let path = format!("tradingplatform.{}", field.split('[').next().unwrap_or_default());
             format!(
-                "unknown field {}: check the spelling, see kubectl explain tradingplatform.spec",
-                unexpected.join(", ")
+                "unknown field {}: check the spelling, see kubectl explain {}",
+                unexpected.join(", "),
+                path.trim_end_matches('.')
             )
         }
         ValidationErrorKind::Enum { options } => format!("{} is not one of {options}", error.instance()),
         ValidationErrorKind::Pattern { pattern } => {
             format!("{} does not have the form {pattern}", error.instance())
         }
-        ValidationErrorKind::Required { property } => format!("{property} is missing"),
+        ValidationErrorKind::Required { property } => {
+            format!("{} is missing", property.as_str().unwrap_or_default())
+        }
+        ValidationErrorKind::Type { .. } if error.instance().is_number() || error.instance().is_boolean() => {
+            format!("{error}: if text is meant, put it in quotes")
+        }
+        ValidationErrorKind::Maximum { limit } => {
+            format!("{} is greater than the maximum {}", error.instance(), whole(limit))
+        }
+        ValidationErrorKind::Minimum { limit } => {
+            format!("{} is less than the minimum {}", error.instance(), whole(limit))
+        }
         _ => error.to_string(),
     };
     Violation { field, message }
+}
+
+/// `1000.0` as `1000`.
+fn whole(limit: &Value) -> String {
+    limit.to_string().trim_end_matches(".0").to_owned()
 }
 
 /// `/spec/services/0/name` as `spec.services[0].name`.

@@ -55,7 +55,8 @@ impl View {
             command.env("FORCE_COLOR", "1");
         }
         let output = command.output().context("cannot run kubectl-trading")?;
-        let bytes = if output.status.success() { output.stdout } else { output.stderr };
+        // A platform that is not Ready yet ends it with 3 and is shown all the same.
+        let bytes = if output.stdout.is_empty() { output.stderr } else { output.stdout };
         Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
     }
 }
