@@ -1,1 +1,4 @@
 //! Helpers of the tests on a real control plane.
+
+pub mod api;
+pub mod sim;

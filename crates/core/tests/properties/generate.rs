@@ -1,0 +1,716 @@
+//! Arbitrary platforms that admission lets through, valid by construction: every field, every
+//! mode, names and lists at their limits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::core::ObjectMeta;
+use trading_api::{
+    Quantity, TradingPlatform, TradingPlatformSpec,
+    autoscaling::{
+        Autoscaling, AutoscalingDefaults, Behavior, Metric, MetricIdentifier, MetricKind, MetricSelector,
+        MetricSource, MetricTarget, MetricTargetKind, ScalingPolicy, ScalingPolicyKind, ScalingRules,
+        SelectPolicy,
+    },
+    component::{
+        AnnotationValue, Component, Disruption, PodMetadata, Port, ResourceAmounts, Resources, Service,
+        ServiceAccountSettings, UpdateStrategy,
+    },
+    deletion::{DataPolicy, Deletion, Store},
+    env::{ConfigFile, ConfigFiles, EnvFrom, EnvVar, EnvVarSource, FieldRef, KeyRef, ObjectRef},
+    image::{Image, ImageDefaults, PullPolicy},
+    ingress::{Ingress, IngressHost, IngressPath, IngressTls, PathType},
+    int_or_percent::IntOrPercent,
+    network::{Cidr, EgressPort, EgressRule, NetworkPolicySettings, Protocol},
+    placement::{Placement, Quota},
+    platform::{Environment, Features, InheritedMetadata},
+    postgres::{CredentialsRef, ExternalPostgres, Postgres, PostgresMode, SslMode},
+    probe::{Probe, Probes},
+    redis::{AppendFsync, ConfigValue, MaxmemoryPolicy, Redis, RedisAuth, RedisMode, RedisPersistence, Storage},
+    scheduling::{
+        Affinity, AntiAffinity, AntiAffinityMode, LabelValue, NodeAffinity, NodeExpression, NodeOperator,
+        NodeSelector, NodeSelectorTerm, PreferredTerm, Scheduling, TaintEffect, Toleration,
+        TolerationOperator, TopologySpread, WhenUnsatisfiable,
+    },
+};
+
+use crate::tape::Tape;
+
+const ROLES: [&str; 4] = ["frontend", "backend", "scraper", "worker"];
+/// Amounts in ascending order, in all notations.
+const CPU: [&str; 14] = [
+    "0", "1n", "100u", "1m", "50m", "0.1", "100m", "250m", ".5", "500m", "1", "1.5", "2", "1e1",
+];
+const MEMORY: [&str; 14] = [
+    "0", "1k", "1Ki", "64Mi", "100M", "128Mi", "256Mi", "512Mi", "1e9", "1Gi", "1.5Gi", "2Gi", "64Gi", "1Ei",
+];
+/// Of which each is below the next, and the smallest runs a Redis.
+const REDIS_MEMORY: [&str; 6] = ["32Mi", "64Mi", "100M", "1Gi", "1.5Gi", "64Gi"];
+const LABEL_KEYS: [&str; 6] = ["team", "app", "example.com/tier", "a.b-c_d", "topology.kubernetes.io/zone", "x"];
+const ANNOTATION_KEYS: [&str; 4] = ["note", "example.com/owner", "prometheus.io/port", "a.b-c_d"];
+const NAMES: [&str; 4] = ["db", "a", "registry.example.com", "s-1"];
+const KEYS: [&str; 4] = ["password", "k", ".dotted_Key-1", "tls.crt"];
+const TEXTS: [&str; 6] = ["", "a", "'\"$();\\\n{}", "$(REDIS_PASSWORD)", "é ✓", "- yes: no #"];
+
+/// Any platform.
+pub fn platform(tape: &mut Tape) -> TradingPlatform {
+    let roles: Vec<&str> = ROLES.into_iter().filter(|_| tape.chance(60)).collect();
+    let services = service_names(tape, roles.is_empty());
+    let redis = tape.maybe(60, redis);
+    let postgres = tape.maybe(60, postgres);
+    let mut targets: Vec<&str> = roles.clone();
+    targets.extend(services.iter().map(String::as_str));
+    targets.extend(redis.as_ref().map(|_| "redis"));
+    targets.extend(postgres.as_ref().map(|_| "postgres"));
+
+    let mut role = |name: &str| roles.contains(&name).then(|| component(tape, name, &targets));
+    let [frontend, backend, scraper, worker] = ROLES.map(&mut role);
+    let services: Vec<Service> = services
+        .iter()
+        .map(|name| Service { name: name.clone(), component: component(tape, name, &targets) })
+        .collect();
+    let mut spec = TradingPlatformSpec {
+        environment: tape.maybe(80, |tape| {
+            tape.copy(&[Environment::Production, Environment::Staging, Environment::Development])
+        }),
+        version: version(tape),
+        image: tape.maybe(30, image_defaults),
+        features: tape.maybe(20, |tape| Features {
+            debug: tape.maybe(50, |tape| tape.chance(50)),
+            mock_external_services: tape.maybe(50, |tape| tape.chance(50)),
+        }),
+        frontend,
+        backend,
+        scraper,
+        worker,
+        services,
+        redis,
+        postgres,
+        ingress: None,
+        network_policy: tape.maybe(30, |tape| NetworkPolicySettings {
+            enabled: tape.maybe(50, |tape| tape.chance(70)),
+            ingress_namespace_labels: labels(tape, 3),
+            monitoring_namespace_labels: labels(tape, 3),
+        }),
+        autoscaling: tape
+            .maybe(30, |tape| AutoscalingDefaults { enabled: tape.maybe(80, |tape| tape.chance(50)) }),
+        placement: tape.maybe(30, placement),
+        quota: tape.maybe(30, quota),
+        deletion: tape.maybe(30, |tape| Deletion {
+            data: tape.maybe(70, |tape| tape.copy(&[DataPolicy::Retain, DataPolicy::Delete])),
+            acknowledge_store_removal: if tape.chance(50) { vec![Store::Redis] } else { Vec::new() },
+        }),
+        inherited_metadata: tape.maybe(30, |tape| InheritedMetadata {
+            labels: unique(tape, 4, &LABEL_KEYS),
+            annotations: unique(tape, 4, &ANNOTATION_KEYS),
+        }),
+    };
+    spec.ingress = tape.maybe(50, |tape| tape_ingress(tape, &spec)).flatten();
+    let mut platform = TradingPlatform { metadata: metadata(tape), spec, status: None };
+    if tape.chance(5) {
+        // Nothing but names at their limits.
+        platform.metadata.name = Some("a".repeat(40));
+    }
+    platform
+}
+
+fn metadata(tape: &mut Tape) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(dns_label(tape, 40)),
+        namespace: Some(tape.pick(&["default", "trading", "ns"]).to_owned()),
+        uid: tape.maybe(80, |_| "0b5e5c1e-5f0e-4b0e-9a5f-0123456789ab".to_owned()),
+        generation: tape.maybe(80, |tape| i64::from(tape.between(1, 9))),
+        labels: tape.maybe(50, |tape| plain(labels(tape, 4))),
+        annotations: tape.maybe(50, |tape| {
+            unique(tape, 4, &ANNOTATION_KEYS).into_iter().map(|key| (key, tape.pick(&TEXTS).to_owned())).collect()
+        }),
+        ..ObjectMeta::default()
+    }
+}
+
+fn plain(labels: BTreeMap<String, LabelValue>) -> BTreeMap<String, String> {
+    labels.into_iter().map(|(key, value)| (key, value.0)).collect()
+}
+
+/// Between one character and `longest`, the first a letter.
+fn dns_label(tape: &mut Tape, longest: usize) -> String {
+    const MIDDLE: &str = "hop-eu--west-1a-0-x9-production-7--z-b-c-d-e";
+    let length = if tape.chance(20) { longest } else { 1 + tape.below(longest) };
+    let first = tape.pick(&["s", "a", "z"]);
+    if length == 1 {
+        return first.to_owned();
+    }
+    format!("{first}{}{}", &MIDDLE[..length - 2], tape.pick(&["a", "0", "9"]))
+}
+
+/// Up to 24 names; at least one where there is no role.
+fn service_names(tape: &mut Tape, wanted: bool) -> Vec<String> {
+    let count = match tape.below(20) {
+        0..=7 => 0,
+        8..=18 => 1 + tape.below(4),
+        _ => 5 + tape.below(20),
+    };
+    let count = if wanted { count.max(1) } else { count };
+    let mut names = BTreeSet::new();
+    for index in 0..count {
+        let odd = [
+            "tls", "headless", "auth", "api", "frontend-2", "redis2", "rediscache", "ingress-2", "quota-2",
+            "config", "data", "tmp", "agent", "postgres2", "default", "a",
+        ];
+        let name = if tape.chance(30) { tape.pick(&odd).to_owned() } else { dns_label(tape, 20) };
+        // The number keeps them apart; it makes the longest 22 characters long.
+        let name = if names.contains(&name) || tape.chance(50) { format!("{name}{index}") } else { name };
+        names.insert(name);
+    }
+    names.into_iter().filter(|name| name.len() <= 22 && !is_reserved(name)).collect()
+}
+
+/// `default-deny` is the name of a policy; admission should refuse it.
+fn is_reserved(name: &str) -> bool {
+    ROLES.contains(&name)
+        || ["redis", "postgres", "runtime", "ingress", "quota", "default-deny"].contains(&name)
+        || name.starts_with("redis-")
+        || name.starts_with("postgres-")
+}
+
+fn version(tape: &mut Tape) -> String {
+    let long = "1.".repeat(31) + "1";
+    tape.pick(&["1", "2.0.0", "v1.0-rc.1_x", &long]).to_owned()
+}
+
+fn image(tape: &mut Tape) -> Image {
+    let long = format!("a{}z", "/b".repeat(99));
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let long_tag = "T-._".repeat(32);
+    let (tag, digest) = match tape.below(4) {
+        0 | 1 => (None, None),
+        2 => (Some(tape.pick(&["1", "_", "7.4-alpine", "__-", &long_tag]).to_owned()), None),
+        _ => (None, Some(digest)),
+    };
+    Image {
+        repository: tape.pick(&["shop/app", "ab", "registry.example.com:5000/a/b", &long]).to_owned(),
+        tag,
+        digest,
+    }
+}
+
+fn image_defaults(tape: &mut Tape) -> ImageDefaults {
+    ImageDefaults {
+        registry: tape
+            .maybe(50, |tape| tape.pick(&["registry.example.com", "r:5000", "r.io/a/b_c"]).to_owned()),
+        pull_policy: tape.maybe(50, |tape| {
+            tape.copy(&[PullPolicy::IfNotPresent, PullPolicy::Always, PullPolicy::Never])
+        }),
+        pull_secrets: unique(tape, 4, &NAMES),
+    }
+}
+
+/// Some of the items, each once.
+fn unique(tape: &mut Tape, most: usize, items: &[&str]) -> Vec<String> {
+    let chosen: BTreeSet<&str> = tape.list(most, |tape, _| tape.pick(items)).into_iter().collect();
+    chosen.into_iter().map(str::to_owned).collect()
+}
+
+fn label_value(tape: &mut Tape) -> LabelValue {
+    let long = "x".repeat(63);
+    LabelValue(tape.pick(&["a", "", "A.b_c-9", "true", &long]).to_owned())
+}
+
+fn labels(tape: &mut Tape, most: usize) -> BTreeMap<String, LabelValue> {
+    unique(tape, most, &LABEL_KEYS).into_iter().map(|key| (key, label_value(tape))).collect()
+}
+
+fn annotations(tape: &mut Tape) -> BTreeMap<String, AnnotationValue> {
+    unique(tape, 3, &ANNOTATION_KEYS)
+        .into_iter()
+        .map(|key| (key, AnnotationValue(tape.pick(&TEXTS).to_owned())))
+        .collect()
+}
+
+fn component(tape: &mut Tape, name: &str, targets: &[&str]) -> Component {
+    let ports = ports(tape);
+    let has_default_port = ["frontend", "backend", "scraper"].contains(&name);
+    let port_names: Vec<String> = if ports.is_empty() && has_default_port {
+        vec!["http".to_owned()]
+    } else {
+        ports.iter().map(|port| port.name.clone()).collect()
+    };
+    let autoscaling = tape.maybe(30, autoscaling);
+    let others: Vec<&str> = targets.iter().copied().filter(|target| *target != name).collect();
+    Component {
+        image: image(tape),
+        command: tape.list(3, |tape, _| tape.pick(&TEXTS).to_owned()),
+        args: tape.list(3, |tape, _| tape.pick(&TEXTS).to_owned()),
+        ports,
+        replicas: if autoscaling.is_some() { None } else { tape.maybe(50, |tape| tape.copy(&[1, 0, 2, 3, 1000])) },
+        resources: tape.maybe(50, |tape| resources(tape, &CPU, &MEMORY)),
+        probes: tape.maybe(40, |tape| Probes {
+            startup: tape.maybe(40, |tape| probe(tape, &port_names)),
+            liveness: tape.maybe(60, |tape| probe(tape, &port_names)),
+            readiness: tape.maybe(60, |tape| probe(tape, &port_names)),
+        }),
+        env: env(tape),
+        env_from: tape.list(3, |tape, _| env_from(tape)),
+        config: tape.maybe(20, config),
+        connects_to: tape.maybe(40, |tape| {
+            if others.is_empty() { Vec::new() } else { unique(tape, 6, &others) }
+        }),
+        egress: tape.list(3, |tape, _| egress(tape)),
+        autoscaling,
+        disruption: tape.maybe(30, disruption),
+        run_as_user: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
+        fs_group: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
+        scratch: unique(tape, 3, &["/tmp", "/var/cache", "/x", "/app/.next/cache"]),
+        // Below the pause before a stop, the apiserver refuses the pod; admission should.
+        termination_grace_period_seconds: tape.maybe(20, |tape| i64::from(tape.between(5, 3600))),
+        update_strategy: tape.maybe(20, update_strategy),
+        pod_metadata: tape
+            .maybe(20, |tape| PodMetadata { labels: labels(tape, 3), annotations: annotations(tape) }),
+        service_account: tape
+            .maybe(20, |tape| ServiceAccountSettings { annotations: annotations(tape) }),
+        scheduling: scheduling(tape),
+    }
+}
+
+fn ports(tape: &mut Tape) -> Vec<Port> {
+    let protocol = |tape: &mut Tape| tape.maybe(50, |tape| tape.copy(&[Protocol::TCP, Protocol::UDP]));
+    let mut ports = tape.list(3, |tape, index| {
+        // 0 leaves room for the largest number; the index keeps numbers and names apart.
+        let container_port = tape.copy(&[80, 443, 8080, 65_525]) + i32::try_from(index).expect("few ports");
+        let name = tape.pick(&["http", "a", "fifteen-letter", "9p"]);
+        let name = if index == 0 { name.to_owned() } else { format!("{}{index}", &name[..name.len().min(12)]) };
+        Port { name, container_port, protocol: protocol(tape) }
+    });
+    let mut seen = BTreeSet::new();
+    ports.retain(|port| seen.insert(port.container_port));
+    if tape.chance(10) {
+        // One number for both protocols.
+        let both = [("dns", None), ("dns-udp", Some(Protocol::UDP))];
+        ports.extend(both.map(|(name, protocol)| Port { name: name.to_owned(), container_port: 53, protocol }));
+    }
+    ports
+}
+
+fn quantity(text: &str) -> Quantity {
+    Quantity::from(text)
+}
+
+/// Requests at or below limits.
+fn resources(tape: &mut Tape, cpu: &[&str], memory: &[&str]) -> Resources {
+    let mut pair = |amounts: &[&str]| {
+        let low = tape.below(amounts.len());
+        let high = low + tape.below(amounts.len() - low);
+        [low, high].map(|index| tape.maybe(70, |_| quantity(amounts[index])))
+    };
+    let ([cpu_request, cpu_limit], [memory_request, memory_limit]) = (pair(cpu), pair(memory));
+    Resources {
+        requests: tape.maybe(80, |_| ResourceAmounts { cpu: cpu_request, memory: memory_request }),
+        limits: tape.maybe(80, |_| ResourceAmounts { cpu: cpu_limit, memory: memory_limit }),
+    }
+}
+
+fn probe(tape: &mut Tape, ports: &[String]) -> Probe {
+    let (path, exec) = match tape.below(3) {
+        0 => (None, None),
+        1 => (Some(tape.pick(&["/", "/health?full=1#x"]).to_owned()), None),
+        _ => (None, Some(vec![tape.pick(&TEXTS).to_owned()])),
+    };
+    let port = if exec.is_some() || ports.is_empty() {
+        None
+    } else {
+        tape.maybe(50, |tape| ports[tape.below(ports.len())].clone())
+    };
+    Probe {
+        path,
+        exec,
+        port,
+        initial_delay_seconds: tape.maybe(30, |tape| tape.between(0, 3600)),
+        period_seconds: tape.maybe(30, |tape| tape.between(1, 3600)),
+        timeout_seconds: tape.maybe(30, |tape| tape.between(1, 3600)),
+        failure_threshold: tape.maybe(30, |tape| tape.between(1, 1000)),
+    }
+}
+
+fn key_ref(tape: &mut Tape) -> KeyRef {
+    KeyRef {
+        name: tape.pick(&NAMES).to_owned(),
+        key: tape.pick(&KEYS).to_owned(),
+        optional: tape.maybe(30, |tape| tape.chance(50)),
+    }
+}
+
+fn env(tape: &mut Tape) -> Vec<EnvVar> {
+    let names = ["LEVEL", "_a1", "REDIS_HOST", "DEBUG", "PGPASSWORD", "BACKEND_URL"];
+    unique(tape, 4, &names)
+        .into_iter()
+        .map(|name| {
+            let (value, value_from) = match tape.below(3) {
+                0 => (None, None),
+                1 => (Some(tape.pick(&TEXTS).to_owned()), None),
+                _ => (None, Some(env_source(tape))),
+            };
+            EnvVar { name, value, value_from }
+        })
+        .collect()
+}
+
+fn env_source(tape: &mut Tape) -> EnvVarSource {
+    let paths = [
+        "metadata.name", "metadata.labels['app.kubernetes.io/version']", "status.podIPs", "spec.nodeName",
+    ];
+    match tape.below(3) {
+        0 => EnvVarSource { secret_key_ref: Some(key_ref(tape)), ..EnvVarSource::default() },
+        1 => EnvVarSource { config_map_key_ref: Some(key_ref(tape)), ..EnvVarSource::default() },
+        _ => EnvVarSource {
+            field_ref: Some(FieldRef { field_path: tape.pick(&paths).to_owned() }),
+            ..EnvVarSource::default()
+        },
+    }
+}
+
+fn env_from(tape: &mut Tape) -> EnvFrom {
+    let object = ObjectRef {
+        name: tape.pick(&NAMES).to_owned(),
+        optional: tape.maybe(30, |tape| tape.chance(50)),
+    };
+    let (secret_ref, config_map_ref) =
+        if tape.chance(50) { (None, Some(object)) } else { (Some(object), None) };
+    EnvFrom { prefix: tape.maybe(30, |_| "P_".to_owned()), secret_ref, config_map_ref }
+}
+
+fn config(tape: &mut Tape) -> ConfigFiles {
+    let mut names = unique(tape, 4, &["app.toml", ".hidden", "X_1-2.y"]);
+    if names.is_empty() {
+        names.push("a".to_owned());
+    }
+    ConfigFiles {
+        // Apart from scratch folders: nothing can be mounted twice. Admission should refuse it.
+        mount_path: tape.pick(&["/etc/app", "/c"]).to_owned(),
+        files: names
+            .into_iter()
+            .map(|name| ConfigFile { name, content: tape.pick(&TEXTS).to_owned() })
+            .collect(),
+    }
+}
+
+fn egress(tape: &mut Tape) -> EgressRule {
+    let blocks = [
+        ("203.0.113.0/24", "203.0.113.128/25"),
+        ("0.0.0.0/0", "169.254.169.254/32"),
+        ("2001:db8::/32", "2001:db8:1::/48"),
+        ("::/0", "fd00::/8"),
+    ];
+    let (cidr, except) = tape.copy(&blocks);
+    EgressRule {
+        cidr: Cidr(cidr.to_owned()),
+        except: if tape.chance(30) { vec![Cidr(except.to_owned())] } else { Vec::new() },
+        ports: tape.list(2, |tape, _| EgressPort {
+            port: tape.copy(&[443, 1, 65535]),
+            protocol: tape.maybe(50, |tape| tape.copy(&[Protocol::TCP, Protocol::UDP])),
+        }),
+    }
+}
+
+fn autoscaling(tape: &mut Tape) -> Autoscaling {
+    let min_replicas = tape.copy(&[1, 2, 3, 500, 1000]);
+    let mut autoscaling = Autoscaling {
+        min_replicas,
+        max_replicas: tape.between(min_replicas, 1000),
+        cpu: tape.maybe(60, |tape| tape.between(1, 1000)),
+        memory: tape.maybe(30, |tape| tape.between(1, 1000)),
+        metrics: tape.list(3, |tape, _| metric(tape)),
+        behavior: tape.maybe(30, |tape| Behavior {
+            scale_up: tape.maybe(60, scaling_rules),
+            scale_down: tape.maybe(60, scaling_rules),
+        }),
+    };
+    if autoscaling.memory.is_none() && autoscaling.metrics.is_empty() {
+        autoscaling.cpu.get_or_insert(70);
+    }
+    autoscaling
+}
+
+fn metric(tape: &mut Tape) -> Metric {
+    let kind = tape.copy(&[MetricKind::Pods, MetricKind::External]);
+    let target = tape.pick(&["1", "1500m", "1e3"]);
+    let is_value = kind == MetricKind::External && tape.chance(50);
+    let source = MetricSource {
+        metric: MetricIdentifier {
+            name: tape.pick(&["requests_per_second", "q:len|orders", "9.-"]).to_owned(),
+            selector: tape.maybe(30, |tape| MetricSelector { match_labels: labels(tape, 2) }),
+        },
+        target: MetricTarget {
+            kind: if is_value { MetricTargetKind::Value } else { MetricTargetKind::AverageValue },
+            average_value: (!is_value).then(|| quantity(target)),
+            value: is_value.then(|| quantity(target)),
+        },
+    };
+    let (pods, external) = match kind {
+        MetricKind::Pods => (Some(source), None),
+        MetricKind::External => (None, Some(source)),
+    };
+    Metric { kind, pods, external }
+}
+
+fn scaling_rules(tape: &mut Tape) -> ScalingRules {
+    ScalingRules {
+        stabilization_window_seconds: tape.maybe(50, |tape| tape.between(0, 3600)),
+        select_policy: tape.maybe(50, |tape| {
+            tape.copy(&[SelectPolicy::Max, SelectPolicy::Min, SelectPolicy::Disabled])
+        }),
+        policies: tape.list(2, |tape, _| ScalingPolicy {
+            kind: tape.copy(&[ScalingPolicyKind::Pods, ScalingPolicyKind::Percent]),
+            value: tape.between(1, 100_000),
+            period_seconds: tape.between(1, 1800),
+        }),
+    }
+}
+
+fn percent(number: i32) -> IntOrPercent {
+    IntOrPercent(IntOrString::String(format!("{number}%")))
+}
+
+fn number(number: i32) -> IntOrPercent {
+    IntOrPercent(IntOrString::Int(number))
+}
+
+fn share(tape: &mut Tape, least: i32) -> IntOrPercent {
+    if tape.chance(50) { percent(tape.between(least, 100)) } else { number(tape.between(least, 1000)) }
+}
+
+fn disruption(tape: &mut Tape) -> Disruption {
+    if tape.chance(50) {
+        Disruption { min_available: Some(share(tape, 0)), max_unavailable: None }
+    } else {
+        Disruption { min_available: None, max_unavailable: Some(share(tape, 1)) }
+    }
+}
+
+fn update_strategy(tape: &mut Tape) -> UpdateStrategy {
+    match tape.below(4) {
+        0 => UpdateStrategy::default(),
+        1 => UpdateStrategy { max_surge: Some(share(tape, 1)), max_unavailable: None },
+        2 => UpdateStrategy { max_surge: None, max_unavailable: Some(share(tape, 0)) },
+        _ => UpdateStrategy {
+            max_surge: Some(if tape.chance(50) { percent(0) } else { number(0) }),
+            max_unavailable: Some(share(tape, 1)),
+        },
+    }
+}
+
+fn scheduling(tape: &mut Tape) -> Scheduling {
+    if !tape.chance(40) {
+        return Scheduling::default();
+    }
+    Scheduling {
+        affinity: tape.maybe(30, |tape| Affinity { node_affinity: tape.maybe(80, node_affinity) }),
+        anti_affinity: tape.maybe(40, |tape| AntiAffinity {
+            mode: tape.copy(&[AntiAffinityMode::Preferred, AntiAffinityMode::Required, AntiAffinityMode::None]),
+            topology_key: tape.maybe(50, |tape| tape.pick(&LABEL_KEYS).to_owned()),
+        }),
+        topology_spread_constraints: topology_spread(tape),
+        node_selector: labels(tape, 2),
+        tolerations: tape.list(2, |tape, _| toleration(tape)),
+        priority_class_name: tape.maybe(20, |tape| tape.pick(&["high", "low.1"]).to_owned()),
+    }
+}
+
+/// Kubernetes refuses two constraints of one key and reaction; admission should.
+fn topology_spread(tape: &mut Tape) -> Vec<TopologySpread> {
+    unique(tape, 3, &LABEL_KEYS)
+        .into_iter()
+        .map(|topology_key| TopologySpread {
+            max_skew: tape.between(1, 100),
+            topology_key,
+            when_unsatisfiable: tape
+                .copy(&[WhenUnsatisfiable::ScheduleAnyway, WhenUnsatisfiable::DoNotSchedule]),
+        })
+        .collect()
+}
+
+fn node_affinity(tape: &mut Tape) -> NodeAffinity {
+    NodeAffinity {
+        required_during_scheduling_ignored_during_execution: tape.maybe(60, |tape| NodeSelector {
+            node_selector_terms: (0..=tape.below(3)).map(|_| term(tape)).collect(),
+        }),
+        preferred_during_scheduling_ignored_during_execution: tape
+            .list(2, |tape, _| PreferredTerm { weight: tape.between(1, 100), preference: term(tape) }),
+    }
+}
+
+fn term(tape: &mut Tape) -> NodeSelectorTerm {
+    NodeSelectorTerm { match_expressions: (0..=tape.below(2)).map(|_| expression(tape)).collect() }
+}
+
+fn expression(tape: &mut Tape) -> NodeExpression {
+    let operator = tape.copy(&[
+        NodeOperator::In,
+        NodeOperator::NotIn,
+        NodeOperator::Exists,
+        NodeOperator::DoesNotExist,
+        NodeOperator::Gt,
+        NodeOperator::Lt,
+    ]);
+    let values = match operator {
+        NodeOperator::In | NodeOperator::NotIn => (0..=tape.below(2)).map(|_| label_value(tape)).collect(),
+        NodeOperator::Exists | NodeOperator::DoesNotExist => Vec::new(),
+        NodeOperator::Gt | NodeOperator::Lt => vec![LabelValue("8".to_owned())],
+    };
+    NodeExpression { key: tape.pick(&LABEL_KEYS).to_owned(), operator, values }
+}
+
+fn toleration(tape: &mut Tape) -> Toleration {
+    let operator =
+        tape.maybe(60, |tape| tape.copy(&[TolerationOperator::Equal, TolerationOperator::Exists]));
+    let effect = tape.maybe(60, |tape| {
+        tape.copy(&[TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute])
+    });
+    Toleration {
+        key: tape.pick(&LABEL_KEYS).to_owned(),
+        operator,
+        value: if operator == Some(TolerationOperator::Exists) { None } else { tape.maybe(50, label_value) },
+        effect,
+        // Kubernetes wants NoExecute with it; admission should.
+        toleration_seconds: if effect == Some(TaintEffect::NoExecute) {
+            tape.maybe(50, |tape| i64::from(tape.between(0, i32::MAX - 1)))
+        } else {
+            None
+        },
+    }
+}
+
+fn redis(tape: &mut Tape) -> Redis {
+    let mode = tape.copy(&[RedisMode::Standalone, RedisMode::Cluster]);
+    let is_cluster = mode == RedisMode::Cluster;
+    let resources = tape.maybe(60, |tape| resources(tape, &CPU, &REDIS_MEMORY));
+    let limit = resources.as_ref().and_then(|all| all.limits.as_ref()?.memory.clone());
+    let most = limit.map_or(REDIS_MEMORY.len(), |limit| {
+        REDIS_MEMORY.iter().position(|amount| *amount == limit.0).expect("one of them")
+    });
+    Redis {
+        mode,
+        image: tape.maybe(50, image),
+        shards: if is_cluster { tape.maybe(50, |tape| tape.copy(&[3, 4, 100])) } else { None },
+        replicas_per_shard: if is_cluster { tape.maybe(50, |tape| tape.between(0, 5)) } else { None },
+        resources,
+        storage: tape.maybe(50, |tape| Storage {
+            size: quantity(tape.pick(&["1Gi", "1Mi", "1e12", "2.5Ti"])),
+            storage_class_name: tape.maybe(50, |tape| tape.pick(&NAMES).to_owned()),
+        }),
+        persistence: tape.maybe(30, |tape| RedisPersistence {
+            append_only: tape.maybe(50, |tape| tape.chance(50)),
+            append_fsync: tape.maybe(50, |tape| {
+                tape.copy(&[AppendFsync::EverySec, AppendFsync::Always, AppendFsync::No])
+            }),
+        }),
+        maxmemory: if most == 0 {
+            None
+        } else {
+            tape.maybe(30, |tape| quantity(REDIS_MEMORY[tape.below(most)]))
+        },
+        maxmemory_policy: tape.maybe(50, |tape| {
+            use MaxmemoryPolicy as P;
+            tape.copy(&[
+                P::VolatileLru, P::NoEviction, P::VolatileLfu, P::VolatileTtl, P::VolatileRandom,
+                P::AllkeysLru, P::AllkeysLfu, P::AllkeysRandom,
+            ])
+        }),
+        auth: tape.maybe(30, |tape| RedisAuth { password_secret_ref: key_ref(tape) }),
+        config: unique(tape, 3, &["timeout", "cluster-node-timeout", "notify-keyspace-events"])
+            .into_iter()
+            .map(|directive| (directive, ConfigValue(tape.pick(&["300", "KEA", "a b:c/d"]).to_owned())))
+            .collect(),
+        disruption: tape.maybe(30, disruption),
+        run_as_user: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
+        fs_group: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
+        scheduling: scheduling(tape),
+    }
+}
+
+fn postgres(tape: &mut Tape) -> Postgres {
+    let long = format!("{}com", "a.".repeat(125));
+    Postgres {
+        mode: PostgresMode::External,
+        external: ExternalPostgres {
+            host: tape
+                .pick(&["db.example.com", "db", "192.0.2.5", "2001:db8::5", "256.1.1.1", &long])
+                .to_owned(),
+            port: tape.maybe(40, |tape| tape.copy(&[5432, 1, 65535])),
+            database: tape.pick(&["shop", "_a$-1"]).to_owned(),
+            ssl_mode: tape.maybe(50, |tape| {
+                use SslMode as S;
+                tape.copy(&[S::Require, S::Disable, S::Prefer, S::VerifyCa, S::VerifyFull])
+            }),
+            credentials_secret_ref: CredentialsRef {
+                name: tape.pick(&NAMES).to_owned(),
+                username_key: tape.maybe(30, |tape| tape.pick(&KEYS).to_owned()),
+                password_key: tape.maybe(30, |tape| tape.pick(&KEYS).to_owned()),
+            },
+            cidrs: tape.list(2, |tape, _| Cidr(tape.pick(&["192.0.2.0/24", "2001:db8::/64"]).to_owned())),
+        },
+    }
+}
+
+/// `None` where nothing has a port.
+fn tape_ingress(tape: &mut Tape, spec: &TradingPlatformSpec) -> Option<Ingress> {
+    let has_default = spec.frontend.is_some() || spec.backend.is_some();
+    let roles = [("frontend", &spec.frontend), ("backend", &spec.backend), ("scraper", &spec.scraper)];
+    let mut reachable: Vec<&str> =
+        roles.into_iter().filter(|(_, component)| component.is_some()).map(|(name, _)| name).collect();
+    reachable.extend(spec.worker.iter().filter(|worker| !worker.ports.is_empty()).map(|_| "worker"));
+    let with_ports = spec.services.iter().filter(|service| !service.component.ports.is_empty());
+    reachable.extend(with_ports.map(|service| service.name.as_str()));
+    if reachable.is_empty() {
+        return None;
+    }
+    // Not a component's name: status lists hosts and components in one map. Admission should refuse it.
+    let names = ["shop.example.com", "*.example.com", "localhost.", "x1.y-z"];
+    let mut hosts = unique(tape, 3, &names[..2]);
+    if hosts.is_empty() {
+        hosts.push(names[3].to_owned());
+    }
+    let hosts = hosts
+        .into_iter()
+        .map(|host| {
+            let mut paths = unique(tape, 3, &["/", "/api", "/~a/b.c_d-e/"]);
+            if paths.is_empty() && !has_default {
+                paths.push("/".to_owned());
+            }
+            let paths = paths
+                .into_iter()
+                .map(|path| IngressPath {
+                    path,
+                    path_type: tape.maybe(50, |tape| tape.copy(&[PathType::Prefix, PathType::Exact])),
+                    component: tape.pick(&reachable).to_owned(),
+                })
+                .collect();
+            IngressHost { host, paths }
+        })
+        .collect();
+    let tls = tape.maybe(50, |tape| {
+        let secret_name = tape.maybe(60, |tape| tape.pick(&NAMES).to_owned());
+        let issuer = tape.maybe(40, |tape| tape.pick(&NAMES).to_owned());
+        let cluster_issuer = if secret_name.is_none() { issuer.or(Some("a".to_owned())) } else { issuer };
+        IngressTls { secret_name, cluster_issuer }
+    });
+    Some(Ingress { class_name: tape.maybe(50, |tape| tape.pick(&NAMES).to_owned()), hosts, tls })
+}
+
+fn placement(tape: &mut Tape) -> Placement {
+    Placement {
+        region: tape.maybe(50, label_value),
+        zones: tape.list(3, |tape, _| label_value(tape)),
+        spread_over_zones: tape.maybe(50, |tape| tape.chance(50)),
+        node_selector: labels(tape, 2),
+        tolerations: tape.list(2, |tape, _| toleration(tape)),
+    }
+}
+
+fn quota(tape: &mut Tape) -> Quota {
+    let keys = ["pods", "requests.cpu", "limits.memory", "requests.nvidia.com/gpu", "count/deployments.apps"];
+    let mut chosen = unique(tape, 4, &keys);
+    if chosen.is_empty() {
+        chosen.push("pods".to_owned());
+    }
+    Quota { hard: chosen.into_iter().map(|key| (key, quantity(tape.pick(&["10", "0", "1e3", "2k"])))).collect() }
+}

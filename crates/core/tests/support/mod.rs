@@ -1,0 +1,116 @@
+//! What several test crates share: the example's resources, and a cluster in which everything
+//! is as it was applied.
+
+#![allow(dead_code)] // each test crate takes what it needs
+
+use std::{fs, path::PathBuf};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use trading_api::{TradingPlatform, labels};
+use trading_core::{
+    inputs::Inputs,
+    kinds::Kind,
+    object::Object,
+    plan::Plan,
+    render::render,
+    resolve::resolve,
+    status::workload::{Autoscaler, Workload},
+    step::{Child, Key, Observed, Ownership, ReplicasOwnership},
+};
+
+/// Environments of the example.
+pub const ENVIRONMENTS: [&str; 3] = ["production", "staging", "development"];
+
+/// A path in the repository.
+pub fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
+}
+
+/// Every document of a YAML text.
+pub fn documents(text: &str) -> Vec<Value> {
+    serde_yaml::Deserializer::from_str(text)
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|document| !document.is_null())
+        .collect()
+}
+
+/// TradeWizard's resource in an environment, as written.
+pub fn resource(environment: &str) -> Value {
+    let path = repository(&format!("tests/golden/tradewizard/{environment}/input.yaml"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    documents(&text).into_iter().find(|document| document["kind"] == "TradingPlatform").unwrap()
+}
+
+/// TradeWizard in an environment.
+pub fn example(environment: &str) -> TradingPlatform {
+    serde_json::from_value(resource(environment)).unwrap()
+}
+
+/// A time that never changes.
+pub fn then() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+/// The plan and the objects of a platform, with everything that it consumes there.
+pub fn rendered(platform: &TradingPlatform) -> (Plan, Vec<Object>) {
+    let plan = resolve(platform, &Inputs::offline(then()));
+    let objects = render(&plan);
+    (plan, objects)
+}
+
+/// Kind and name of an object.
+pub fn key(object: &Object) -> Key {
+    (object.kind, object.name.clone())
+}
+
+/// A cluster in which these objects were applied and every pod is ready.
+pub fn observed(objects: &[Object]) -> Observed {
+    objects.iter().map(|object| (key(object), child(object))).collect()
+}
+
+/// An object as it is live after it was applied: what the operator's cache makes of it.
+pub fn child(object: &Object) -> Child {
+    let label = |key: &str| {
+        let labels = object.body.pointer("/metadata/labels")?;
+        labels[key].as_str().map(str::to_owned)
+    };
+    let annotations = &object.body["metadata"]["annotations"];
+    Child {
+        kind: object.kind,
+        name: object.name.clone(),
+        uid: format!("uid of {} {}", object.kind, object.name),
+        platform: label(labels::INSTANCE).unwrap(),
+        platform_uid: label(labels::PLATFORM_UID).unwrap_or_default(),
+        component: label(labels::NAME).unwrap(),
+        is_store: object.body.pointer("/metadata/ownerReferences").is_none(),
+        store_mode: label(labels::STORE_MODE),
+        digest: annotations[labels::APPLIED].as_str().map(str::to_owned),
+        ownership: Ownership::Verified(object.digest.clone()),
+        replicas: ReplicasOwnership {
+            ours: object.body.pointer("/spec/replicas").is_some(),
+            others: object.seed_replicas.is_some(),
+        },
+        deleting: false,
+        workload: workload(object),
+        autoscaler: (object.kind == Kind::HorizontalPodAutoscaler).then(Autoscaler::default),
+    }
+}
+
+fn workload(object: &Object) -> Option<Workload> {
+    if !matches!(object.kind, Kind::Deployment | Kind::StatefulSet) {
+        return None;
+    }
+    let replicas = object.body.pointer("/spec/replicas").and_then(Value::as_i64);
+    let desired = replicas.map(|count| i32::try_from(count).unwrap()).or(object.seed_replicas).unwrap();
+    let version = object.body.pointer("/spec/template/metadata/labels").map(|all| &all[labels::VERSION]);
+    Some(Workload {
+        observed: true,
+        desired,
+        ready: desired,
+        rolled_out: true,
+        version: version.and_then(Value::as_str).map(str::to_owned),
+        failure: None,
+    })
+}

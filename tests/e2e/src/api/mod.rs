@@ -1,0 +1,68 @@
+//! Level 2: what the tests with etcd and kube-apiserver share.
+
+pub mod cases;
+pub mod helm;
+pub mod mutate;
+pub mod platforms;
+pub mod request;
+pub mod schema;
+pub mod verdict;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use kube::Client;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+use trading_testbed::ControlPlane;
+
+use request::Objects;
+
+/// A path in the repository.
+#[must_use]
+pub fn repository(path: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(path)
+}
+
+/// Installs the kind as `cargo xtask generate` would write it and waits until it is served. Done on the
+/// client's side, so that it fails where the definition outgrows kubectl's annotation.
+///
+/// # Errors
+/// When the apiserver refuses it.
+pub fn install_kind(cluster: &ControlPlane) -> Result<()> {
+    let kubectl = cluster.kubectl()?;
+    let definition = serde_json::to_string(&trading_api::schema::crd())?;
+    kubectl.run_with_input(&["apply", "-f", "-"], &definition)?;
+    kubectl.run(&[
+        "wait",
+        "crd/tradingplatforms.platform.trading",
+        "--for=condition=Established",
+        "--timeout=30s",
+    ])?;
+    Ok(())
+}
+
+/// Makes a namespace; that it is there already is fine.
+///
+/// # Errors
+/// When it cannot be made.
+pub async fn namespace(client: &Client, name: &str) -> Result<()> {
+    let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+    match Objects::new(client, "", "v1", "namespaces").create(&PostParams::default(), &body).await? {
+        Ok(_) => Ok(()),
+        Err(status) if status.code == 409 => Ok(()),
+        Err(status) => bail!("cannot make namespace {name}: {}", status.message),
+    }
+}
+
+/// The documents of a YAML text; empty ones are left out.
+///
+/// # Errors
+/// When it is not YAML.
+pub fn documents(yaml: &str) -> Result<Vec<Value>> {
+    use k8s_openapi::serde::Deserialize;
+    serde_yaml::Deserializer::from_str(yaml)
+        .map(|document| Value::deserialize(document).context("not YAML"))
+        .filter(|document| !document.as_ref().is_ok_and(Value::is_null))
+        .collect()
+}

@@ -1,0 +1,65 @@
+//! What the audit log says since a moment.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::Result;
+use jiff::Timestamp;
+use trading_testbed::audit::{Entry, read};
+
+use super::stack::Stack;
+
+/// A moment, and how long the log was then: it grows to many megabytes, of which a test needs the end.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    offset: u64,
+    at: Timestamp,
+}
+
+static FILES: AtomicU32 = AtomicU32::new(0);
+
+impl Stack {
+    /// Now.
+    pub fn mark(&self) -> Result<Mark> {
+        let path = self.cluster().audit_log();
+        Ok(Mark { offset: std::fs::metadata(path)?.len(), at: Timestamp::now() })
+    }
+
+    /// All requests that came since then, of anybody for anything.
+    pub fn requests_since(&self, mark: &Mark) -> Result<Vec<Entry>> {
+        let mut log = std::fs::File::open(self.cluster().audit_log())?;
+        log.seek(SeekFrom::Start(mark.offset))?;
+        let mut tail = Vec::new();
+        log.read_to_end(&mut tail)?;
+        if tail.is_empty() {
+            return Ok(Vec::new());
+        }
+        let number = FILES.fetch_add(1, Ordering::Relaxed);
+        let part = self.cluster().dir().join(format!("audit-part-{number}.log"));
+        std::fs::write(&part, tail)?;
+        let entries = read(&part)?;
+        std::fs::remove_file(&part)?;
+        Ok(entries.into_iter().filter(|entry| entry.received >= mark.at).collect())
+    }
+
+    /// What the operator asked for since then, but for Leases and Events.
+    pub fn operator_requests_since(&self, mark: &Mark) -> Result<Vec<Entry>> {
+        let all = self.requests_since(mark)?.into_iter();
+        Ok(all.filter(|entry| entry.user == self.user() && !is_aside(entry)).collect())
+    }
+}
+
+/// Counted apart: a leader renews its Lease whatever it does, and Events are told once.
+fn is_aside(entry: &Entry) -> bool {
+    matches!(entry.resource.as_str(), "leases" | "events")
+}
+
+/// Requests in words, one in a line.
+#[must_use]
+pub fn describe(entries: &[Entry]) -> String {
+    let line = |entry: &Entry| {
+        let Entry { verb, resource, subresource, name, namespace, code, .. } = entry;
+        format!("{verb} {resource} {subresource} {namespace}/{name} {code}")
+    };
+    entries.iter().map(line).collect::<Vec<_>>().join("\n")
+}

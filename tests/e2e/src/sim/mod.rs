@@ -1,0 +1,21 @@
+//! Helpers of the tests with simulated nodes: an operator that runs with the chart's rights, namespaces
+//! to work in, and what the audit log says about both.
+
+// Each of them fails when the cluster does not answer, or not as expected; the error tells which.
+#![allow(clippy::missing_errors_doc)]
+
+mod audit;
+mod essence;
+mod platform;
+mod space;
+mod stack;
+mod values;
+mod wait;
+
+pub use audit::{Mark, describe};
+pub use essence::{differences, essence};
+pub use platform::{database_secret, every_kind, platform};
+pub use space::{Children, Propagation, Space, resource};
+pub use stack::{NAMESPACE, Stack};
+pub use values::{at, merge, text};
+pub use wait::{BRIEF, LONG, SETTLE, stays, wait_for};

@@ -1,0 +1,67 @@
+//! Platforms to test with.
+
+use serde_json::{Value, json};
+
+use super::values::merge;
+
+/// A small platform: a frontend, a backend that scales, one Redis server and a database outside, which
+/// needs [`database_secret`]. A merge patch of the spec makes it what a test needs.
+#[must_use]
+pub fn platform(name: &str, patch: &Value) -> Value {
+    let mut spec = json!({
+        "version": "1.0.0",
+        "frontend": {
+            "image": { "repository": "shop/frontend" },
+            "replicas": 2,
+        },
+        "backend": {
+            "image": { "repository": "shop/backend" },
+            "autoscaling": { "minReplicas": 2, "maxReplicas": 10, "cpu": 70 },
+        },
+        "redis": { "mode": "Standalone" },
+        "postgres": {
+            "mode": "External",
+            "external": {
+                "host": "db.example.com",
+                "database": "shop",
+                "credentialsSecretRef": { "name": "database" },
+            },
+        },
+    });
+    merge(&mut spec, patch);
+    json!({
+        "apiVersion": "platform.trading/v1alpha1",
+        "kind": "TradingPlatform",
+        "metadata": { "name": name },
+        "spec": spec,
+    })
+}
+
+/// The patch with which [`platform`] becomes at least one object of every kind that the operator owns.
+#[must_use]
+pub fn every_kind() -> Value {
+    json!({
+        "frontend": {
+            "config": {
+                "mountPath": "/etc/shop",
+                "files": [{ "name": "shop.toml", "content": "colour = \"red\"\n" }],
+            },
+        },
+        // An address takes an EndpointSlice of ours.
+        "postgres": { "external": { "host": "203.0.113.7" } },
+        "redis": { "mode": "Cluster" },
+        "ingress": { "hosts": [{ "host": "shop.example.com" }] },
+        "quota": { "hard": { "pods": "100" } },
+    })
+}
+
+/// The login that [`platform`] refers to.
+#[must_use]
+pub fn database_secret(password: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": "database" },
+        "stringData": { "username": "shop", "password": password },
+    })
+}

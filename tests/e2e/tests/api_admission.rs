@@ -1,0 +1,240 @@
+//! The schema and its rules: a real apiserver and `trading_core::admission` give the same verdicts, on the
+//! release that we test on and on the oldest that we support.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use anyhow::{Context, Result, ensure};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde_json::{Value, json};
+use trading_api::schema::{MAX_CRD_BYTES, crd};
+use trading_e2e::api::cases::{self, Case};
+use trading_e2e::api::verdict::{Court, Verdict};
+use trading_e2e::api::{install_kind, mutate, platforms};
+use trading_testbed::{ControlPlane, Options, Program, Programs, Release};
+
+/// Enough to keep the apiserver busy while we evaluate the rules ourselves.
+const CONCURRENCY: usize = 8;
+
+static CLUSTER: LazyLock<ControlPlane> =
+    LazyLock::new(|| start(Options::api()).expect("a control plane with the kind"));
+
+fn start(options: Options) -> Result<ControlPlane> {
+    let cluster = ControlPlane::start(options)?;
+    install_kind(&cluster)?;
+    Ok(cluster)
+}
+
+#[test]
+fn the_kind_fits_into_the_annotation_of_a_client_side_apply() -> Result<()> {
+    let size = serde_json::to_vec(&crd())?.len();
+    ensure!(size < MAX_CRD_BYTES, "{size} bytes of at most {MAX_CRD_BYTES}");
+    let annotation = CLUSTER.kubectl()?.run(&[
+        "get",
+        "crd/tradingplatforms.platform.trading",
+        "-o",
+        "jsonpath={.metadata.annotations.kubectl\\.kubernetes\\.io/last-applied-configuration}",
+    ])?;
+    ensure!(annotation.contains("openAPIV3Schema"), "it was not applied by the client");
+    Ok(())
+}
+
+/// The definition would be stored, but a field would be lost.
+#[test]
+fn the_apiserver_has_no_reservations_about_the_kind() -> Result<()> {
+    let conditions = CLUSTER.kubectl()?.run(&[
+        "get",
+        "crd/tradingplatforms.platform.trading",
+        "-o",
+        "jsonpath={range .status.conditions[*]}{.type}={.status} {end}",
+    ])?;
+    ensure!(conditions.contains("Established=True") && conditions.contains("NamesAccepted=True"));
+    ensure!(!conditions.contains("NonStructuralSchema=True"), "{conditions}");
+    let stored = CLUSTER.kubectl()?.run(&["get", "crd/tradingplatforms.platform.trading", "-o", "json"])?;
+    let stored: CustomResourceDefinition = serde_json::from_str(&stored)?;
+    let schema = |definition: &CustomResourceDefinition| {
+        definition.spec.versions.iter().map(|version| version.schema.clone()).collect::<Vec<_>>()
+    };
+    ensure!(schema(&stored) == schema(&crd()), "the stored schema differs from ours");
+    Ok(())
+}
+
+#[tokio::test]
+async fn bad_and_good_resources_get_the_same_verdict_from_both() -> Result<()> {
+    same_verdicts(&CLUSTER).await
+}
+
+#[tokio::test]
+async fn the_oldest_release_gives_the_same_verdicts() -> Result<()> {
+    let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    if !ci && !Programs::cached(Release::Oldest, &[Program::Apiserver]) {
+        eprintln!(
+            "skipped: kube-apiserver {} is not built; CI=true builds it, which takes minutes",
+            Release::Oldest.version()?
+        );
+        return Ok(());
+    }
+    let oldest =
+        tokio::task::spawn_blocking(|| start(Options::api().with_apiserver(Release::Oldest))).await??;
+    let version = oldest.client().await?.apiserver_version().await?.git_version;
+    ensure!(version == Release::Oldest.version()?, "{version}");
+    same_verdicts(&oldest).await?;
+    same_verdicts_on_mutants(&oldest, &platforms::plain()?).await
+}
+
+/// Every field of two platforms, damaged in every way that its type suggests.
+#[tokio::test]
+async fn damaged_resources_get_the_same_verdict_from_both() -> Result<()> {
+    same_verdicts_on_mutants(&CLUSTER, &platforms::rich()?).await?;
+    same_verdicts_on_mutants(&CLUSTER, &platforms::plain()?).await
+}
+
+async fn same_verdicts(cluster: &ControlPlane) -> Result<()> {
+    let court = Court::new(&cluster.client().await?).await?;
+    let (bad, good) = (cases::bad()?, cases::good()?);
+    let mut wrong = Vec::new();
+    let mut broken = BTreeSet::new();
+    for case in &bad {
+        let verdict = judge(&court, case).await?;
+        broken.extend(verdict.rules_of_apiserver(&court.messages));
+        wrong.extend(flaws_of_refusal(case, &verdict, &court.messages));
+    }
+    for case in good.iter().chain(&platform_cases()?) {
+        let verdict = judge(&court, case).await?;
+        if verdict.apiserver.is_some() || !verdict.offline.is_empty() {
+            wrong.push(format!("{}: must be admitted, but {}", case.name, in_words(&verdict)));
+        }
+    }
+    let unbroken: Vec<_> =
+        court.messages.difference(&broken).map(|message| format!("no case: {message}")).collect();
+    eprintln!("{} bad and {} good resources", bad.len(), good.len());
+    ensure!(wrong.is_empty(), "{} wrong verdicts:\n{}", wrong.len(), wrong.join("\n"));
+    ensure!(unbroken.is_empty(), "rules that no bad resource breaks:\n{}", unbroken.join("\n"));
+    Ok(())
+}
+
+async fn judge(court: &Court, case: &Case) -> Result<Verdict> {
+    court.judge(&case.resource, case.old.as_ref()).await.with_context(|| case.name.clone())
+}
+
+fn platform_cases() -> Result<Vec<Case>> {
+    let case = |name: &str, resource| Case {
+        name: name.to_owned(),
+        field: String::new(),
+        message: String::new(),
+        old: None,
+        resource,
+    };
+    Ok(vec![case("rich.yaml", platforms::rich()?), case("plain.yaml", platforms::plain()?)])
+}
+
+fn flaws_of_refusal(case: &Case, verdict: &Verdict, messages: &BTreeSet<String>) -> Vec<String> {
+    let mut flaws = Vec::new();
+    let Some(said) = &verdict.apiserver else {
+        return vec![format!("{}: the apiserver admits it; {}", case.name, in_words(verdict))];
+    };
+    if !verdict.offline.iter().any(|violation| violation.to_string().contains(&case.message)) {
+        flaws.push(format!("{}: {:?} is not said offline; {}", case.name, case.message, in_words(verdict)));
+    }
+    let by_rule = messages.iter().any(|message| message.contains(&case.message));
+    if by_rule && !said.contains(&case.message) {
+        flaws.push(format!("{}: the apiserver does not say {:?}: {said}", case.name, case.message));
+    }
+    if !names_field(said, &case.field) {
+        flaws.push(format!("{}: the apiserver does not name {}: {said}", case.name, case.field));
+    }
+    if by_rule && verdict.rules_of_apiserver(messages) != verdict.rules_offline(messages) {
+        flaws.push(format!("{}: not the same rules; {}", case.name, in_words(verdict)));
+    }
+    flaws
+}
+
+/// Without the quotes around keys, in which the two differ.
+fn names_field(said: &str, field: &str) -> bool {
+    said.contains(field) || said.contains(field.trim_start_matches('.'))
+}
+
+fn in_words(verdict: &Verdict) -> String {
+    let offline: Vec<_> = verdict.offline.iter().map(ToString::to_string).collect();
+    format!(
+        "apiserver: {}; offline: {}",
+        verdict.apiserver.as_deref().unwrap_or("admitted"),
+        if offline.is_empty() { "admitted".to_owned() } else { offline.join(" | ") }
+    )
+}
+
+async fn same_verdicts_on_mutants(cluster: &ControlPlane, platform: &Value) -> Result<()> {
+    let court = Court::new(&cluster.client().await?).await?;
+    let sound = court.judge(platform, None).await?;
+    ensure!(sound.apiserver.is_none() && sound.offline.is_empty(), "before any damage: {}", in_words(&sound));
+    let mut mutants = mutate::mutants(platform, "/spec");
+    mutants.extend(mutate::mutants(platform, "/metadata/name"));
+    // Components share their schema, and so do the items of a list.
+    let mut seen = BTreeSet::new();
+    mutants.retain(|mutant| seen.insert((in_schema(&mutant.at), mutant.how.clone())));
+    let count = mutants.len();
+    let disagreements: Vec<Option<(String, String)>> = stream::iter(mutants)
+        .map(|mutant| {
+            let court = &court;
+            async move {
+                let verdict = court.judge(&mutant.value, None).await?;
+                let words = format!("{} {}: {}", mutant.at, mutant.how, in_words(&verdict));
+                let kind = format!("{} / {}", last_name(&mutant.at), mutant.how);
+                anyhow::Ok((!agree(&court.messages, &verdict)).then_some((kind, words)))
+            }
+        })
+        .buffer_unordered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    // One of each sort is enough to read.
+    let by_kind: BTreeMap<String, String> = disagreements.into_iter().flatten().collect();
+    eprintln!("{count} damaged resources");
+    let list: Vec<_> = by_kind.into_values().collect();
+    ensure!(list.is_empty(), "{} disagreements:\n{}", list.len(), list.join("\n"));
+    Ok(())
+}
+
+/// The place in the schema that a pointer leads to.
+fn in_schema(pointer: &str) -> String {
+    let names = pointer.split('/').map(|name| match name {
+        "frontend" | "backend" | "scraper" | "worker" => "component",
+        index if index.parse::<usize>().is_ok() => "[]",
+        name => name,
+    });
+    names.collect::<Vec<_>>().join("/").replace("services/[]", "component")
+}
+
+/// Both refuse or both admit, and where only rules are broken, the same ones.
+fn agree(messages: &BTreeSet<String>, verdict: &Verdict) -> bool {
+    let rules = verdict.rules_offline(messages);
+    let skipped = "some validation rules were not checked";
+    let only_rules = rules.len() == verdict.offline.len()
+        && !verdict.apiserver.as_deref().unwrap_or_default().contains(skipped);
+    verdict.agrees() && (!only_rules || verdict.rules_of_apiserver(messages) == rules)
+}
+
+fn last_name(pointer: &str) -> &str {
+    let mut names = pointer.rsplit('/');
+    let last = names.next().unwrap_or_default();
+    if last.parse::<usize>().is_ok() { names.next().unwrap_or_default() } else { last }
+}
+
+/// As `kubectl apply` would send it without strict validation: an unknown field would be dropped silently,
+/// so the schema must not keep it either.
+#[tokio::test]
+async fn unknown_fields_are_pruned_where_they_are_not_refused() -> Result<()> {
+    let client = CLUSTER.client().await?;
+    trading_e2e::api::namespace(&client, "pruned").await?;
+    let mut platform = platforms::plain()?;
+    platform["spec"]["redis"]["nonesuch"] = json!(1);
+    let api = kube::Api::<kube::core::DynamicObject>::namespaced_with(
+        client,
+        "pruned",
+        &kube::core::ApiResource::erase::<trading_api::TradingPlatform>(&()),
+    );
+    let params = kube::api::PostParams { dry_run: true, ..kube::api::PostParams::default() };
+    let made = api.create(&params, &serde_json::from_value(platform)?).await?;
+    ensure!(made.data.pointer("/spec/redis/nonesuch").is_none(), "{}", made.data);
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The autoscaler owns the number of replicas, and it never falls to one when it changes hands.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use futures::StreamExt;
+use kube::api::{WatchEvent, WatchParams};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use trading_e2e::sim::{SETTLE, Space, Stack, at, database_secret, describe, platform, stays, wait_for};
+
+static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
+
+const NAME: &str = "shop";
+const BACKEND: &str = "shop-backend";
+
+/// Collects every value that `spec.replicas` of the backend takes.
+struct Watched {
+    seen: Arc<Mutex<Vec<i64>>>,
+    task: JoinHandle<Result<()>>,
+}
+
+impl Watched {
+    /// Begins before anything is made.
+    async fn start(space: &Space<'_>) -> Result<Self> {
+        let api = space.api("Deployment");
+        let version = api.list(&kube::api::ListParams::default()).await?.metadata.resource_version;
+        let version = version.unwrap_or_default();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let values = Arc::clone(&seen);
+        let task = tokio::spawn(async move {
+            let mut events = api.watch(&WatchParams::default(), &version).await?.boxed();
+            while let Some(event) = events.next().await {
+                if let WatchEvent::Added(live) | WatchEvent::Modified(live) = event?
+                    && live.metadata.name.as_deref() == Some(BACKEND)
+                {
+                    let replicas = live.data.pointer("/spec/replicas").and_then(Value::as_i64);
+                    values.lock().unwrap_or_else(PoisonError::into_inner).push(replicas.unwrap_or(-1));
+                }
+            }
+            Ok(())
+        });
+        Ok(Self { seen, task })
+    }
+
+    /// The values so far, each once.
+    fn values(&self) -> Result<BTreeSet<i64>> {
+        ensure!(!self.task.is_finished(), "the watch ended");
+        Ok(self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect())
+    }
+
+    fn never_other_than(&self, expected: &[i64]) -> Result<()> {
+        let values = self.values()?;
+        ensure!(values.iter().eq(expected), "replicas took the values {values:?}");
+        Ok(())
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn begin(namespace: &str) -> Result<(Space<'static>, Watched)> {
+    let space = STACK.space(namespace).await?;
+    space.put(&database_secret("a")).await?;
+    let watched = Watched::start(&space).await?;
+    space.put(&platform(NAME, &json!({}))).await?;
+    space.ready(NAME).await?;
+    Ok((space, watched))
+}
+
+async fn scale(space: &Space<'_>, replicas: i64) -> Result<()> {
+    let kubectl = STACK.kubectl()?;
+    let replicas = format!("--replicas={replicas}");
+    kubectl.run(&["scale", "deployment", BACKEND, &replicas, "-n", &space.name])?;
+    Ok(())
+}
+
+async fn has_autoscaler(space: &Space<'_>, wished: bool) -> Result<()> {
+    wait_for("the autoscaler comes or goes", SETTLE, async || {
+        let is_there = space.find("HorizontalPodAutoscaler", BACKEND).await?.is_some();
+        ensure!(is_there == wished, "it is there: {is_there}");
+        Ok(())
+    })
+    .await?;
+    space.ready(NAME).await
+}
+
+async fn replicas_are(space: &Space<'_>, wished: i64) -> Result<()> {
+    wait_for("the number of replicas", SETTLE, async || {
+        let live = space.get("Deployment", BACKEND).await?;
+        ensure!(at(&live, "/spec/replicas") == wished, "{}", at(&live, "/spec/replicas"));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_new_deployment_starts_at_the_minimum() -> Result<()> {
+    let (_space, watched) = begin("scale-fresh").await?;
+    watched.never_other_than(&[2])
+}
+
+#[tokio::test]
+async fn switching_it_off_and_on_never_leaves_one_pod() -> Result<()> {
+    let (space, watched) = begin("scale-toggle").await?;
+    scale(&space, 7).await?;
+    space.ready(NAME).await?;
+
+    let autoscaling = json!({ "minReplicas": 2, "maxReplicas": 10, "cpu": 70 });
+    for _ in 0..3 {
+        space.edit(NAME, &json!({ "backend": { "autoscaling": null, "replicas": 7 } })).await?;
+        has_autoscaler(&space, false).await?;
+        space.edit(NAME, &json!({ "backend": { "autoscaling": autoscaling, "replicas": null } })).await?;
+        has_autoscaler(&space, true).await?;
+    }
+    watched.never_other_than(&[2, 7])?;
+
+    // The switch for the whole platform: off is the minimum.
+    space.edit(NAME, &json!({ "autoscaling": { "enabled": false } })).await?;
+    has_autoscaler(&space, false).await?;
+    replicas_are(&space, 2).await?;
+    space.edit(NAME, &json!({ "autoscaling": null })).await?;
+    has_autoscaler(&space, true).await?;
+    scale(&space, 7).await?;
+    space.ready(NAME).await?;
+    watched.never_other_than(&[2, 7])
+}
+
+#[tokio::test]
+async fn what_the_autoscaler_says_is_kept() -> Result<()> {
+    let (space, watched) = begin("scale-kept").await?;
+    scale(&space, 7).await?;
+    space.ready(NAME).await?;
+    let mark = STACK.mark()?;
+    for round in 0..20 {
+        let note = json!({ "metadata": { "annotations": { "example.com/round": round.to_string() } } });
+        space.patch("TradingPlatform", NAME, &note).await?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let requests = space.requests_until_quiet(&mark).await?;
+    ensure!(requests.is_empty(), "the operator asked for\n{}", describe(&requests));
+
+    // An edit of the Deployment does not touch the number, and neither does one of the bounds.
+    space.edit(NAME, &json!({ "backend": { "image": { "tag": "2.0.0" } } })).await?;
+    space.ready(NAME).await?;
+    space.edit(NAME, &json!({ "backend": { "autoscaling": { "maxReplicas": 20 } } })).await?;
+    space.ready(NAME).await?;
+    stays("seven replicas", Duration::from_secs(3), async || {
+        let live = space.get("Deployment", BACKEND).await?;
+        ensure!(at(&live, "/spec/replicas") == 7, "{}", at(&live, "/spec/replicas"));
+        Ok(())
+    })
+    .await?;
+    watched.never_other_than(&[2, 7])?;
+
+    // A Deployment that somebody deletes begins at the minimum again.
+    space.delete("Deployment", BACKEND, trading_e2e::sim::Propagation::Background).await?;
+    replicas_are(&space, 2).await?;
+    space.ready(NAME).await?;
+    watched.never_other_than(&[2, 7])
+}
