@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Quantity, scheduling::LabelValue};
+use crate::{quantity::PositiveQuantity, scheduling::LabelValue};
 
 /// Platform-wide switch of autoscaling.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
@@ -115,18 +115,16 @@ pub struct MetricSelector {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(self.type == 'AverageValue') == has(self.averageValue) && (self.type == 'Value') == has(self.value)")
     .message("a target needs exactly the field of its type: averageValue or value"))]
-#[x_kube(validation = Rule::new("(!has(self.averageValue) || quantity(string(self.averageValue)).isGreaterThan(quantity('0'))) && (!has(self.value) || quantity(string(self.value)).isGreaterThan(quantity('0')))")
-    .message("the value aimed at must be greater than 0"))]
 pub struct MetricTarget {
     /// `AverageValue` (the sum divided by the number of pods) or `Value` (External only).
     #[serde(rename = "type")]
     pub kind: MetricTargetKind,
-    /// For `AverageValue`.
+    /// For `AverageValue`; greater than 0.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub average_value: Option<Quantity>,
-    /// For `Value`.
+    pub average_value: Option<PositiveQuantity>,
+    /// For `Value`; greater than 0.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<Quantity>,
+    pub value: Option<PositiveQuantity>,
 }
 
 /// How a target is compared.

@@ -11,7 +11,7 @@ use crate::{
     autoscaling::Autoscaling,
     env::{ConfigFiles, EnvFrom, EnvVar},
     image::Image,
-    int_or_percent::IntOrPercent,
+    int_or_percent::{IntOrPercent, PositiveIntOrPercent},
     network::{EgressRule, Protocol},
     probe::Probes,
     scheduling::{LabelValue, Scheduling},
@@ -208,20 +208,17 @@ pub struct Disruption {
     /// Pods that must stay, as a number or percentage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_available: Option<IntOrPercent>,
-    /// Pods that may be away, as a number or percentage.
-    #[x_kube(validation = Rule::new("string(self) != '0' && string(self) != '0%'")
-        .message("0 would block every node drain: allow at least 1"))]
+    /// Pods that may be away, as a number such as `1` or a percentage such as `25%`; not 0, which
+    /// would block every node drain.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_unavailable: Option<IntOrPercent>,
+    pub max_unavailable: Option<PositiveIntOrPercent>,
 }
 
 /// Surge and unavailability of a rolling update.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.maxUnavailable) && has(self.maxSurge) && string(self.maxSurge) in ['0', '0%'] && string(self.maxUnavailable) in ['0', '0%'])")
-    .message("maxSurge and maxUnavailable can't both be 0: nothing could ever be replaced"))]
-#[x_kube(validation = Rule::new("!(has(self.maxSurge) && string(self.maxSurge) in ['0', '0%']) || has(self.maxUnavailable)")
-    .message("with maxSurge 0, set maxUnavailable to at least 1 (its default is 0)")
+#[x_kube(validation = Rule::new("!(has(self.maxSurge) && (self.maxSurge == 0 || self.maxSurge == '0%')) || (has(self.maxUnavailable) && self.maxUnavailable != 0 && self.maxUnavailable != '0%')")
+    .message("with maxSurge 0, set maxUnavailable to at least 1 (its default is 0): otherwise nothing could ever be replaced")
     .field_path(".maxSurge"))]
 pub struct UpdateStrategy {
     /// Pods above the wished number during an update; default 1.

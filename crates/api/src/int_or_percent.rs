@@ -10,15 +10,33 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub struct IntOrPercent(pub IntOrString);
 
-impl IntOrPercent {
-    /// Whether it is `0` or `0%`.
-    #[must_use]
-    pub fn is_zero(&self) -> bool {
-        match &self.0 {
-            IntOrString::Int(number) => *number == 0,
-            IntOrString::String(text) => text.trim_end_matches('%').parse() == Ok(0),
-        }
+/// [`IntOrPercent`] that is not 0.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub struct PositiveIntOrPercent(pub IntOrString);
+
+impl JsonSchema for PositiveIntOrPercent {
+    fn schema_name() -> Cow<'static, str> {
+        "PositiveIntOrPercent".into()
     }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema(1, "^([1-9][0-9]?|100)%$")
+    }
+}
+
+/// Bounds bind whole numbers, the pattern binds text.
+fn schema(minimum: i32, pattern: &str) -> Schema {
+    json_schema!({
+        "x-kubernetes-int-or-string": true,
+        "minimum": minimum,
+        "maximum": 1000,
+        "maxLength": 4,
+        "pattern": pattern,
+    })
 }
 
 impl JsonSchema for IntOrPercent {
@@ -31,13 +49,6 @@ impl JsonSchema for IntOrPercent {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "x-kubernetes-int-or-string": true,
-            "maxLength": 4,
-            "x-kubernetes-validations": [{
-                "rule": "type(self) == int ? self >= 0 && self <= 1000 : self.matches('^(0|[1-9][0-9]?|100)%$')",
-                "message": "must be a whole number such as 1 (without quotes) or a percentage such as 25%",
-            }],
-        })
+        schema(0, "^(0|[1-9][0-9]?|100)%$")
     }
 }

@@ -102,6 +102,29 @@ impl JsonSchema for Quantity {
     }
 }
 
+/// A [`Quantity`] greater than 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PositiveQuantity(pub Quantity);
+
+impl JsonSchema for PositiveQuantity {
+    fn schema_name() -> Cow<'static, str> {
+        "PositiveQuantity".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-int-or-string": true,
+            "minimum": 1,
+            "pattern": r"^[0-9]*(\.[0-9]*)?[1-9][0-9]*(\.[0-9]*)?(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$",
+            "maxLength": 32,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Quantity;

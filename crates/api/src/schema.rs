@@ -15,6 +15,7 @@ pub fn crd() -> CustomResourceDefinition {
     let definition = TradingPlatform::crd();
     let mut json = serde_json::to_value(&definition).unwrap_or_default();
     thin(&mut json);
+    drop_costly_rules(&mut json);
     // The value came from this type and lost only descriptions; reading it back can't fail.
     serde_json::from_value(json).unwrap_or(definition)
 }
@@ -25,6 +26,20 @@ pub fn open_api_schema() -> Value {
     let json = serde_json::to_value(crd()).unwrap_or_default();
     json.pointer("/spec/versions/0/schema/openAPIV3Schema").cloned().unwrap_or_default()
 }
+
+/// Rules over quantities of up to 24 services cost more than apiserver 1.31 allows for a kind.
+/// Those of services are checked without a cluster and before reconciling instead, see
+/// `trading_core::admission`.
+fn drop_costly_rules(definition: &mut Value) {
+    let resources =
+        definition.pointer_mut(&format!("/spec/versions/0/schema/openAPIV3Schema{SERVICE_RESOURCES}"));
+    if let Some(Value::Object(resources)) = resources {
+        resources.remove("x-kubernetes-validations");
+    }
+}
+
+/// Where the schema describes the resources of a service.
+const SERVICE_RESOURCES: &str = "/properties/spec/properties/services/items/properties/resources";
 
 /// Keeps only the first paragraph of the descriptions that come with Kubernetes' own types, and
 /// drops the number formats that only Go knows.

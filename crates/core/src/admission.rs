@@ -6,7 +6,7 @@ use std::{fmt, sync::LazyLock};
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use serde_json::{Map, Value, json};
-use trading_api::schema::open_api_schema;
+use trading_api::{Quantity, schema::open_api_schema};
 
 /// A rule that a resource breaks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,9 +65,34 @@ pub fn check(object: &Value, old: Option<&Value>) -> Vec<Violation> {
     duplicates(&RULES.schema, &object, "", &mut violations);
     if violations.is_empty() {
         violations.extend(cel(&object, old.map(without_nulls).as_ref()));
+        violations.extend(requests_of_services(&object));
     }
     violations.sort();
     violations.dedup();
+    violations
+}
+
+/// Requests above limits of services: as a CEL rule, 24 services would cost more than apiserver
+/// 1.31 allows, so the cluster learns of it only from the operator's condition.
+fn requests_of_services(object: &Value) -> Vec<Violation> {
+    let services = object.pointer("/spec/services").and_then(Value::as_array);
+    let mut violations = Vec::new();
+    for (index, service) in services.into_iter().flatten().enumerate() {
+        for what in ["cpu", "memory"] {
+            let amount = |of: &str| {
+                let amount = service.pointer(&format!("/resources/{of}/{what}"))?;
+                serde_json::from_value::<Quantity>(amount.clone()).ok()?.value()
+            };
+            if let (Some(request), Some(limit)) = (amount("requests"), amount("limits"))
+                && request > limit
+            {
+                violations.push(Violation {
+                    field: format!("spec.services[{index}].resources.requests"),
+                    message: format!("requests.{what} must not be greater than limits.{what}"),
+                });
+            }
+        }
+    }
     violations
 }
 

@@ -85,8 +85,8 @@ fn identifier(source: &MetricSource) -> MetricIdentifier {
 fn target(source: &MetricSource) -> MetricTarget {
     MetricTarget {
         type_: format!("{:?}", source.target.kind),
-        average_value: source.target.average_value.as_ref().map(Into::into),
-        value: source.target.value.as_ref().map(Into::into),
+        average_value: source.target.average_value.as_ref().map(|value| (&value.0).into()),
+        value: source.target.value.as_ref().map(|value| (&value.0).into()),
         average_utilization: None,
     }
 }

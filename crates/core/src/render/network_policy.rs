@@ -47,8 +47,9 @@ fn policy(
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(meta::matching(meta::selector(&plan.identity.name, component))),
             policy_types: Some(both()),
-            ingress: Some(ingress),
-            egress: Some(egress),
+            // An empty list is stored as none; writing it would be a change every time.
+            ingress: (!ingress.is_empty()).then_some(ingress),
+            egress: (!egress.is_empty()).then_some(egress),
         }),
     };
     Object::new(Kind::NetworkPolicy, component, lifetime, &object)
