@@ -72,6 +72,7 @@ pub struct Metric {
 
 /// Where a metric comes from.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum MetricKind {
     /// `custom.metrics.k8s.io`.
     Pods,
@@ -106,7 +107,7 @@ pub struct MetricIdentifier {
 #[serde(rename_all = "camelCase")]
 pub struct MetricSelector {
     /// Label to value.
-    #[schemars(length(max = 16))]
+    #[schemars(extend("maxProperties" = 16))]
     pub match_labels: BTreeMap<String, LabelValue>,
 }
 
@@ -129,6 +130,7 @@ pub struct MetricTarget {
 
 /// How a target is compared.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum MetricTargetKind {
     /// The sum divided by the number of pods.
     AverageValue,
@@ -167,6 +169,7 @@ pub struct ScalingRules {
 
 /// Which of several policies counts.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum SelectPolicy {
     /// The one that allows the largest step.
     Max,
@@ -193,6 +196,7 @@ pub struct ScalingPolicy {
 
 /// Unit of a step.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum ScalingPolicyKind {
     /// A number of pods.
     Pods,

@@ -235,13 +235,13 @@ pub struct UpdateStrategy {
 pub struct PodMetadata {
     /// Labels; the operator's own keys can't be replaced.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/component', 'app.kubernetes.io/managed-by', 'app.kubernetes.io/part-of', 'app.kubernetes.io/version', 'platform.trading/slot', 'platform.trading/uid'].all(k, !(k in self))")
         .message("app.kubernetes.io/name, instance, component, managed-by, part-of and version and platform.trading/* are the operator's: use another key"))]
     pub labels: BTreeMap<String, LabelValue>,
     /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 32))]
+    #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("!('platform.trading/config-checksum' in self) && !('platform.trading/applied' in self)")
         .message("annotations under platform.trading/ are the operator's: use another key"))]
     pub annotations: BTreeMap<String, AnnotationValue>,
@@ -269,7 +269,7 @@ impl JsonSchema for AnnotationValue {
 pub struct ServiceAccountSettings {
     /// Annotations, such as the cloud role that the pods assume.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(extend("maxProperties" = 16))]
     #[x_kube(validation = Rule::new("!('platform.trading/config-checksum' in self) && !('platform.trading/applied' in self)")
         .message("annotations under platform.trading/ are the operator's: use another key"))]
     pub annotations: BTreeMap<String, AnnotationValue>,

@@ -22,6 +22,7 @@ pub struct Deletion {
 
 /// What happens to data.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum DataPolicy {
     /// Volumes and passwords stay.
     #[default]
@@ -32,6 +33,7 @@ pub enum DataPolicy {
 
 /// A data store that the platform runs.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum Store {
     /// Redis.
     Redis,

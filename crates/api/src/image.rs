@@ -31,6 +31,7 @@ pub struct ImageDefaults {
 
 /// When the kubelet pulls an image.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum PullPolicy {
     /// At every start of a container.
     Always,

@@ -57,6 +57,7 @@ pub struct IngressPath {
 
 /// How a path matches.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum PathType {
     /// The path and everything below it.
     #[default]

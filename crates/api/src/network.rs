@@ -18,12 +18,12 @@ pub struct NetworkPolicySettings {
     /// Labels of the namespace in which the ingress controller runs; default
     /// `kubernetes.io/metadata.name: ingress-nginx`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(extend("maxProperties" = 8))]
     pub ingress_namespace_labels: BTreeMap<String, LabelValue>,
     /// Labels of the namespace in which monitoring runs; its pods may reach every port of the
     /// platform's components. Nothing is admitted where it is left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(extend("maxProperties" = 8))]
     pub monitoring_namespace_labels: BTreeMap<String, LabelValue>,
 }
 
@@ -60,6 +60,7 @@ pub struct EgressPort {
 
 /// Transport protocol.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 #[allow(clippy::upper_case_acronyms)] // as Kubernetes writes them
 pub enum Protocol {
     /// TCP.

@@ -27,7 +27,7 @@ pub struct Placement {
     pub spread_over_zones: Option<bool>,
     /// Labels that every node of the platform must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(extend("maxProperties" = 16))]
     #[x_kube(validation = Rule::new("!('kubernetes.io/hostname' in self)")
         .message("a platform may not pick nodes by name: select them by a label that describes them"))]
     pub node_selector: BTreeMap<String, LabelValue>,
@@ -43,7 +43,7 @@ pub struct Placement {
 #[serde(rename_all = "camelCase")]
 pub struct Quota {
     /// Upper bounds, such as `requests.cpu: 20` or `pods: 60`.
-    #[schemars(length(min = 1, max = 32))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 32))]
     #[x_kube(validation = Rule::new("self.all(k, k.matches('^(requests[.]|limits[.])?[a-z][-a-z0-9.]*(/[a-z][-a-z0-9.]*)?$'))")
         .message("keys are those of a ResourceQuota, such as requests.cpu, limits.memory, pods or requests.storage"))]
     pub hard: BTreeMap<String, Quantity>,

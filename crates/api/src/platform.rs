@@ -141,6 +141,7 @@ fn known_targets(role: &str) -> Rule {
 
 /// Which preset fills what the resource leaves out.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum Environment {
     /// Small and fixed, debug mode.
     Development,

@@ -18,6 +18,7 @@ pub struct Postgres {
 
 /// Who runs the database.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum PostgresMode {
     /// Somebody else.
     External,
@@ -56,6 +57,7 @@ pub struct ExternalPostgres {
 
 /// libpq's sslmode.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum SslMode {
     /// No TLS.
     Disable,

@@ -10,6 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 pub const QUANTITY_PATTERN: &str =
     r"^(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$";
 
+/// [`QUANTITY_PATTERN`] with a digit that is not 0.
+pub const POSITIVE_QUANTITY_PATTERN: &str =
+    r"^[0-9]*(\.[0-9]*)?[1-9][0-9]*(\.[0-9]*)?(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$";
+
 /// A Kubernetes quantity: `500m` is half a core, `2Gi` is two gibibytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Quantity(pub String);
@@ -119,7 +123,7 @@ impl JsonSchema for PositiveQuantity {
         json_schema!({
             "x-kubernetes-int-or-string": true,
             "minimum": 1,
-            "pattern": r"^[0-9]*(\.[0-9]*)?[1-9][0-9]*(\.[0-9]*)?(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$",
+            "pattern": POSITIVE_QUANTITY_PATTERN,
             "maxLength": 32,
         })
     }

@@ -73,7 +73,7 @@ pub struct Redis {
     pub auth: Option<RedisAuth>,
     /// Further lines of redis.conf, directive to value, such as `timeout: "300"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(extend("maxProperties" = 64))]
     #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z][a-z-]*$'))")
         .message("directives are lower-case words such as 'timeout' or 'lua-time-limit'"))]
     pub config: BTreeMap<String, ConfigValue>,
@@ -95,6 +95,7 @@ pub struct Redis {
 
 /// Topology of Redis.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum RedisMode {
     /// One server.
     Standalone,
@@ -147,6 +148,7 @@ pub struct RedisPersistence {
 
 /// When the append-only file is synced.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum AppendFsync {
     /// Before each acknowledgement.
     Always,
@@ -158,6 +160,7 @@ pub enum AppendFsync {
 
 /// What Redis does when its memory is full.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum MaxmemoryPolicy {
     /// Refuse writes.
     NoEviction,

@@ -26,7 +26,7 @@ pub struct Scheduling {
     pub topology_spread_constraints: Vec<TopologySpread>,
     /// Labels that a node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(length(max = 16))]
+    #[schemars(extend("maxProperties" = 16))]
     #[x_kube(validation = Rule::new("!('kubernetes.io/hostname' in self)")
         .message("a platform may not pick nodes by name: select them by a label that describes them"))]
     pub node_selector: BTreeMap<String, LabelValue>,
@@ -138,6 +138,7 @@ pub struct NodeExpression {
 
 /// Operator of a node expression.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum NodeOperator {
     /// One of the values.
     #[default]
@@ -168,6 +169,7 @@ pub struct AntiAffinity {
 
 /// How strictly pods are kept apart.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum AntiAffinityMode {
     /// Never together.
     Required,
@@ -193,6 +195,7 @@ pub struct TopologySpread {
 
 /// What happens to a pod that would break the spread.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum WhenUnsatisfiable {
     /// It waits.
     DoNotSchedule,
@@ -241,6 +244,7 @@ pub struct Toleration {
 
 /// How a toleration matches.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum TolerationOperator {
     /// Key and value are equal.
     Equal,
@@ -250,6 +254,7 @@ pub enum TolerationOperator {
 
 /// What a taint does.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
 pub enum TaintEffect {
     /// No new pods.
     NoSchedule,

@@ -6,7 +6,11 @@ use std::{fmt, sync::LazyLock};
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use serde_json::{Map, Value, json};
-use trading_api::{Quantity, schema::open_api_schema};
+use trading_api::{
+    Quantity,
+    quantity::{POSITIVE_QUANTITY_PATTERN, QUANTITY_PATTERN},
+    schema::open_api_schema,
+};
 
 /// A rule that a resource breaks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,7 +176,7 @@ fn in_words(error: &ValidationError) -> Violation {
         }
         ValidationErrorKind::Enum { options } => format!("{} is not one of {options}", error.instance()),
         ValidationErrorKind::Pattern { pattern } => {
-            format!("{} does not have the form {pattern}", error.instance())
+            format!("{} does not have the form {pattern}{}", error.instance(), hint(pattern))
         }
         ValidationErrorKind::Required { property } => {
             format!("{} is missing", property.as_str().unwrap_or_default())
@@ -189,6 +193,19 @@ fn in_words(error: &ValidationError) -> Violation {
         _ => error.to_string(),
     };
     Violation { field, message }
+}
+
+/// What a pattern means, for those that say little by themselves.
+fn hint(pattern: &str) -> &'static str {
+    if pattern.ends_with("100)%$") {
+        ": use a whole number such as 1 (without quotes) or a percentage such as 25%"
+    } else if pattern == QUANTITY_PATTERN {
+        ": use a quantity such as 500m, 2 or 1Gi"
+    } else if pattern == POSITIVE_QUANTITY_PATTERN {
+        ": use a quantity greater than 0, such as 100 or 500m"
+    } else {
+        ""
+    }
 }
 
 /// `1000.0` as `1000`.

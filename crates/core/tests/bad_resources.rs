@@ -135,13 +135,11 @@ fn collect_rules(schema: &Value, rules: &mut Vec<Rule>) {
 #[test]
 fn good_resources_are_accepted_and_read() {
     for (file, text) in files("tests/good") {
-        let content: Value = serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{file}.yaml: {error}"));
+        let content: Value =
+            serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{file}.yaml: {error}"));
         let is_change = content.get("resource").is_some();
-        let (old, resource) = if is_change {
-            (Some(&content["old"]), &content["resource"])
-        } else {
-            (None, &content)
-        };
+        let (old, resource) =
+            if is_change { (Some(&content["old"]), &content["resource"]) } else { (None, &content) };
         for resource in old.into_iter().chain([resource]) {
             assert_eq!(check(resource, None), [], "{file}.yaml");
             let read: TradingPlatform = serde_json::from_value(without_nulls(resource))

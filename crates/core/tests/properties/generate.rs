@@ -20,13 +20,16 @@ use trading_api::{
     env::{ConfigFile, ConfigFiles, EnvFrom, EnvVar, EnvVarSource, FieldRef, KeyRef, ObjectRef},
     image::{Image, ImageDefaults, PullPolicy},
     ingress::{Ingress, IngressHost, IngressPath, IngressTls, PathType},
-    int_or_percent::IntOrPercent,
+    int_or_percent::{IntOrPercent, PositiveIntOrPercent},
     network::{Cidr, EgressPort, EgressRule, NetworkPolicySettings, Protocol},
     placement::{Placement, Quota},
     platform::{Environment, Features, InheritedMetadata},
     postgres::{CredentialsRef, ExternalPostgres, Postgres, PostgresMode, SslMode},
     probe::{Probe, Probes},
-    redis::{AppendFsync, ConfigValue, MaxmemoryPolicy, Redis, RedisAuth, RedisMode, RedisPersistence, Storage},
+    quantity::PositiveQuantity,
+    redis::{
+        AppendFsync, ConfigValue, MaxmemoryPolicy, Redis, RedisAuth, RedisMode, RedisPersistence, Storage,
+    },
     scheduling::{
         Affinity, AntiAffinity, AntiAffinityMode, LabelValue, NodeAffinity, NodeExpression, NodeOperator,
         NodeSelector, NodeSelectorTerm, PreferredTerm, Scheduling, TaintEffect, Toleration,
@@ -38,18 +41,19 @@ use crate::tape::Tape;
 
 const ROLES: [&str; 4] = ["frontend", "backend", "scraper", "worker"];
 /// Amounts in ascending order, in all notations.
-const CPU: [&str; 14] = [
-    "0", "1n", "100u", "1m", "50m", "0.1", "100m", "250m", ".5", "500m", "1", "1.5", "2", "1e1",
-];
+const CPU: [&str; 14] =
+    ["0", "1n", "100u", "1m", "50m", "0.1", "100m", "250m", ".5", "500m", "1", "1.5", "2", "1e1"];
 const MEMORY: [&str; 14] = [
     "0", "1k", "1Ki", "64Mi", "100M", "128Mi", "256Mi", "512Mi", "1e9", "1Gi", "1.5Gi", "2Gi", "64Gi", "1Ei",
 ];
 /// Of which each is below the next, and the smallest runs a Redis.
 const REDIS_MEMORY: [&str; 6] = ["32Mi", "64Mi", "100M", "1Gi", "1.5Gi", "64Gi"];
-const LABEL_KEYS: [&str; 6] = ["team", "app", "example.com/tier", "a.b-c_d", "topology.kubernetes.io/zone", "x"];
+const LABEL_KEYS: [&str; 6] =
+    ["team", "app", "example.com/tier", "a.b-c_d", "topology.kubernetes.io/zone", "x"];
 const ANNOTATION_KEYS: [&str; 4] = ["note", "example.com/owner", "prometheus.io/port", "a.b-c_d"];
 const NAMES: [&str; 4] = ["db", "a", "registry.example.com", "s-1"];
-const KEYS: [&str; 4] = ["password", "k", ".dotted_Key-1", "tls.crt"];
+/// Keys of Secrets and `ConfigMaps`.
+pub const KEYS: [&str; 4] = ["password", "k", ".dotted_Key-1", "tls.crt"];
 const TEXTS: [&str; 6] = ["", "a", "'\"$();\\\n{}", "$(REDIS_PASSWORD)", "é ✓", "- yes: no #"];
 
 /// Any platform.
@@ -122,7 +126,10 @@ fn metadata(tape: &mut Tape) -> ObjectMeta {
         generation: tape.maybe(80, |tape| i64::from(tape.between(1, 9))),
         labels: tape.maybe(50, |tape| plain(labels(tape, 4))),
         annotations: tape.maybe(50, |tape| {
-            unique(tape, 4, &ANNOTATION_KEYS).into_iter().map(|key| (key, tape.pick(&TEXTS).to_owned())).collect()
+            unique(tape, 4, &ANNOTATION_KEYS)
+                .into_iter()
+                .map(|key| (key, tape.pick(&TEXTS).to_owned()))
+                .collect()
         }),
         ..ObjectMeta::default()
     }
@@ -154,8 +161,22 @@ fn service_names(tape: &mut Tape, wanted: bool) -> Vec<String> {
     let mut names = BTreeSet::new();
     for index in 0..count {
         let odd = [
-            "tls", "headless", "auth", "api", "frontend-2", "redis2", "rediscache", "ingress-2", "quota-2",
-            "config", "data", "tmp", "agent", "postgres2", "default", "a",
+            "tls",
+            "headless",
+            "auth",
+            "api",
+            "frontend-2",
+            "redis2",
+            "rediscache",
+            "ingress-2",
+            "quota-2",
+            "config",
+            "data",
+            "tmp",
+            "agent",
+            "postgres2",
+            "default",
+            "a",
         ];
         let name = if tape.chance(30) { tape.pick(&odd).to_owned() } else { dns_label(tape, 20) };
         // The number keeps them apart; it makes the longest 22 characters long.
@@ -198,9 +219,8 @@ fn image_defaults(tape: &mut Tape) -> ImageDefaults {
     ImageDefaults {
         registry: tape
             .maybe(50, |tape| tape.pick(&["registry.example.com", "r:5000", "r.io/a/b_c"]).to_owned()),
-        pull_policy: tape.maybe(50, |tape| {
-            tape.copy(&[PullPolicy::IfNotPresent, PullPolicy::Always, PullPolicy::Never])
-        }),
+        pull_policy: tape
+            .maybe(50, |tape| tape.copy(&[PullPolicy::IfNotPresent, PullPolicy::Always, PullPolicy::Never])),
         pull_secrets: unique(tape, 4, &NAMES),
     }
 }
@@ -242,7 +262,11 @@ fn component(tape: &mut Tape, name: &str, targets: &[&str]) -> Component {
         command: tape.list(3, |tape, _| tape.pick(&TEXTS).to_owned()),
         args: tape.list(3, |tape, _| tape.pick(&TEXTS).to_owned()),
         ports,
-        replicas: if autoscaling.is_some() { None } else { tape.maybe(50, |tape| tape.copy(&[1, 0, 2, 3, 1000])) },
+        replicas: if autoscaling.is_some() {
+            None
+        } else {
+            tape.maybe(50, |tape| tape.copy(&[1, 0, 2, 3, 1000]))
+        },
         resources: tape.maybe(50, |tape| resources(tape, &CPU, &MEMORY)),
         probes: tape.maybe(40, |tape| Probes {
             startup: tape.maybe(40, |tape| probe(tape, &port_names)),
@@ -252,9 +276,12 @@ fn component(tape: &mut Tape, name: &str, targets: &[&str]) -> Component {
         env: env(tape),
         env_from: tape.list(3, |tape, _| env_from(tape)),
         config: tape.maybe(20, config),
-        connects_to: tape.maybe(40, |tape| {
-            if others.is_empty() { Vec::new() } else { unique(tape, 6, &others) }
-        }),
+        connects_to: tape.maybe(
+            40,
+            |tape| {
+                if others.is_empty() { Vec::new() } else { unique(tape, 6, &others) }
+            },
+        ),
         egress: tape.list(3, |tape, _| egress(tape)),
         autoscaling,
         disruption: tape.maybe(30, disruption),
@@ -266,8 +293,7 @@ fn component(tape: &mut Tape, name: &str, targets: &[&str]) -> Component {
         update_strategy: tape.maybe(20, update_strategy),
         pod_metadata: tape
             .maybe(20, |tape| PodMetadata { labels: labels(tape, 3), annotations: annotations(tape) }),
-        service_account: tape
-            .maybe(20, |tape| ServiceAccountSettings { annotations: annotations(tape) }),
+        service_account: tape.maybe(20, |tape| ServiceAccountSettings { annotations: annotations(tape) }),
         scheduling: scheduling(tape),
     }
 }
@@ -278,7 +304,8 @@ fn ports(tape: &mut Tape) -> Vec<Port> {
         // 0 leaves room for the largest number; the index keeps numbers and names apart.
         let container_port = tape.copy(&[80, 443, 8080, 65_525]) + i32::try_from(index).expect("few ports");
         let name = tape.pick(&["http", "a", "fifteen-letter", "9p"]);
-        let name = if index == 0 { name.to_owned() } else { format!("{}{index}", &name[..name.len().min(12)]) };
+        let name =
+            if index == 0 { name.to_owned() } else { format!("{}{index}", &name[..name.len().min(12)]) };
         Port { name, container_port, protocol: protocol(tape) }
     });
     let mut seen = BTreeSet::new();
@@ -286,7 +313,11 @@ fn ports(tape: &mut Tape) -> Vec<Port> {
     if tape.chance(10) {
         // One number for both protocols.
         let both = [("dns", None), ("dns-udp", Some(Protocol::UDP))];
-        ports.extend(both.map(|(name, protocol)| Port { name: name.to_owned(), container_port: 53, protocol }));
+        ports.extend(both.map(|(name, protocol)| Port {
+            name: name.to_owned(),
+            container_port: 53,
+            protocol,
+        }));
     }
     ports
 }
@@ -355,9 +386,8 @@ fn env(tape: &mut Tape) -> Vec<EnvVar> {
 }
 
 fn env_source(tape: &mut Tape) -> EnvVarSource {
-    let paths = [
-        "metadata.name", "metadata.labels['app.kubernetes.io/version']", "status.podIPs", "spec.nodeName",
-    ];
+    let paths =
+        ["metadata.name", "metadata.labels['app.kubernetes.io/version']", "status.podIPs", "spec.nodeName"];
     match tape.below(3) {
         0 => EnvVarSource { secret_key_ref: Some(key_ref(tape)), ..EnvVarSource::default() },
         1 => EnvVarSource { config_map_key_ref: Some(key_ref(tape)), ..EnvVarSource::default() },
@@ -369,10 +399,8 @@ fn env_source(tape: &mut Tape) -> EnvVarSource {
 }
 
 fn env_from(tape: &mut Tape) -> EnvFrom {
-    let object = ObjectRef {
-        name: tape.pick(&NAMES).to_owned(),
-        optional: tape.maybe(30, |tape| tape.chance(50)),
-    };
+    let object =
+        ObjectRef { name: tape.pick(&NAMES).to_owned(), optional: tape.maybe(30, |tape| tape.chance(50)) };
     let (secret_ref, config_map_ref) =
         if tape.chance(50) { (None, Some(object)) } else { (Some(object), None) };
     EnvFrom { prefix: tape.maybe(30, |_| "P_".to_owned()), secret_ref, config_map_ref }
@@ -441,8 +469,8 @@ fn metric(tape: &mut Tape) -> Metric {
         },
         target: MetricTarget {
             kind: if is_value { MetricTargetKind::Value } else { MetricTargetKind::AverageValue },
-            average_value: (!is_value).then(|| quantity(target)),
-            value: is_value.then(|| quantity(target)),
+            average_value: (!is_value).then(|| PositiveQuantity(quantity(target))),
+            value: is_value.then(|| PositiveQuantity(quantity(target))),
         },
     };
     let (pods, external) = match kind {
@@ -455,9 +483,8 @@ fn metric(tape: &mut Tape) -> Metric {
 fn scaling_rules(tape: &mut Tape) -> ScalingRules {
     ScalingRules {
         stabilization_window_seconds: tape.maybe(50, |tape| tape.between(0, 3600)),
-        select_policy: tape.maybe(50, |tape| {
-            tape.copy(&[SelectPolicy::Max, SelectPolicy::Min, SelectPolicy::Disabled])
-        }),
+        select_policy: tape
+            .maybe(50, |tape| tape.copy(&[SelectPolicy::Max, SelectPolicy::Min, SelectPolicy::Disabled])),
         policies: tape.list(2, |tape, _| ScalingPolicy {
             kind: tape.copy(&[ScalingPolicyKind::Pods, ScalingPolicyKind::Percent]),
             value: tape.between(1, 100_000),
@@ -482,7 +509,7 @@ fn disruption(tape: &mut Tape) -> Disruption {
     if tape.chance(50) {
         Disruption { min_available: Some(share(tape, 0)), max_unavailable: None }
     } else {
-        Disruption { min_available: None, max_unavailable: Some(share(tape, 1)) }
+        Disruption { min_available: None, max_unavailable: Some(PositiveIntOrPercent(share(tape, 1).0)) }
     }
 }
 
@@ -505,7 +532,11 @@ fn scheduling(tape: &mut Tape) -> Scheduling {
     Scheduling {
         affinity: tape.maybe(30, |tape| Affinity { node_affinity: tape.maybe(80, node_affinity) }),
         anti_affinity: tape.maybe(40, |tape| AntiAffinity {
-            mode: tape.copy(&[AntiAffinityMode::Preferred, AntiAffinityMode::Required, AntiAffinityMode::None]),
+            mode: tape.copy(&[
+                AntiAffinityMode::Preferred,
+                AntiAffinityMode::Required,
+                AntiAffinityMode::None,
+            ]),
             topology_key: tape.maybe(50, |tape| tape.pick(&LABEL_KEYS).to_owned()),
         }),
         topology_spread_constraints: topology_spread(tape),
@@ -560,8 +591,7 @@ fn expression(tape: &mut Tape) -> NodeExpression {
 }
 
 fn toleration(tape: &mut Tape) -> Toleration {
-    let operator =
-        tape.maybe(60, |tape| tape.copy(&[TolerationOperator::Equal, TolerationOperator::Exists]));
+    let operator = tape.maybe(60, |tape| tape.copy(&[TolerationOperator::Equal, TolerationOperator::Exists]));
     let effect = tape.maybe(60, |tape| {
         tape.copy(&[TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute])
     });
@@ -599,9 +629,8 @@ fn redis(tape: &mut Tape) -> Redis {
         }),
         persistence: tape.maybe(30, |tape| RedisPersistence {
             append_only: tape.maybe(50, |tape| tape.chance(50)),
-            append_fsync: tape.maybe(50, |tape| {
-                tape.copy(&[AppendFsync::EverySec, AppendFsync::Always, AppendFsync::No])
-            }),
+            append_fsync: tape
+                .maybe(50, |tape| tape.copy(&[AppendFsync::EverySec, AppendFsync::Always, AppendFsync::No])),
         }),
         maxmemory: if most == 0 {
             None
@@ -611,8 +640,14 @@ fn redis(tape: &mut Tape) -> Redis {
         maxmemory_policy: tape.maybe(50, |tape| {
             use MaxmemoryPolicy as P;
             tape.copy(&[
-                P::VolatileLru, P::NoEviction, P::VolatileLfu, P::VolatileTtl, P::VolatileRandom,
-                P::AllkeysLru, P::AllkeysLfu, P::AllkeysRandom,
+                P::VolatileLru,
+                P::NoEviction,
+                P::VolatileLfu,
+                P::VolatileTtl,
+                P::VolatileRandom,
+                P::AllkeysLru,
+                P::AllkeysLfu,
+                P::AllkeysRandom,
             ])
         }),
         auth: tape.maybe(30, |tape| RedisAuth { password_secret_ref: key_ref(tape) }),
@@ -712,5 +747,7 @@ fn quota(tape: &mut Tape) -> Quota {
     if chosen.is_empty() {
         chosen.push("pods".to_owned());
     }
-    Quota { hard: chosen.into_iter().map(|key| (key, quantity(tape.pick(&["10", "0", "1e3", "2k"])))).collect() }
+    Quota {
+        hard: chosen.into_iter().map(|key| (key, quantity(tape.pick(&["10", "0", "1e3", "2k"])))).collect(),
+    }
 }

@@ -16,6 +16,11 @@ pub struct Tape {
 }
 
 impl Tape {
+    /// An endless tape.
+    pub fn of_seed(seed: u64) -> Self {
+        Self { choices: Vec::new(), at: 0, random: Some(seed) }
+    }
+
     fn next(&mut self) -> u32 {
         let at = self.at;
         self.at += 1;
@@ -88,7 +93,7 @@ impl<T: std::fmt::Debug, F: Fn(&mut Tape) -> T + Clone> Strategy for Taped<F> {
     type Value = T;
 
     fn new_tree(&self, runner: &mut TestRunner) -> NewTree<Self> {
-        let mut tape = Tape { choices: Vec::new(), at: 0, random: Some(rand_seed(runner)) };
+        let mut tape = Tape::of_seed(rand_seed(runner));
         (self.0)(&mut tape);
         let choices = tape.choices;
         let block = choices.len();
@@ -104,7 +109,7 @@ impl<T: std::fmt::Debug, F: Fn(&mut Tape) -> T + Clone> Strategy for Taped<F> {
 }
 
 fn rand_seed(runner: &mut TestRunner) -> u64 {
-    use proptest::prelude::RngCore;
+    use proptest::prelude::Rng;
     runner.rng().next_u64()
 }
 
