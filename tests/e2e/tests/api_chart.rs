@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use trading_core::rbac;
 use trading_e2e::api::helm::Helm;
 use trading_e2e::api::request::Objects;
-use trading_e2e::api::{documents, namespace};
+use trading_e2e::api::{documents, namespace, wait_for_kind};
 use trading_testbed::{ControlPlane, Kubectl, Options};
 
 /// Where the release is, and its name.
@@ -115,7 +115,7 @@ fn installs_without_the_kind(helm: &Helm, kubectl: &Kubectl) -> Result<()> {
 fn installs(helm: &Helm, kubectl: &Kubectl) -> Result<()> {
     let printed = helm.run(&["install", RELEASE, ".", "-n", SYSTEM])?;
     ensure!(printed.contains("rollout status deployment/trading-platform-operator"), "{printed}");
-    kubectl.run(&["wait", CRD, "--for=condition=Established", "--timeout=30s"])?;
+    wait_for_kind(kubectl)?;
     let made = owned(kubectl)?;
     let wanted = [
         "clusterrole.rbac.authorization.k8s.io/trading-platform-editor",
@@ -298,12 +298,12 @@ fn kubectl_says_the_same(kubectl: &Kubectl) -> Result<()> {
         ("yes", &["patch", "deployments.apps", "-n", "elsewhere"][..]),
         ("yes", &["update", "leases/trading-platform-operator", "-n", SYSTEM]),
         ("no", &["get", "pods", "-n", "elsewhere"]),
-        ("no", &["create", "pods/exec", "-n", "elsewhere"]),
+        ("no", &["create", "pods", "--subresource=exec", "-n", "elsewhere"]),
         ("no", &["list", "nodes"]),
         ("no", &["get", "clusterroles"]),
         ("no", &["create", "rolebindings", "-n", SYSTEM]),
         ("no", &["get", "leases", "-n", "kube-system"]),
-        ("no", &["create", "serviceaccounts/token", "-n", SYSTEM]),
+        ("no", &["create", "serviceaccounts", "--subresource=token", "-n", SYSTEM]),
         ("no", &["delete", "tradingplatforms", "-n", "elsewhere"]),
         ("no", &["delete", "namespaces"]),
     ] {
@@ -344,7 +344,7 @@ fn upgrades(helm: &Helm, kubectl: &Kubectl, kept: &[String; 2]) -> Result<()> {
     scopes_to_namespaces(helm, kubectl)
 }
 
-/// Roles instead of a ClusterRole, and no rights elsewhere.
+/// Roles instead of a `ClusterRole`, and no rights elsewhere.
 fn scopes_to_namespaces(helm: &Helm, kubectl: &Kubectl) -> Result<()> {
     helm.run(&["upgrade", RELEASE, ".", "-n", SYSTEM, "--set", "watchNamespaces={default}"])?;
     let role = json_of(kubectl, &["-n", "default", "get", "role/trading-platform-operator-trading-system"])?;
@@ -408,7 +408,7 @@ fn rendered_manifests_are_complete_and_unique() -> Result<()> {
             ensure!(!key[0].is_empty() && !key[2].is_empty() && seen.insert(key), "{values}: {key:?}");
         }
         let has_kind = rendered.iter().any(|object| object["kind"] == "CustomResourceDefinition");
-        ensure!(has_kind == !values.contains("crds.install=false"), "{values}");
+        ensure!(has_kind != values.contains("crds.install=false"), "{values}");
     }
     Ok(())
 }

@@ -73,7 +73,7 @@ async fn begin(namespace: &str) -> Result<(Space<'static>, Watched)> {
     Ok((space, watched))
 }
 
-async fn scale(space: &Space<'_>, replicas: i64) -> Result<()> {
+fn scale(space: &Space<'_>, replicas: i64) -> Result<()> {
     let kubectl = STACK.kubectl()?;
     let replicas = format!("--replicas={replicas}");
     kubectl.run(&["scale", "deployment", BACKEND, &replicas, "-n", &space.name])?;
@@ -108,7 +108,7 @@ async fn a_new_deployment_starts_at_the_minimum() -> Result<()> {
 #[tokio::test]
 async fn switching_it_off_and_on_never_leaves_one_pod() -> Result<()> {
     let (space, watched) = begin("scale-toggle").await?;
-    scale(&space, 7).await?;
+    scale(&space, 7)?;
     space.ready(NAME).await?;
 
     let autoscaling = json!({ "minReplicas": 2, "maxReplicas": 10, "cpu": 70 });
@@ -126,7 +126,7 @@ async fn switching_it_off_and_on_never_leaves_one_pod() -> Result<()> {
     replicas_are(&space, 2).await?;
     space.edit(NAME, &json!({ "autoscaling": null })).await?;
     has_autoscaler(&space, true).await?;
-    scale(&space, 7).await?;
+    scale(&space, 7)?;
     space.ready(NAME).await?;
     watched.never_other_than(&[2, 7])
 }
@@ -134,7 +134,7 @@ async fn switching_it_off_and_on_never_leaves_one_pod() -> Result<()> {
 #[tokio::test]
 async fn what_the_autoscaler_says_is_kept() -> Result<()> {
     let (space, watched) = begin("scale-kept").await?;
-    scale(&space, 7).await?;
+    scale(&space, 7)?;
     space.ready(NAME).await?;
     let mark = STACK.mark()?;
     for round in 0..20 {

@@ -52,7 +52,7 @@ fn single_edits() -> Vec<(Value, &'static [&'static str])> {
             &["patch configmaps frontend", "patch deployments frontend"],
         ),
         (
-            json!({ "frontend": { "disruption": { "minAvailable": 1 } } }),
+            json!({ "frontend": { "disruption": { "maxUnavailable": 2 } } }),
             &["patch poddisruptionbudgets frontend"],
         ),
         (
@@ -156,7 +156,7 @@ fn everything() -> Value {
             "config": { "mountPath": "/etc/shop", "files": [{ "name": "a", "content": "b" }] },
             "connectsTo": ["backend", "redis"],
             "egress": [{ "cidr": "192.0.2.0/24", "ports": [{ "port": 443 }] }],
-            "disruption": { "minAvailable": "50%" },
+            "disruption": { "maxUnavailable": "50%" },
             "runAsUser": 1234, "fsGroup": 1235, "scratch": ["/var/cache"],
             "terminationGracePeriodSeconds": 45,
             "updateStrategy": { "maxSurge": "50%", "maxUnavailable": 1 },
@@ -179,7 +179,7 @@ fn everything() -> Value {
         "redis": {
             "image": { "repository": "redis", "tag": "7.2-alpine" },
             "resources": { "limits": { "memory": "1Gi" } },
-            "persistence": { "appendOnly": false, "appendFsync": "No" },
+            "persistence": { "appendOnly": false, "appendFsync": "Always" },
             "maxmemory": "100Mi", "maxmemoryPolicy": "NoEviction",
             "config": { "timeout": "10" },
             "runAsUser": 1001, "fsGroup": 1002,
@@ -218,6 +218,23 @@ async fn what_was_set_and_removed_leaves_nothing() -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// Values that YAML or the rules of the schema could mistake for something else.
+#[tokio::test]
+async fn odd_values_are_taken_as_they_are() -> Result<()> {
+    let space = begin("edits-odd", &json!({})).await?;
+    space.edit(NAME, &json!({ "frontend": { "disruption": { "minAvailable": "50%" } } })).await?;
+    space.ready(NAME).await?;
+    space.edit(NAME, &json!({ "frontend": { "disruption": { "minAvailable": 1 } } })).await?;
+    space.ready(NAME).await?;
+    let budget = space.get("PodDisruptionBudget", "shop-frontend").await?;
+    ensure!(at(&budget, "/spec/minAvailable") == 1, "{}", budget["spec"]);
+    space.edit(NAME, &json!({ "redis": { "persistence": { "appendFsync": "No" } } })).await?;
+    space.ready(NAME).await?;
+    let config = space.get("ConfigMap", "shop-redis").await?;
+    ensure!(text(&config, "/data/redis.conf").contains("appendfsync no"), "{}", config["data"]);
+    Ok(())
 }
 
 /// A platform that is made with everything at once equals one that got it later.
@@ -429,7 +446,7 @@ async fn what_can_never_work_is_refused() -> Result<()> {
     // The longest names that are admitted work.
     let (long, service) = ("a".repeat(40), "b".repeat(22));
     let services = json!({ "services": [{
-        "name": service, "image": { "repository": "x" }, "ports": [{ "name": "http", "containerPort": 80 }],
+        "name": service, "image": { "repository": "shop/x" }, "ports": [{ "name": "http", "containerPort": 80 }],
     }] });
     space.put(&platform(&long, &services)).await?;
     space.ready(&long).await?;
@@ -470,7 +487,8 @@ async fn a_name_that_is_taken_is_told_and_left_alone() -> Result<()> {
 async fn two_platforms_of_one_namespace_keep_apart() -> Result<()> {
     let space = STACK.space("edits-two").await?;
     space.put(&database_secret("a")).await?;
-    let with = |service: &str| json!({ "services": [{ "name": service, "image": { "repository": "x" } }] });
+    let with =
+        |service: &str| json!({ "services": [{ "name": service, "image": { "repository": "shop/x" } }] });
     space.put(&platform("a", &with("b-x"))).await?;
     space.ready("a").await?;
     let owner = "/metadata/labels/app.kubernetes.io~1instance";

@@ -1,4 +1,4 @@
-//! TradeWizard in its three environments, as its own papers have it.
+//! The example `TradeWizard` in its three environments, as its own papers have it.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;

@@ -40,11 +40,15 @@ async fn a_fresh_platform_stays_within_its_budget() -> Result<()> {
         "autoscaling": { "minReplicas": 1, "maxReplicas": 3, "cpu": 60 },
     });
     merge(&mut scraper, &json!({ "scraper": scaled }));
-    for (namespace, patch, autoscaled) in
-        [("fresh-small", json!({}), 1), ("fresh-kinds", every_kind(), 1), ("fresh-scraper", scraper, 2)]
-    {
+    let kinds =
+        [("fresh-small", json!({}), 1), ("fresh-kinds", every_kind(), 1), ("fresh-scraper", scraper, 2)];
+    let mut begun = Vec::new();
+    for (namespace, patch, autoscaled) in kinds {
         let mark = STACK.mark()?;
-        let space = begin(namespace, &patch).await?;
+        begun.push((begin(namespace, &patch).await?, mark, autoscaled));
+    }
+    for (space, mark, autoscaled) in begun {
+        let namespace = &space.name;
         let (writes, reads) = split(space.requests_until_rest(&mark).await?);
         let children = space.children(NAME).await?.len();
         let budget = children + autoscaled + BESIDE_CHILDREN;
@@ -70,8 +74,9 @@ fn all_since(mark: &Mark) -> Result<Vec<Entry>> {
 #[tokio::test]
 async fn at_rest_it_asks_for_nothing() -> Result<()> {
     let _turn = TURN.lock().await;
+    let begun = STACK.mark()?;
     let space = begin("rest", &every_kind()).await?;
-    space.requests_until_rest(&STACK.mark()?).await?;
+    space.requests_until_rest(&begun).await?;
     let mark = STACK.mark()?;
     tokio::time::sleep(Duration::from_secs(20)).await;
     let requests = all_since(&mark)?;

@@ -77,7 +77,7 @@ fn case(file: &str, mut value: Value) -> Result<Case> {
     let resource = if whole { value.clone() } else { value["resource"].take() };
     ensure!(resource.is_object(), "a case without resource");
     Ok(Case {
-        name: format!("{file}: {}", text(&value, "name")),
+        name: format!("{file} {}", text(&value, "name")).trim_end().to_owned(),
         field: text(&value, "field"),
         message: text(&value, "message"),
         old: value.get_mut("old").map(Value::take).filter(|old| !old.is_null()),

@@ -9,12 +9,13 @@ pub mod schema;
 pub mod verdict;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use kube::Client;
 use kube::api::PostParams;
 use serde_json::{Value, json};
-use trading_testbed::ControlPlane;
+use trading_testbed::{ControlPlane, Kubectl};
 
 use request::Objects;
 
@@ -33,13 +34,22 @@ pub fn install_kind(cluster: &ControlPlane) -> Result<()> {
     let kubectl = cluster.kubectl()?;
     let definition = serde_json::to_string(&trading_api::schema::crd())?;
     kubectl.run_with_input(&["apply", "-f", "-"], &definition)?;
-    kubectl.run(&[
-        "wait",
-        "crd/tradingplatforms.platform.trading",
-        "--for=condition=Established",
-        "--timeout=30s",
-    ])?;
-    Ok(())
+    wait_for_kind(&kubectl)
+}
+
+/// Waits until platforms can be listed. `kubectl wait` fails on a definition that has no conditions yet.
+///
+/// # Errors
+/// When they cannot after half a minute.
+pub fn wait_for_kind(kubectl: &Kubectl) -> Result<()> {
+    let asked = Instant::now();
+    loop {
+        match kubectl.run(&["get", "--raw", "/apis/platform.trading/v1alpha1/tradingplatforms?limit=1"]) {
+            Ok(_) => return Ok(()),
+            Err(error) if asked.elapsed() > Duration::from_secs(30) => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
 }
 
 /// Makes a namespace; that it is there already is fine.

@@ -1,5 +1,7 @@
 //! Small damage to a resource, one at a time.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 /// A damaged copy.
@@ -31,6 +33,23 @@ pub fn mutants(whole: &Value, below: &str) -> Vec<Mutant> {
         }
     }
     found
+}
+
+/// Only the first of those that do the same to the same field of the schema: components share theirs, and so
+/// do the items of a list.
+#[must_use]
+pub fn one_of_each(mutants: Vec<Mutant>) -> Vec<Mutant> {
+    let mut seen = BTreeSet::new();
+    mutants.into_iter().filter(|mutant| seen.insert((in_schema(&mutant.at), mutant.how.clone()))).collect()
+}
+
+fn in_schema(pointer: &str) -> String {
+    let names = pointer.split('/').map(|name| match name {
+        "frontend" | "backend" | "scraper" | "worker" => "component",
+        index if index.parse::<usize>().is_ok() => "[]",
+        name => name,
+    });
+    names.collect::<Vec<_>>().join("/").replace("services/[]", "component")
 }
 
 /// A copy without what the pointer leads to.

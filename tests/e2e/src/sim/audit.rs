@@ -16,6 +16,14 @@ pub struct Mark {
     at: Timestamp,
 }
 
+impl Mark {
+    /// When it was.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+}
+
 static FILES: AtomicU32 = AtomicU32::new(0);
 
 impl Stack {

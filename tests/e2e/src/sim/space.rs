@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
@@ -240,12 +241,10 @@ impl<'a> Space<'a> {
 
     async fn requests_until_quiet_for(&self, mark: &Mark, window: Duration) -> Result<Vec<Entry>> {
         let began = Instant::now();
-        let mut last = (usize::MAX, Instant::now());
         loop {
             let requests = self.requests_since(mark)?;
-            if requests.len() != last.0 {
-                last = (requests.len(), Instant::now());
-            } else if last.1.elapsed() >= window {
+            let last = requests.iter().map(|entry| entry.received).max().unwrap_or_else(|| mark.at());
+            if Timestamp::now().duration_since(last) >= SignedDuration::try_from(window)? {
                 return Ok(requests);
             }
             ensure!(

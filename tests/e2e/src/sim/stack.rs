@@ -24,7 +24,7 @@ const NODES: usize = 9;
 
 /// What the operator logs when it begins to work.
 const WORKING: &str = "all lists are complete";
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// The kinds first: rights and resources refer to them.
 const NEEDED: [&[&str]; 2] = [
@@ -129,8 +129,9 @@ impl Stack {
             object
         };
         let copied = ["ServiceAccount", "ClusterRoleBinding", "RoleBinding"];
-        let objects = self.rendered.iter().filter(|o| copied.contains(&text(o, "/kind"))).map(copy).collect();
-        apply(&self.kubectl()?, objects)?;
+        let objects: Vec<Value> =
+            self.rendered.iter().filter(|o| copied.contains(&text(o, "/kind"))).map(copy).collect();
+        apply(&self.kubectl()?, &objects)?;
         let config = OperatorConfig {
             kubeconfig: self.cluster.kubeconfig_for_service_account(NAMESPACE, name)?,
             env: environment(name),
@@ -196,14 +197,14 @@ fn install(cluster: &ControlPlane, rendered: &[Value]) -> Result<()> {
     kubectl.run(&["create", "namespace", NAMESPACE])?;
     for kinds in NEEDED {
         let objects = rendered.iter().filter(|object| kinds.contains(&text(object, "/kind"))).cloned();
-        apply(&kubectl, objects.collect())?;
+        apply(&kubectl, &objects.collect::<Vec<_>>())?;
     }
     let definition = "crd/tradingplatforms.platform.trading";
     kubectl.run(&["wait", definition, "--for=condition=Established", "--timeout=30s"])?;
     Ok(())
 }
 
-fn apply(kubectl: &Kubectl, objects: Vec<Value>) -> Result<()> {
+fn apply(kubectl: &Kubectl, objects: &[Value]) -> Result<()> {
     // A JSON list is a manifest, too.
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
     kubectl.run_with_input(&["apply", "--server-side", "-n", NAMESPACE, "-f", "-"], &list.to_string())?;

@@ -7,9 +7,9 @@ use anyhow::{Result, ensure};
 /// For what the operator does by itself: drift is repaired within this time.
 pub const BRIEF: Duration = Duration::from_secs(5);
 /// For what takes pods to come and go.
-pub const SETTLE: Duration = Duration::from_secs(60);
+pub const SETTLE: Duration = Duration::from_mins(1);
 /// For what takes a Lease to end, a backoff or a namespace.
-pub const LONG: Duration = Duration::from_secs(120);
+pub const LONG: Duration = Duration::from_mins(2);
 
 const PAUSE: Duration = Duration::from_millis(50);
 
