@@ -1,6 +1,8 @@
 //! The tasks of this repository: `cargo xtask --help` lists them.
 
+mod bench;
 mod generate;
+mod image;
 mod repo;
 mod test;
 mod up;
@@ -20,8 +22,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure what the operator costs a cluster, and write docs/benchmarks.md.
+    Bench(bench::Arguments),
     /// Make the files that are made from code: CRDs, the chart's copies of them, golden files.
     Generate(generate::Arguments),
+    /// Make the operator's image as one file, without Docker.
+    Image(image::Arguments),
     /// Run the tests.
     Test(test::Arguments),
     /// Run a platform on a control plane of its own, with simulated nodes.
@@ -30,7 +36,9 @@ enum Task {
 
 fn main() -> Result<ExitCode> {
     match Arguments::parse().task {
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Generate(arguments) => generate::run(&arguments),
+        Task::Image(arguments) => image::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Up(arguments) => up::run(&arguments),
     }

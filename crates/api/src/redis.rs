@@ -141,7 +141,7 @@ pub struct RedisPersistence {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub append_only: Option<bool>,
     /// When the log reaches the disk: `Always` (no acknowledged write is lost), `EverySec`
-    /// (default; up to a second may be lost) or `No` (the kernel decides).
+    /// (default; up to a second may be lost) or `Never` (the kernel decides).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub append_fsync: Option<AppendFsync>,
 }
@@ -154,8 +154,8 @@ pub enum AppendFsync {
     Always,
     /// Once a second.
     EverySec,
-    /// When the kernel likes.
-    No,
+    /// When the kernel likes (Redis' `no`, which YAML would read as a boolean).
+    Never,
 }
 
 /// What Redis does when its memory is full.

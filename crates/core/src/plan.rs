@@ -242,6 +242,8 @@ pub struct RedisPlan {
     pub config: Vec<(String, String)>,
     /// Where its password is.
     pub password: PasswordSource,
+    /// Whether that holds one now.
+    pub password_is_there: bool,
     /// Digest of what the servers consume.
     pub checksum: String,
     /// Where the servers run.

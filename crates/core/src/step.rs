@@ -214,14 +214,13 @@ fn blocked_stores(plan: &Plan, observed: &Observed, steps: &mut Steps) -> BTreeS
             ),
         ));
     }
-    let secret = (Kind::Secret, redis.password.secret.clone());
-    if redis.password.generated && !observed.contains_key(&secret) && live.platform == plan.identity.name {
+    if redis.password.generated && !redis.password_is_there && live.platform == plan.identity.name {
         blocked.insert(REDIS);
         steps.problems.push(Problem::of(
             REDIS,
             "PasswordLost",
             format!(
-                "Secret {:?} with the password of the running Redis is gone; no new one is made while the old is in use: restore the Secret with key {:?} (the servers still have it in REDIS_PASSWORD) and the labels of StatefulSet {:?}",
+                "Secret {:?} with the password of the running Redis is gone; no new one is made while the old is in use: make the Secret again with the old value under key {:?} (the pods of StatefulSet {:?} still have it in REDIS_PASSWORD)",
                 redis.password.secret, redis.password.key, live.name
             ),
         ));

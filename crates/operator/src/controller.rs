@@ -109,11 +109,7 @@ pub async fn run(
 
 /// One reconcile, measured, bounded in time, and with panics kept in.
 async fn guarded(platform: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    let meta = platform.meta();
-    let key = PlatformKey {
-        namespace: meta.namespace.clone().unwrap_or_default(),
-        name: meta.name.clone().unwrap_or_default(),
-    };
+    let key = PlatformKey::of(platform.meta());
     context.caches.triggers.started(&key);
     let span = tracing::info_span!("reconcile", namespace = key.namespace, platform = key.name);
     let begin = Instant::now();
@@ -149,11 +145,7 @@ fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
 
 #[allow(clippy::needless_pass_by_value)] // the signature is the runtime's
 fn error_policy(platform: Arc<Guarded>, _: &ReconcileError, context: Arc<Context>) -> Action {
-    let meta = platform.meta();
-    let key = PlatformKey {
-        namespace: meta.namespace.clone().unwrap_or_default(),
-        name: meta.name.clone().unwrap_or_default(),
-    };
+    let key = PlatformKey::of(platform.meta());
     let failures = context.memories.update(&key, |memory| {
         memory.failures = memory.failures.saturating_add(1);
         memory.failures

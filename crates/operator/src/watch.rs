@@ -36,6 +36,9 @@ use trading_core::{
 use crate::cache::{Caches, PlatformKey, child};
 use crate::objects::{Guarded, resource};
 
+/// Objects in one page of a list. Small pages keep the peak of memory after a start low.
+const PAGE: u32 = 50;
+
 /// Kubernetes' own finalizer for `--cascade=orphan`.
 const ORPHAN: &str = "orphan";
 
@@ -86,7 +89,7 @@ fn name_of(what: &str, scope: Option<&str>) -> String {
 
 fn roots(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Store<Guarded> {
     let (reader, writer) = reflector::store();
-    let stream = watcher(typed::<Guarded>(client, scope), watcher::Config::default())
+    let stream = watcher(typed::<Guarded>(client, scope), watcher::Config::default().page_size(PAGE))
         .default_backoff()
         .modify(|platform| platform.managed_fields_mut().clear());
     let stream = reflector::reflector(writer, stream);
@@ -97,7 +100,7 @@ fn roots(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Store<Gu
         let mut seen = std::collections::HashMap::<PlatformKey, u64>::new();
         let events = drive(stream, &name, &caches, |event| match event {
             Event::Apply(platform) | Event::InitApply(platform) => {
-                let key = key_of(platform.meta());
+                let key = PlatformKey::of(platform.meta());
                 if platform.finalizers().iter().any(|finalizer| finalizer == ORPHAN) {
                     caches.mark_orphaned(&platform.uid().unwrap_or_default());
                 }
@@ -108,7 +111,7 @@ fn roots(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Store<Gu
                 }
             }
             Event::Delete(platform) => {
-                let key = key_of(platform.meta());
+                let key = PlatformKey::of(platform.meta());
                 caches.forget_orphaned(&platform.uid().unwrap_or_default());
                 seen.remove(&key);
                 // The controller forgets what it knows of it.
@@ -120,13 +123,6 @@ fn roots(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Store<Gu
         Box::pin(events).await;
     });
     reader
-}
-
-fn key_of(meta: &ObjectMeta) -> PlatformKey {
-    PlatformKey {
-        namespace: meta.namespace.clone().unwrap_or_default(),
-        name: meta.name.clone().unwrap_or_default(),
-    }
 }
 
 /// Digest of what a reconcile depends on, status excepted.
@@ -142,7 +138,11 @@ fn cause(meta: &ObjectMeta) -> u64 {
 }
 
 fn children(client: &Client, info: &'static KindInfo, scope: Option<&str>, caches: &Arc<Caches>) {
-    let config = watcher::Config::default().labels(&format!("{}={}", labels::MANAGED_BY, labels::OPERATOR));
+    let config = watcher::Config::default().page_size(PAGE).labels(&format!(
+        "{}={}",
+        labels::MANAGED_BY,
+        labels::OPERATOR
+    ));
     let kind = info.kind;
     match info.watch {
         Watch::Metadata => {
@@ -228,7 +228,8 @@ fn references(client: &Client, kind: ReferenceKind, scope: Option<&str>, caches:
         ReferenceKind::Secret => Kind::Secret.info(),
         ReferenceKind::ConfigMap => Kind::ConfigMap.info(),
     };
-    let stream = watcher(metadata(client, &resource(info), scope), watcher::Config::default());
+    let stream =
+        watcher(metadata(client, &resource(info), scope), watcher::Config::default().page_size(PAGE));
     let name = name_of(&format!("referenced {}", info.plural), scope);
     caches.sync.expect(&name);
     let caches = Arc::clone(caches);

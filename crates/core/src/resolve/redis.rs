@@ -10,7 +10,7 @@ use trading_api::{
 
 use super::{Context, image_reference, preset, references};
 use crate::{
-    inputs::{Reference, ReferenceKind},
+    inputs::{Reference, ReferenceKind, ReferenceState},
     plan::{ConsumedReference, PasswordSource, REDIS, REDIS_PORT, RedisPlan, ResourcesPlan},
     problem::Problem,
 };
@@ -61,6 +61,7 @@ pub(super) fn resolve(context: &mut Context, redis: &Redis) -> RedisPlan {
         resources,
         storage_size,
         storage_class: storage.and_then(|storage| storage.storage_class_name.clone()),
+        password_is_there: password_is_there(context, &consumed[0]),
         password,
         scheduling: redis.scheduling.clone(),
         apart: context.preset.spread && redis.scheduling.anti_affinity.is_none(),
@@ -80,6 +81,16 @@ fn servers(context: &mut Context, redis: &Redis) -> i32 {
                 context.fill("redis.replicasPerShard", redis.replicas_per_shard.as_ref(), 1, "operator");
             shards * (1 + replicas)
         }
+    }
+}
+
+fn password_is_there(context: &Context, consumed: &ConsumedReference) -> bool {
+    let Some(states) = &context.inputs.references else { return true };
+    match states.get(&consumed.reference) {
+        Some(ReferenceState::Present(keys)) => consumed.keys.iter().all(|key| keys.contains_key(key)),
+        Some(ReferenceState::Absent) => false,
+        // Not looked up yet.
+        None => true,
     }
 }
 
@@ -166,7 +177,7 @@ fn append_fsync(fsync: Option<AppendFsync>) -> &'static str {
     match fsync.unwrap_or(AppendFsync::EverySec) {
         AppendFsync::Always => "always",
         AppendFsync::EverySec => "everysec",
-        AppendFsync::No => "no",
+        AppendFsync::Never => "no",
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
@@ -25,6 +26,16 @@ pub struct PlatformKey {
     pub namespace: String,
     /// Name.
     pub name: String,
+}
+
+impl PlatformKey {
+    /// The platform that this is the metadata of.
+    pub fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// All caches.

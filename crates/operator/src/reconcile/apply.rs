@@ -27,7 +27,7 @@ use trading_core::{
     step::{Apply, Replicas},
 };
 
-use super::{Context, ReconcileError, references};
+use super::{Context, ReconcileError, references, repair};
 use crate::{
     cache::{Entry, PlatformKey, child},
     metrics::ObjectOutcome,
@@ -150,6 +150,13 @@ async fn put(
                 return Err(Cause::Foreign);
             }
             api.patch(&object.name, &careful.force(), &Patch::Apply(&body)).await
+        }
+        Err(kube::Error::Api(status)) if status.code == 422 && known => {
+            match repair::apply(&api, &object.name, &body).await {
+                Ok(Some(live)) => Ok(live),
+                Ok(None) => Err(kube::Error::Api(status)),
+                Err(error) => Err(error),
+            }
         }
         result => result,
     }

@@ -7,6 +7,7 @@ mod context;
 mod finalizer;
 mod prune;
 mod references;
+mod repair;
 mod report;
 #[cfg(test)]
 mod scenario;
@@ -15,7 +16,7 @@ mod teardown;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::{ResourceExt, core::DeserializeGuard, runtime::controller::Action};
+use kube::{core::DeserializeGuard, runtime::controller::Action};
 use trading_api::TradingPlatform;
 use trading_core::{
     admission,
@@ -41,7 +42,7 @@ pub async fn reconcile(platform: Arc<Guarded>, context: Arc<Context>) -> Result<
         Ok(platform) => platform,
         Err(invalid) => return report::unreadable(invalid, &context).await,
     };
-    let key = PlatformKey { namespace: platform.namespace().unwrap_or_default(), name: platform.name_any() };
+    let key = PlatformKey::of(&platform.metadata);
     if platform.metadata.deletion_timestamp.is_some() {
         return teardown::tear_down(platform, &key, &context).await;
     }

@@ -1,0 +1,52 @@
+//! `image`: the operator's image as one file, made without Docker, for tests and for clusters without a
+//! registry. The Dockerfile makes the same image.
+
+mod archive;
+pub mod build;
+mod layer;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::repo;
+use archive::Image;
+
+const DEFAULT_OUTPUT: &str = "target/trading-platform-operator.tar";
+
+/// Arguments of `image`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The file to write [default: target/trading-platform-operator.tar].
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+/// Runs `image`.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let output = arguments.output.clone().unwrap_or_else(|| repo::path(DEFAULT_OUTPUT));
+    let mut files = Vec::new();
+    for (name, path) in build::binaries(&["trading-operator", "trading-agent"])? {
+        let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        println!("{name}: {} static", mebibytes(content.len()));
+        files.push((name, content));
+    }
+    let image = Image::of(&files)?;
+    let archive = image.archive()?;
+    if let Some(dir) = output.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    fs::write(&output, &archive).with_context(|| format!("cannot write {}", output.display()))?;
+    println!("{}: {}", output.display(), mebibytes(archive.len()));
+    println!("{}\n{}", archive::name(), image.digest());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn mebibytes(bytes: usize) -> String {
+    // Nothing here comes near the 2^52 bytes up to which this is exact.
+    #[allow(clippy::cast_precision_loss)]
+    let mebibytes = bytes as f64 / f64::from(1 << 20);
+    format!("{mebibytes:.1} MiB")
+}
