@@ -50,22 +50,15 @@ pub fn own_program(target: &Path) -> Result<(), InstallError> {
 /// There is no fsync: after a node crash the init container runs again.
 pub fn replace(target: &Path, mode: u32, content: &mut impl Read) -> Result<(), InstallError> {
     let new = beside(target)?;
-    write_new(&new, mode, content)
-        .and_then(|()| fs::rename(&new, target))
-        .map_err(|source| {
-            // Best effort: the error that led here is the one to report.
-            let _ = fs::remove_file(&new);
-            InstallError::Write {
-                path: target.to_owned(),
-                source,
-            }
-        })
+    write_new(&new, mode, content).and_then(|()| fs::rename(&new, target)).map_err(|source| {
+        // Best effort: the error that led here is the one to report.
+        let _ = fs::remove_file(&new);
+        InstallError::Write { path: target.to_owned(), source }
+    })
 }
 
 fn beside(target: &Path) -> Result<PathBuf, InstallError> {
-    let file_name = target.file_name().ok_or_else(|| InstallError::NotAFile {
-        path: target.to_owned(),
-    })?;
+    let file_name = target.file_name().ok_or_else(|| InstallError::NotAFile { path: target.to_owned() })?;
     let mut name = OsString::from(".");
     name.push(file_name);
     name.push(".new");
@@ -78,11 +71,7 @@ fn write_new(path: &Path, mode: u32, content: &mut impl Read) -> io::Result<()> 
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     io::copy(content, &mut file)?;
     // Set rather than passed to `open`, which would subtract the umask.
     file.set_permissions(Permissions::from_mode(mode))

@@ -171,7 +171,7 @@ async fn same_verdicts_on_mutants(cluster: &ControlPlane, platform: &Value) -> R
     let mut damaged = mutate::mutants(platform, "/spec");
     damaged.extend(mutate::mutants(platform, "/metadata/name"));
     let damaged = mutate::one_of_each(damaged);
-    let count = damaged.len();
+    let total = damaged.len();
     let disagreements: Vec<Option<(String, String)>> = stream::iter(damaged)
         .map(|mutant| {
             let court = &court;
@@ -187,7 +187,7 @@ async fn same_verdicts_on_mutants(cluster: &ControlPlane, platform: &Value) -> R
         .await?;
     // One of each sort is enough to read.
     let by_kind: BTreeMap<String, String> = disagreements.into_iter().flatten().collect();
-    eprintln!("{count} damaged resources");
+    eprintln!("{total} damaged resources");
     let list: Vec<_> = by_kind.into_values().collect();
     ensure!(list.is_empty(), "{} disagreements:\n{}", list.len(), list.join("\n"));
     Ok(())

@@ -143,7 +143,7 @@ fn explain_tells_every_field() -> Result<()> {
     for (path, text) in [
         ("tradingplatform", "A whole trading platform"),
         ("tp.spec.environment", "Preset that fills what the resource leaves out"),
-        ("tp.spec.environment", "enum: Development, Staging, Production"),
+        ("tp.spec.environment", "ENUM: Development Staging Production"),
         ("tp.spec.redis.shards", "Masters of a cluster; default 3"),
         ("tp.spec.services.name", "unique in the platform"),
         ("tp.spec.backend.autoscaling.minReplicas", "Fewest replicas"),

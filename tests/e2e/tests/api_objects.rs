@@ -2,6 +2,7 @@
 //! that the platform becomes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::catch_unwind;
 use std::sync::LazyLock;
 
 use anyhow::{Context, Result, ensure};
@@ -131,8 +132,13 @@ async fn judge(
     known: &BTreeSet<(Kind, String, String)>,
 ) -> Result<Option<(String, String)>> {
     // `api_admission` shows that the apiserver says the same, only more slowly.
-    if !admission::check(&mutant.value, None).is_empty() {
-        return Ok(None);
+    match catch_unwind(|| admission::check(&mutant.value, None)) {
+        Ok(violations) if violations.is_empty() => {}
+        Ok(_) => return Ok(None),
+        Err(_) => {
+            let words = format!("{} {}: validation panics", mutant.at, mutant.how);
+            return Ok(Some((mutant.at.clone() + "/panics", words)));
+        }
     }
     let dry_run = PostParams { dry_run: true, ..PostParams::default() };
     let Ok(stored) = Objects::platforms(client, SPACE).create(&dry_run, &mutant.value).await? else {

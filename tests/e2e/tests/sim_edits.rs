@@ -33,7 +33,8 @@ async fn written(space: &Space<'_>, spec: &Value) -> Result<BTreeMap<String, usi
     space.ready(NAME).await?;
     let mut written = BTreeMap::new();
     for entry in space.requests_until_quiet(&mark).await? {
-        if entry.is_write() && entry.resource != "tradingplatforms" {
+        // A conflict with a controller's status update is repeated; it wrote nothing.
+        if entry.is_write() && entry.code < 300 && entry.resource != "tradingplatforms" {
             let name = entry.name.trim_start_matches("shop-");
             *written.entry(format!("{} {} {name}", entry.verb, entry.resource)).or_default() += 1;
         }
@@ -230,7 +231,7 @@ async fn odd_values_are_taken_as_they_are() -> Result<()> {
     space.ready(NAME).await?;
     let budget = space.get("PodDisruptionBudget", "shop-frontend").await?;
     ensure!(at(&budget, "/spec/minAvailable") == 1, "{}", budget["spec"]);
-    space.edit(NAME, &json!({ "redis": { "persistence": { "appendFsync": "No" } } })).await?;
+    space.edit(NAME, &json!({ "redis": { "persistence": { "appendFsync": "Never" } } })).await?;
     space.ready(NAME).await?;
     let config = space.get("ConfigMap", "shop-redis").await?;
     ensure!(text(&config, "/data/redis.conf").contains("appendfsync no"), "{}", config["data"]);

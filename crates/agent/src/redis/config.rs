@@ -84,11 +84,7 @@ fn refuse_reserved(template: &str) -> Result<(), ConfigError> {
     for found in directives(template) {
         for (directive, argument, reason) in RESERVED {
             if found.name == directive && argument.is_none_or(|it| found.argument == it) {
-                return Err(ConfigError::Reserved {
-                    line: found.line,
-                    directive,
-                    reason,
-                });
+                return Err(ConfigError::Reserved { line: found.line, directive, reason });
             }
         }
     }
@@ -104,13 +100,8 @@ fn is_cluster_node(template: &str) -> bool {
 }
 
 fn address(pod_ip: Option<&OsStr>) -> Result<IpAddr, ConfigError> {
-    let given = pod_ip
-        .filter(|it| !it.is_empty())
-        .ok_or(ConfigError::NoPodIp)?
-        .to_string_lossy();
-    given
-        .parse()
-        .map_err(|_| ConfigError::BadPodIp(given.into_owned()))
+    let given = pod_ip.filter(|it| !it.is_empty()).ok_or(ConfigError::NoPodIp)?.to_string_lossy();
+    given.parse().map_err(|_| ConfigError::BadPodIp(given.into_owned()))
 }
 
 struct Directive<'a> {
@@ -160,9 +151,7 @@ mod tests {
 
     fn refused(template: &str) -> Option<(usize, &'static str)> {
         match composed(template, "s", None) {
-            Err(ConfigError::Reserved {
-                line, directive, ..
-            }) => Some((line, directive)),
+            Err(ConfigError::Reserved { line, directive, .. }) => Some((line, directive)),
             _ => None,
         }
     }
@@ -171,20 +160,14 @@ mod tests {
     fn appends_the_password() {
         let expected = "port 6379\nrequirepass \"s3cret\"\nmasterauth \"s3cret\"\n";
         for template in ["port 6379", "port 6379\n"] {
-            assert_eq!(
-                composed(template, "s3cret", Some("10.0.0.1")).as_deref(),
-                Ok(expected)
-            );
+            assert_eq!(composed(template, "s3cret", Some("10.0.0.1")).as_deref(), Ok(expected));
         }
     }
 
     #[test]
     fn needs_a_password() {
         for template in ["port 6379", CLUSTER] {
-            assert_eq!(
-                composed(template, "", Some("10.0.0.1")),
-                Err(ConfigError::NoPassword)
-            );
+            assert_eq!(composed(template, "", Some("10.0.0.1")), Err(ConfigError::NoPassword));
         }
     }
 
@@ -192,10 +175,7 @@ mod tests {
     fn an_empty_template_may_go_without_password() {
         assert_eq!(composed("", "", None).as_deref(), Ok(""));
         assert_eq!(composed(" # none\n", "", None).as_deref(), Ok(" # none\n"));
-        assert_eq!(
-            composed("", "s", None).as_deref(),
-            Ok("requirepass \"s\"\nmasterauth \"s\"\n")
-        );
+        assert_eq!(composed("", "s", None).as_deref(), Ok("requirepass \"s\"\nmasterauth \"s\"\n"));
     }
 
     #[test]
@@ -208,10 +188,7 @@ mod tests {
             assert_eq!(composed(CLUSTER, "s", ip), Err(ConfigError::NoPodIp));
         }
         for ip in ["redis-0", "10.0.0.1\nrequirepass x", "10.0.0.1 ", "1.2.3"] {
-            assert_eq!(
-                composed(CLUSTER, "s", Some(ip)),
-                Err(ConfigError::BadPodIp(ip.to_owned()))
-            );
+            assert_eq!(composed(CLUSTER, "s", Some(ip)), Err(ConfigError::BadPodIp(ip.to_owned())));
         }
     }
 

@@ -37,18 +37,12 @@ pub fn run(
     password: Option<&Password>,
     pod_ip: Option<&OsStr>,
 ) -> Result<(), PrepareError> {
-    let template = fs::read_to_string(&args.template).map_err(|source| PrepareError::Template {
-        path: args.template.clone(),
-        source,
-    })?;
+    let template = fs::read_to_string(&args.template)
+        .map_err(|source| PrepareError::Template { path: args.template.clone(), source })?;
     let config = config::compose(&template, password, pod_ip)?;
     install::own_program(&args.binary)?;
     install::replace(&args.output, 0o600, &mut config.as_bytes())?;
 
-    println!(
-        "installed {} and wrote {}",
-        args.binary.display(),
-        args.output.display()
-    );
+    println!("installed {} and wrote {}", args.binary.display(), args.output.display());
     Ok(())
 }

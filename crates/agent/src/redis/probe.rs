@@ -84,10 +84,7 @@ struct Deadline {
 
 impl Deadline {
     fn after(timeout: Duration) -> Self {
-        Self {
-            end: Instant::now() + timeout,
-            timeout,
-        }
+        Self { end: Instant::now() + timeout, timeout }
     }
 
     /// Never zero, which sockets refuse as a timeout.
@@ -100,10 +97,7 @@ impl Deadline {
     }
 
     fn missed(&self, step: &'static str) -> ProbeError {
-        ProbeError::TimedOut {
-            step,
-            timeout: self.timeout,
-        }
+        ProbeError::TimedOut { step, timeout: self.timeout }
     }
 
     fn lost(&self, step: &'static str, source: io::Error) -> ProbeError {
@@ -116,10 +110,7 @@ impl Deadline {
 
 fn is_timeout(error: &io::Error) -> bool {
     // A socket's timeout shows as one or the other.
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 struct Server {
@@ -131,13 +122,12 @@ impl Server {
     fn connect(port: u16, deadline: Deadline) -> Result<Self, ProbeError> {
         let step = "connecting";
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let stream =
-            TcpStream::connect_timeout(&address, deadline.left(step)?).map_err(|source| {
-                if is_timeout(&source) {
-                    return deadline.missed(step);
-                }
-                ProbeError::Connect { address, source }
-            })?;
+        let stream = TcpStream::connect_timeout(&address, deadline.left(step)?).map_err(|source| {
+            if is_timeout(&source) {
+                return deadline.missed(step);
+            }
+            ProbeError::Connect { address, source }
+        })?;
         Ok(Self { stream, deadline })
     }
 
@@ -169,10 +159,7 @@ impl Server {
             }
             // Anew each time, or a server that sends byte by byte would outlast the deadline.
             let left = self.deadline.left(step)?;
-            let read = self
-                .stream
-                .set_read_timeout(Some(left))
-                .and_then(|()| self.stream.read(&mut chunk));
+            let read = self.stream.set_read_timeout(Some(left)).and_then(|()| self.stream.read(&mut chunk));
             match read {
                 Ok(0) => {
                     let source = io::ErrorKind::UnexpectedEof.into();

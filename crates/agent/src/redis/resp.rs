@@ -53,11 +53,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Reply>, RespError> {
         return Err(RespError::Kind(kind));
     }
     let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else {
-        return if bytes.len() > MAX_REPLY {
-            Err(RespError::TooLong)
-        } else {
-            Ok(None)
-        };
+        return if bytes.len() > MAX_REPLY { Err(RespError::TooLong) } else { Ok(None) };
     };
     let (line, rest) = (&rest[..end], &rest[end + 2..]);
     match kind {
@@ -68,10 +64,8 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Reply>, RespError> {
 }
 
 fn bulk(length: &[u8], rest: &[u8]) -> Result<Option<Reply>, RespError> {
-    let length: usize = std::str::from_utf8(length)
-        .ok()
-        .and_then(|digits| digits.parse().ok())
-        .ok_or(RespError::Length)?;
+    let length: usize =
+        std::str::from_utf8(length).ok().and_then(|digits| digits.parse().ok()).ok_or(RespError::Length)?;
     if length > MAX_REPLY {
         return Err(RespError::TooLong);
     }
@@ -93,10 +87,7 @@ mod tests {
     #[test]
     fn commands_carry_any_bytes() {
         assert_eq!(command(&[b"PING"]), b"*1\r\n$4\r\nPING\r\n");
-        assert_eq!(
-            command(&[b"AUTH", b"a\r\n\xff"]),
-            b"*2\r\n$4\r\nAUTH\r\n$4\r\na\r\n\xff\r\n"
-        );
+        assert_eq!(command(&[b"AUTH", b"a\r\n\xff"]), b"*2\r\n$4\r\nAUTH\r\n$4\r\na\r\n\xff\r\n");
     }
 
     #[test]

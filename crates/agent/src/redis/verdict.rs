@@ -25,9 +25,7 @@ pub enum VerdictError {
     #[error("cluster is not formed yet")]
     NotFormed,
     /// The node sees the cluster down.
-    #[error(
-        "cluster_state is {state} ({assigned} of 16384 slots assigned, {failing} of them failing)"
-    )]
+    #[error("cluster_state is {state} ({assigned} of 16384 slots assigned, {failing} of them failing)")]
     ClusterState {
         /// As Redis names it.
         state: String,
@@ -42,26 +40,11 @@ pub enum VerdictError {
 ///
 /// Its own words are not passed on: where `AUTH` is renamed they repeat the password.
 const AUTH_REFUSALS: [(&str, &str); 6] = [
-    (
-        "WRONGPASS",
-        "REDIS_PASSWORD is not the server's password (WRONGPASS)",
-    ),
-    (
-        "ERR invalid password",
-        "REDIS_PASSWORD is not the server's password",
-    ),
-    (
-        "ERR AUTH <password> called without any password configured",
-        "the server has no password",
-    ),
-    (
-        "ERR Client sent AUTH, but no password is set",
-        "the server has no password",
-    ),
-    (
-        "ERR max number of clients",
-        "the server has reached maxclients",
-    ),
+    ("WRONGPASS", "REDIS_PASSWORD is not the server's password (WRONGPASS)"),
+    ("ERR invalid password", "REDIS_PASSWORD is not the server's password"),
+    ("ERR AUTH <password> called without any password configured", "the server has no password"),
+    ("ERR Client sent AUTH, but no password is set", "the server has no password"),
+    ("ERR max number of clients", "the server has reached maxclients"),
     ("ERR unknown command", "the server has no such command"),
 ];
 
@@ -126,18 +109,12 @@ fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
 }
 
 fn refused(command: &'static str, reason: &str) -> VerdictError {
-    VerdictError::Refused {
-        command,
-        reason: one_line(reason),
-    }
+    VerdictError::Refused { command, reason: one_line(reason) }
 }
 
 /// An event has little room, and a server's text may hold anything.
 fn one_line(text: &str) -> String {
-    text.chars()
-        .take(200)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -224,15 +201,10 @@ mod tests {
 
     #[test]
     fn a_cluster_that_is_down_says_what_is_missing() {
-        let down = FORMED
-            .replace("state:ok", "state:fail")
-            .replace("slots_fail:0", "slots_fail:5461");
+        let down = FORMED.replace("state:ok", "state:fail").replace("slots_fail:0", "slots_fail:5461");
         assert_eq!(
             cluster(&down).map_err(|it| it.to_string()),
-            Err(
-                "cluster_state is fail (16384 of 16384 slots assigned, 5461 of them failing)"
-                    .to_owned()
-            )
+            Err("cluster_state is fail (16384 of 16384 slots assigned, 5461 of them failing)".to_owned())
         );
     }
 
@@ -241,16 +213,10 @@ mod tests {
         assert_eq!(
             is_cluster_serving(&error("ERR This instance has cluster support disabled"))
                 .map_err(|it| it.to_string()),
-            Err(
-                "CLUSTER INFO was refused: ERR This instance has cluster support disabled"
-                    .to_owned()
-            )
+            Err("CLUSTER INFO was refused: ERR This instance has cluster support disabled".to_owned())
         );
         for reply in [Reply::Bulk("nothing".into()), simple("OK")] {
-            assert_eq!(
-                is_cluster_serving(&reply),
-                Err(VerdictError::NotRedis("CLUSTER INFO"))
-            );
+            assert_eq!(is_cluster_serving(&reply), Err(VerdictError::NotRedis("CLUSTER INFO")));
         }
     }
 

@@ -46,11 +46,7 @@ impl FakeRedis {
                 let _ = stream.ok().and_then(|stream| serve(&stream, &script));
             }
         });
-        Self {
-            port,
-            stop,
-            thread: Some(thread),
-        }
+        Self { port, stop, thread: Some(thread) }
     }
 
     pub fn port(&self) -> u16 {

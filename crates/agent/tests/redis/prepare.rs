@@ -16,9 +16,7 @@ fn mode(path: &Path) -> u32 {
 fn writes_configuration_and_program() {
     let scratch = Scratch::new();
     let mut prepare = scratch.prepare("port 6379\ncluster-enabled yes");
-    prepare
-        .env("REDIS_PASSWORD", "hunter\"2")
-        .env("POD_IP", "10.0.0.9");
+    prepare.env("REDIS_PASSWORD", "hunter\"2").env("POD_IP", "10.0.0.9");
 
     // A pod's init container may run again over what it left.
     for _ in 0..2 {
@@ -33,15 +31,11 @@ fn writes_configuration_and_program() {
     }
     assert_eq!(mode(&scratch.file("redis.conf")), 0o600);
     assert_eq!(mode(&scratch.file("trading-agent")), 0o755);
-    let left: Vec<_> = fs::read_dir(scratch.path())
-        .expect("the directory is there")
-        .collect();
+    let left: Vec<_> = fs::read_dir(scratch.path()).expect("the directory is there").collect();
     assert_eq!(left.len(), 3, "nothing but the three files: {left:?}");
 
-    let version = Command::new(scratch.file("trading-agent"))
-        .arg("--version")
-        .output()
-        .expect("the copy starts");
+    let version =
+        Command::new(scratch.file("trading-agent")).arg("--version").output().expect("the copy starts");
     assert!(version.status.success());
 }
 
@@ -53,11 +47,8 @@ fn modes_do_not_depend_on_the_umask_or_on_leftovers() {
     let prepare = scratch.prepare("port 1");
     for (umask, old_mode) in [("077", 0o644), ("000", 0o666)] {
         fs::write(scratch.file("redis.conf"), "old").expect("written");
-        fs::set_permissions(
-            scratch.file("redis.conf"),
-            fs::Permissions::from_mode(old_mode),
-        )
-        .expect("the mode can be set");
+        fs::set_permissions(scratch.file("redis.conf"), fs::Permissions::from_mode(old_mode))
+            .expect("the mode can be set");
         let mut shell = Command::new("sh");
         shell
             .args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")])
@@ -74,30 +65,10 @@ fn modes_do_not_depend_on_the_umask_or_on_leftovers() {
 fn refuses_what_is_missing_or_not_its_own() {
     for (template, password, pod_ip, reason) in [
         ("port 1", None, None, "REDIS_PASSWORD is absent or empty"),
-        (
-            "port 1",
-            Some(""),
-            None,
-            "REDIS_PASSWORD is absent or empty",
-        ),
-        (
-            "port 1\nrequirepass x",
-            Some("hunter2"),
-            None,
-            "line 2 of the template has `requirepass`",
-        ),
-        (
-            "cluster-enabled yes",
-            Some("hunter2"),
-            None,
-            "POD_IP is absent or empty",
-        ),
-        (
-            "cluster-enabled yes",
-            Some("hunter2"),
-            Some("redis-0"),
-            "POD_IP is not an IP address",
-        ),
+        ("port 1", Some(""), None, "REDIS_PASSWORD is absent or empty"),
+        ("port 1\nrequirepass x", Some("hunter2"), None, "line 2 of the template has `requirepass`"),
+        ("cluster-enabled yes", Some("hunter2"), None, "POD_IP is absent or empty"),
+        ("cluster-enabled yes", Some("hunter2"), Some("redis-0"), "POD_IP is not an IP address"),
     ] {
         let scratch = Scratch::new();
         let mut prepare = scratch.prepare(template);
@@ -116,8 +87,7 @@ fn says_which_file_it_could_not_use() {
     let scratch = Scratch::new();
     let here = scratch.path().display();
     let missing = format!("{here}/none/file");
-    let [template, output, binary] =
-        ["template", "output", "binary"].map(|it| format!("{here}/{it}"));
+    let [template, output, binary] = ["template", "output", "binary"].map(|it| format!("{here}/{it}"));
     fs::write(&template, "").expect("written");
     for (template, output, binary, reason) in [
         (&missing, &output, &binary, "cannot read the template"),

@@ -52,9 +52,7 @@ fn the_password_is_sent_and_never_shown() {
         "AUTH hunter2" => Act::Say("+OK\r\n".into()),
         "PING" => Act::Say("+PONG\r\n".into()),
         // As Redis does where AUTH is renamed.
-        other => Act::Say(format!(
-            "-ERR unknown command, with args beginning with: '{other}'\r\n"
-        )),
+        other => Act::Say(format!("-ERR unknown command, with args beginning with: '{other}'\r\n")),
     });
     probe("readiness", server.port(), Some(OsStr::new("hunter2"))).succeeds();
 
@@ -74,8 +72,7 @@ fn a_cluster_node_is_ready_with_its_cluster() {
     probe("readiness", down.port(), None).succeeds();
     probe("liveness --cluster", down.port(), None).succeeds();
 
-    let alone =
-        cluster("cluster_state:ok\r\ncluster_slots_assigned:0\r\ncluster_known_nodes:1\r\n");
+    let alone = cluster("cluster_state:ok\r\ncluster_slots_assigned:0\r\ncluster_known_nodes:1\r\n");
     let outcome = probe("readiness --cluster", alone.port(), None);
     outcome.fails_with("cluster is not formed yet");
 

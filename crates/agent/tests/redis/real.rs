@@ -54,9 +54,7 @@ struct Redis {
 impl Redis {
     fn start(program: &Path, scratch: &Scratch, template: &str, password: &OsStr) -> Self {
         let mut prepare = scratch.prepare(template);
-        prepare
-            .env("REDIS_PASSWORD", password)
-            .env("POD_IP", "127.0.0.1");
+        prepare.env("REDIS_PASSWORD", password).env("POD_IP", "127.0.0.1");
         Outcome::of(&mut prepare).succeeds();
 
         // Someone else may take the port first; Redis then ends at once.
@@ -71,11 +69,7 @@ impl Redis {
                 .stdout(log)
                 .spawn()
                 .expect("redis-server starts");
-            let mut redis = Self {
-                child,
-                port,
-                password: password.to_owned(),
-            };
+            let mut redis = Self { child, port, password: password.to_owned() };
             if redis.answers() {
                 return redis;
             }
@@ -103,11 +97,8 @@ impl Redis {
     }
 
     fn connect(&self, words: &[&[u8]]) -> TcpStream {
-        let mut stream =
-            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("redis listens");
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a timeout can be set");
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("redis listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         // In one write: after the first of two, Redis may have hung up.
         let mut bytes = Vec::new();
         for command in [&[b"AUTH", self.password.as_encoded_bytes()][..], words] {
@@ -125,16 +116,11 @@ impl Redis {
     /// One command, after AUTH; both replies, raw.
     fn ask(&self, words: &[&[u8]]) -> String {
         let mut stream = self.connect(words);
-        stream
-            .shutdown(std::net::Shutdown::Write)
-            .expect("the connection is open");
+        stream.shutdown(std::net::Shutdown::Write).expect("the connection is open");
         let mut replies = Vec::new();
         stream.read_to_end(&mut replies).expect("redis answers");
         let replies = String::from_utf8_lossy(&replies).into_owned();
-        replies
-            .strip_prefix("+OK\r\n")
-            .expect("the password is right")
-            .to_owned()
+        replies.strip_prefix("+OK\r\n").expect("the password is right").to_owned()
     }
 }
 
@@ -183,11 +169,7 @@ fn passwords_survive_the_quoting() {
         let shown = password.to_string_lossy();
         assert!(masterauth.ends_with(&format!("\r\n{shown}\r\n")));
         // Nothing of the password has become a directive of its own.
-        assert!(
-            redis
-                .ask(&[b"CONFIG", b"GET", b"appendonly"])
-                .contains("no")
-        );
+        assert!(redis.ask(&[b"CONFIG", b"GET", b"appendonly"]).contains("no"));
 
         probe(ALIVE, redis.port, None).succeeds();
         probe(READY, redis.port, None).fails_with("PING was refused: NOAUTH");
@@ -272,12 +254,7 @@ fn a_server_in_a_script_is_alive_but_not_ready() {
     let redis = Redis::start(&program, &scratch, "lua-time-limit 50", OsStr::new("s"));
     // Held, because Redis forgets a client that is gone.
     let _endless = redis.connect(&[b"EVAL", b"while true do end", b"0"]);
-    eventually("the script runs", || {
-        redis
-            .probe(READY)
-            .stderr
-            .starts_with("PING was refused: BUSY")
-    });
+    eventually("the script runs", || redis.probe(READY).stderr.starts_with("PING was refused: BUSY"));
     redis.probe(ALIVE).succeeds();
 }
 
@@ -289,9 +266,7 @@ fn a_replica_without_master_is_alive_but_not_ready() {
     let scratch = Scratch::new();
     let template = "replicaof 127.0.0.1 1\nreplica-serve-stale-data no\n";
     let redis = Redis::start(&program, &scratch, template, OsStr::new("s"));
-    redis
-        .probe(READY)
-        .fails_with("PING was refused: MASTERDOWN");
+    redis.probe(READY).fails_with("PING was refused: MASTERDOWN");
     redis.probe(ALIVE).succeeds();
 }
 
@@ -313,9 +288,7 @@ fn a_server_out_of_clients_is_alive_but_not_ready() {
     });
     for _ in 0..20 {
         redis.probe(ALIVE).succeeds();
-        redis
-            .probe(READY)
-            .fails_with("the server has reached maxclients");
+        redis.probe(READY).fails_with("the server has reached maxclients");
     }
 }
 
@@ -327,15 +300,11 @@ fn a_stopped_server_fails_in_time() {
     let scratch = Scratch::new();
     let redis = Redis::start(&program, &scratch, "port 1", OsStr::new("s"));
     let signal = |name: &str| {
-        let status = Command::new("kill")
-            .args([name, &redis.child.id().to_string()])
-            .status();
+        let status = Command::new("kill").args([name, &redis.child.id().to_string()]).status();
         assert!(status.is_ok_and(|it| it.success()), "kill {name}");
     };
     signal("-STOP");
-    redis
-        .probe("liveness --timeout-ms 300")
-        .fails_with("AUTH took longer than the 300 ms of the probe");
+    redis.probe("liveness --timeout-ms 300").fails_with("AUTH took longer than the 300 ms of the probe");
     signal("-CONT");
     redis.probe(ALIVE).succeeds();
 }

@@ -23,11 +23,7 @@ pub struct Outcome {
 
 impl Outcome {
     pub fn of(command: &mut Command) -> Self {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = command.output().expect("the program starts");
+        let Output { status, stdout, stderr } = command.output().expect("the program starts");
         let stderr = String::from_utf8(stderr).expect("stderr is text");
         Self {
             ok: status.success(),
@@ -70,11 +66,7 @@ pub struct Scratch(PathBuf);
 impl Scratch {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "agent-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("agent-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&path).expect("the scratch directory can be made");
         Self(path)

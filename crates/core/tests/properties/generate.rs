@@ -629,8 +629,9 @@ fn redis(tape: &mut Tape) -> Redis {
         }),
         persistence: tape.maybe(30, |tape| RedisPersistence {
             append_only: tape.maybe(50, |tape| tape.chance(50)),
-            append_fsync: tape
-                .maybe(50, |tape| tape.copy(&[AppendFsync::EverySec, AppendFsync::Always, AppendFsync::Never])),
+            append_fsync: tape.maybe(50, |tape| {
+                tape.copy(&[AppendFsync::EverySec, AppendFsync::Always, AppendFsync::Never])
+            }),
         }),
         maxmemory: if most == 0 {
             None
