@@ -30,9 +30,6 @@ pub struct NetworkPolicySettings {
 /// Addresses outside the cluster that a component may reach.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.except) || !isCIDR(self.cidr) || self.except.all(e, !isCIDR(e) || cidr(self.cidr).containsCIDR(e))")
-    .message("every block of except must lie within cidr")
-    .field_path(".except"))]
 pub struct EgressRule {
     /// Address block, such as `203.0.113.0/24`.
     pub cidr: Cidr,

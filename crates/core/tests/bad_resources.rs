@@ -59,7 +59,7 @@ fn bad(folder: &str) -> Vec<Bad> {
 }
 
 fn in_words(violations: &[Violation]) -> String {
-    violations.iter().map(|violation| format!("\n    {violation}")).collect()
+    violations.iter().map(|violation| format!("\n    {violation}")).collect::<Vec<_>>().concat()
 }
 
 #[test]

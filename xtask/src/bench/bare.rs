@@ -1,7 +1,5 @@
 //! The bare client: applies the same objects and does nothing else. No operator can be faster than that.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -10,15 +8,17 @@ use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use trading_core::object::Object;
 
+use super::cpu;
 use super::plane::{Account, CONCURRENCY, Plane, namespace};
 use super::requests::{Class, Requests, span};
+use super::result::Cost;
 use super::subject::Subject;
 
 /// A namespace beside those of the platforms.
 pub const WARM_UP: &str = "warm-up";
 
-/// Applies every object of so many platforms on a control plane of its own; returns how long it took.
-pub async fn measure(subject: &Subject, platforms: usize) -> Result<Duration> {
+/// Applies every object of so many platforms on a control plane of its own; returns what it took.
+pub async fn measure(subject: &Subject, platforms: usize) -> Result<Cost> {
     let plane = Plane::start(subject, platforms).await?;
     let client = plane.client(Account::Bare).await?;
     let objects: Vec<_> = (0..platforms)
@@ -30,13 +30,16 @@ pub async fn measure(subject: &Subject, platforms: usize) -> Result<Duration> {
         .collect();
     let expected = objects.len();
     let started = Timestamp::now();
+    let cpu_before = cpu::seconds()?;
     apply(&client, objects).await?;
+    let cpu_seconds = cpu::seconds()? - cpu_before;
 
     let mut entries = plane.requests(started)?;
     entries.retain(|entry| entry.user == Account::Bare.user());
     let created = Requests::count(&entries).of(Class::Create);
     ensure!(created == expected, "the bare client made {created} of {expected} objects");
-    span(&entries, &entries).context("the bare client asked for nothing")
+    let time = span(&entries, &entries).context("the bare client asked for nothing")?;
+    Ok(Cost { time, cpu_seconds })
 }
 
 /// Makes one platform's objects and removes them, so that neither of those who are measured pays for what

@@ -1,6 +1,7 @@
 //! `bench`: what the operator costs a cluster, beside a client that only applies the same objects.
 
 mod bare;
+mod cpu;
 mod machine;
 mod operator;
 mod plane;
@@ -20,7 +21,7 @@ use anyhow::{Context, Result};
 
 use crate::image::build;
 use crate::repo;
-use result::Comparison;
+use result::{Comparison, Cost};
 use subject::Subject;
 
 const DEFAULT_OUTPUT: &str = "docs/benchmarks.md";
@@ -91,21 +92,18 @@ fn build_operator() -> Result<PathBuf> {
 
 /// Both clients in turns, so that whatever else the machine does meets both.
 async fn compare(binary: &Path, subject: &Subject, platforms: usize, rest: Duration) -> Result<Comparison> {
-    let mut times = Vec::new();
+    let (mut bare, mut making) = (Vec::new(), Vec::new());
     for _ in 1..rounds(platforms) {
         eprintln!("{platforms} platforms: both clients, to see how fast they can be");
-        let bare = bare::measure(subject, platforms).await?;
-        times.push((bare, operator::creation_time(binary, subject, platforms).await?));
+        bare.push(bare::measure(subject, platforms).await?);
+        making.push(operator::creation(binary, subject, platforms).await?);
     }
     eprintln!("{platforms} platforms: the bare client");
-    let bare = bare::measure(subject, platforms).await?;
+    bare.push(bare::measure(subject, platforms).await?);
     eprintln!("{platforms} platforms: the operator");
-    let mut operator = operator::measure(binary, subject, platforms, rest).await?;
-    times.push((bare, operator.creation.time));
-
-    let (bare, fastest): (Vec<_>, Vec<_>) = times.into_iter().unzip();
-    operator.creation.time = fastest.into_iter().min().unwrap_or_default();
-    Ok(Comparison { bare: bare.into_iter().min().unwrap_or_default(), operator })
+    let operator = operator::measure(binary, subject, platforms, rest).await?;
+    making.push(operator.creation.cost());
+    Ok(Comparison { bare: Cost::least(&bare), making: Cost::least(&making), operator })
 }
 
 /// Many platforms take minutes, over which disturbances even out.

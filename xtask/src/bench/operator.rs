@@ -11,9 +11,10 @@ use tokio::net::TcpStream;
 use trading_testbed::audit::Entry;
 use trading_testbed::{Operator, OperatorConfig};
 
+use super::cpu;
 use super::plane::{Account, NAMESPACE, Plane};
 use super::requests::{self, Requests};
-use super::result::{Creation, Edit, Measured, Rest, Restart};
+use super::result::{Cost, Creation, Edit, Measured, Rest, Restart};
 use super::subject::Subject;
 use super::traffic::Traffic;
 
@@ -44,10 +45,10 @@ pub async fn measure(binary: &Path, subject: &Subject, platforms: usize, rest: D
     Ok(Measured { platforms, creation, rest, edit, restart })
 }
 
-/// Only how long it takes until all children exist.
-pub async fn creation_time(binary: &Path, subject: &Subject, platforms: usize) -> Result<Duration> {
+/// Only how long it takes until all children exist, and everybody's CPU time for it.
+pub async fn creation(binary: &Path, subject: &Subject, platforms: usize) -> Result<Cost> {
     let mut run = Run::start(binary, subject, platforms).await?;
-    Ok(run.create().await?.time)
+    Ok(run.create().await?.cost())
 }
 
 impl<'a> Run<'a> {
@@ -70,11 +71,11 @@ impl<'a> Run<'a> {
     }
 
     async fn create(&mut self) -> Result<Creation> {
-        let cpu_before = self.operator.cpu_seconds()?;
+        let (cpu_before, all_before) = (self.operator.cpu_seconds()?, cpu::seconds()?);
         let revision_before = self.plane.revision().await?;
         let started = Timestamp::now();
         self.plane.create_platforms(self.subject, self.platforms).await?;
-        self.settle().await?;
+        let all_after = self.settle().await?;
         let changes = self.plane.revision().await? - revision_before;
 
         let everybodys = self.plane.requests(started)?;
@@ -94,6 +95,7 @@ impl<'a> Run<'a> {
             // They leave the store's version as it was. The apiserver changes a few things by itself.
             no_ops: u64::try_from(stored)?.saturating_sub(changes),
             cpu_seconds: self.operator.cpu_seconds()? - cpu_before,
+            everybodys_cpu_seconds: all_after - all_before,
             peak_memory: self.operator.peak_memory()?,
         })
     }
@@ -131,7 +133,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    async fn settle(&mut self) -> Result<()> {
+    async fn settle(&mut self) -> Result<f64> {
         let settled = self.traffic.settle(QUIET, LIMIT).await;
         if let Some(status) = self.operator.exited()? {
             bail!("the operator ended with {status}: {}", self.last_words()?);

@@ -22,7 +22,33 @@ pub struct Creation {
     /// Writes of anybody that changed nothing.
     pub no_ops: u64,
     pub cpu_seconds: f64,
+    /// With the control plane's, and that of whoever makes the platforms.
+    pub everybodys_cpu_seconds: f64,
     pub peak_memory: u64,
+}
+
+impl Creation {
+    /// What is compared with the bare client.
+    pub fn cost(&self) -> Cost {
+        Cost { time: self.time, cpu_seconds: self.everybodys_cpu_seconds }
+    }
+}
+
+/// What it takes to make all objects.
+#[derive(Clone, Copy)]
+pub struct Cost {
+    pub time: Duration,
+    /// Of everybody.
+    pub cpu_seconds: f64,
+}
+
+impl Cost {
+    /// The least of several.
+    pub fn least(costs: &[Self]) -> Self {
+        let time = costs.iter().map(|cost| cost.time).min().unwrap_or_default();
+        let cpu_seconds = costs.iter().map(|cost| cost.cpu_seconds).fold(f64::INFINITY, f64::min);
+        Self { time, cpu_seconds }
+    }
 }
 
 /// A while in which nobody wants anything.
@@ -49,6 +75,8 @@ pub struct Restart {
 
 /// Both clients with so many platforms.
 pub struct Comparison {
-    pub bare: Duration,
+    pub bare: Cost,
+    /// Until all children exist.
+    pub making: Cost,
     pub operator: Measured,
 }

@@ -36,10 +36,8 @@ impl Table {
             let texts: Vec<_> = cells.iter().map(|cell| cell.text.as_str()).collect();
             self.missed.push(format!("{name}: {}; target {target}", texts.join(", ")));
         }
-        let shown = cells.into_iter().map(|Cell { text, missed }| match missed {
-            true => format!("**{text}**"),
-            false => text,
-        });
+        let shown =
+            cells.into_iter().map(|Cell { text, missed }| if missed { format!("**{text}**") } else { text });
         self.rows.push([name.to_owned()].into_iter().chain(shown).chain([target.to_owned()]).collect());
     }
 

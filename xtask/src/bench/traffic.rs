@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
+use super::cpu;
+
 const POLL: Duration = Duration::from_millis(100);
 
 /// The requests of one user, as they come in.
@@ -15,27 +17,31 @@ pub struct Traffic {
     offset: u64,
     user: String,
     last: Instant,
+    cpu: f64,
 }
 
 impl Traffic {
     /// Begins where the log ends now.
     pub fn of(user: &str, log: &Path) -> Result<Self> {
         let offset = std::fs::metadata(log)?.len();
-        Ok(Self { log: log.to_owned(), offset, user: format!("\"{user}\""), last: Instant::now() })
+        Ok(Self { log: log.to_owned(), offset, user: format!("\"{user}\""), last: Instant::now(), cpu: 0.0 })
     }
 
     /// Waits until there was no request for so long, watches and the Lease excepted.
-    pub async fn settle(&mut self, quiet: Duration, limit: Duration) -> Result<()> {
+    /// Returns the CPU time of all up to the last request.
+    pub async fn settle(&mut self, quiet: Duration, limit: Duration) -> Result<f64> {
         let started = Instant::now();
         self.last = started;
+        self.cpu = cpu::seconds()?;
         while self.last.elapsed() < quiet {
             ensure!(started.elapsed() < limit, "still busy after {} s", limit.as_secs());
             tokio::time::sleep(POLL).await;
             if self.look()? {
                 self.last = Instant::now();
+                self.cpu = cpu::seconds()?;
             }
         }
-        Ok(())
+        Ok(self.cpu)
     }
 
     fn look(&mut self) -> Result<bool> {

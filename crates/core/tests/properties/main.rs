@@ -6,7 +6,6 @@
 
 #![allow(clippy::unwrap_used)] // generated values have the shape that they were made with
 
-mod fields_v1;
 mod generate;
 mod pods;
 mod restricted;
@@ -27,7 +26,6 @@ use tape::{Tape, tape};
 use trading_api::{TradingPlatform, deletion::DataPolicy, labels, schema::open_api_schema};
 use trading_core::{
     admission,
-    fields::{cover, tracked},
     inputs::{Inputs, ReferenceKind, ReferenceState},
     kinds::Kind,
     object::{Lifetime, Object},
@@ -50,6 +48,12 @@ impl<T: serde::Serialize> fmt::Debug for Shown<T> {
     }
 }
 
+/// All cases, 100,000 and more, take a minute optimised (`cargo test --release`) and many in a debug
+/// build, which checks every fortieth.
+fn share() -> u32 {
+    if cfg!(debug_assertions) { 40 } else { 1 }
+}
+
 /// Checks a property of so many values.
 fn check<T: serde::Serialize>(
     cases: u32,
@@ -61,7 +65,7 @@ fn check<T: serde::Serialize>(
         fixed @ RngSeed::Fixed(_) => fixed,
     };
     let config = Config {
-        cases,
+        cases: (cases / share()).max(50),
         failure_persistence: None,
         rng_seed: seed,
         max_shrink_time: 60_000,
@@ -107,6 +111,8 @@ fn every_field_is_generated() {
         let platform = serde_json::to_value(generate::platform(&mut tape)).unwrap();
         values(&platform["spec"], "", &mut found);
     }
+    // A Pods metric is averaged; `value` is refused there.
+    wanted.remove("/component/autoscaling/metrics[]/pods/target/value");
     let missed: Vec<&String> = wanted.difference(&found).collect();
     assert!(missed.is_empty(), "never generated: {missed:#?}");
 }
@@ -152,7 +158,7 @@ fn names_and_labels_are_valid_and_no_object_is_there_twice() {
             holds(is_dns_label(&object.name, longest), || said(object, "not a valid name"))?;
             let metadata = [&object.body["metadata"], &template(object)["metadata"]];
             each(
-                metadata.into_iter().flat_map(|meta| meta["labels"].as_object()).flatten(),
+                metadata.into_iter().filter_map(|meta| meta["labels"].as_object()).flatten(),
                 |(key, value)| {
                     let value = value.as_str().unwrap_or("/");
                     holds(is_label_value(value), || said(object, &format!("label {key}: {value:?}")))
@@ -373,7 +379,7 @@ fn edit(tape: &mut Tape) -> [TradingPlatform; 2] {
         0 => second.spec.version = spec.version,
         1 => {
             second.spec.backend =
-                spec.backend.filter(|backend| backend.connects_to.is_none()).or(second.spec.backend)
+                spec.backend.filter(|backend| backend.connects_to.is_none()).or(second.spec.backend);
         }
         2 => second.spec.environment = spec.environment,
         3 => second.spec.redis = spec.redis,
@@ -411,23 +417,6 @@ fn unsealed(object: &Object) -> Value {
     let mut body = object.body.clone();
     body["metadata"]["annotations"].as_object_mut().unwrap().remove(labels::APPLIED);
     body
-}
-
-#[test]
-fn fields_that_are_all_ours_cover_the_document_and_one_less_does_not() {
-    check(1500, generate::platform, |platform| {
-        let world = World::of(platform);
-        each(&world.objects, |object| {
-            let applied = tracked(&object.body);
-            let fields = fields_v1::all(&applied);
-            holds(cover(&fields, &applied), || said(object, &format!("not covered by {fields}")))?;
-            each(fields_v1::without_one(&fields), |less| {
-                holds(!cover(&less, &applied), || {
-                    said(object, &format!("a lost field is not missed in {less}"))
-                })
-            })
-        })
-    });
 }
 
 /// What is live after the steps were taken.
