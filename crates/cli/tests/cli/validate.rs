@@ -56,7 +56,7 @@ fn wrong_shapes_name_their_field() {
     assert_eq!(
         with("shards: 3", "shard: 3"),
         refused(
-            "stdin: tradewizard: spec.redis: unknown field shard: check the spelling, see kubectl explain tradingplatform.spec\n"
+            "stdin: tradewizard: spec.redis: unknown field shard: check the spelling, see kubectl explain tradingplatform.spec.redis\n"
         )
     );
     assert_eq!(
