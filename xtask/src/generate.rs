@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::repo;
 
@@ -25,8 +25,6 @@ struct Step {
 }
 
 enum Make {
-    /// What a cargo command prints is the file.
-    Printed(&'static [&'static str]),
     /// What the code returns is the file.
     Code(fn() -> Result<String>),
     /// The file is a copy of what an earlier step made.
@@ -39,11 +37,7 @@ const CRD: &str = "crds/platform.trading_tradingplatforms.yaml";
 
 /// In this order; a copy comes after its original.
 const STEPS: &[Step] = &[
-    Step {
-        what: "the kind",
-        make: Make::Printed(&["run", "--locked", "--quiet", "--package", "kubectl-trading", "--", "crd"]),
-        output: CRD,
-    },
+    Step { what: "the kind", make: Make::Code(kind), output: CRD },
     Step {
         what: "the chart's copy of the kind",
         make: Make::CopyOf(CRD),
@@ -57,7 +51,8 @@ const STEPS: &[Step] = &[
     Step {
         what: "golden files",
         make: Make::WrittenByTest {
-            arguments: &["test", "--locked", "--quiet", "--package", "trading-core", "--test", "golden"],
+            // `--workspace` for the features of the tests' own build, so that nothing compiles twice.
+            arguments: &["test", "--locked", "--quiet", "--workspace", "--test", "golden"],
             variable: "UPDATE_GOLDEN",
         },
         output: "tests/golden",
@@ -100,11 +95,6 @@ fn report(changed: &[PathBuf], check: bool) -> ExitCode {
 fn make(step: &Step, made: &Files, before: &Files) -> Result<Files> {
     let output = repo::path(step.output);
     match step.make {
-        Make::Printed(arguments) => {
-            let text = repo::output(&mut repo::cargo(arguments))?;
-            ensure!(!text.trim().is_empty(), "nothing was printed");
-            Ok(Files::from([(output, text.into_bytes())]))
-        }
         Make::Code(text) => Ok(Files::from([(output, text()?.into_bytes())])),
         Make::CopyOf(original) => {
             let content = made.get(&repo::path(original)).context("its original is not made before it")?;
@@ -117,6 +107,11 @@ fn make(step: &Step, made: &Files, before: &Files) -> Result<Files> {
             result.map(|_| after)
         }
     }
+}
+
+/// The same that `kubectl trading crd` prints.
+fn kind() -> Result<String> {
+    Ok(serde_yaml::to_string(&trading_api::schema::crd())?)
 }
 
 fn chart_rules() -> Result<String> {

@@ -15,6 +15,7 @@ pub fn crd() -> CustomResourceDefinition {
     let definition = TradingPlatform::crd();
     let mut json = serde_json::to_value(&definition).unwrap_or_default();
     thin(&mut json);
+    describe_components_once(&mut json);
     drop_costly_rules(&mut json);
     // The value came from this type and lost only descriptions; reading it back can't fail.
     serde_json::from_value(json).unwrap_or(definition)
@@ -31,15 +32,48 @@ pub fn open_api_schema() -> Value {
 /// Those of services are checked without a cluster and before reconciling instead, see
 /// `trading_core::admission`.
 fn drop_costly_rules(definition: &mut Value) {
-    let resources =
-        definition.pointer_mut(&format!("/spec/versions/0/schema/openAPIV3Schema{SERVICE_RESOURCES}"));
+    let resources = definition.pointer_mut(&format!("{SPEC}/services/items/properties/resources"));
     if let Some(Value::Object(resources)) = resources {
         resources.remove("x-kubernetes-validations");
     }
 }
 
-/// Where the schema describes the resources of a service.
-const SERVICE_RESOURCES: &str = "/properties/spec/properties/services/items/properties/resources";
+/// Where the definition describes the fields of `spec`.
+const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+
+/// Five parts of the platform have the fields of a component. Their inner fields are described at
+/// `spec.backend` only, and the others point there: it saves a quarter of the definition.
+fn describe_components_once(definition: &mut Value) {
+    for component in ["frontend", "scraper", "worker", "services/items"] {
+        let fields = definition.pointer_mut(&format!("{SPEC}/{component}/properties"));
+        let Some(Value::Object(fields)) = fields else { continue };
+        for (name, field) in fields {
+            let Some(own) = field.get("description").and_then(Value::as_str).map(str::to_owned) else {
+                continue;
+            };
+            if drop_descriptions(field) > 1 {
+                field["description"] = Value::String(format!("{own} Its fields: see spec.backend.{name}."));
+            } else {
+                field["description"] = Value::String(own);
+            }
+        }
+    }
+}
+
+/// Drops all descriptions and returns how many there were.
+fn drop_descriptions(value: &mut Value) -> usize {
+    match value {
+        Value::Object(map) => {
+            let own = matches!(map.get("description"), Some(Value::String(_)));
+            if own {
+                map.remove("description");
+            }
+            usize::from(own) + map.values_mut().map(drop_descriptions).sum::<usize>()
+        }
+        Value::Array(items) => items.iter_mut().map(drop_descriptions).sum(),
+        _ => 0,
+    }
+}
 
 /// Keeps only the first paragraph of the descriptions that come with Kubernetes' own types, and
 /// drops the number formats that only Go knows.

@@ -1,7 +1,6 @@
 //! Every object that TradeWizard becomes in each environment, as files of `tests/golden`.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p trading-core --test golden` rewrites them; what changed is then
-//! read in the diff of the commit.
+//! `cargo xtask generate` rewrites them; what changed is then read in the diff of the commit.
 
 #![allow(clippy::unwrap_used)] // a test ends where its files can't be read
 
@@ -20,7 +19,7 @@ use serde_json::Value;
 use support::{example, rendered, repository};
 
 const INPUT: &str = "input.yaml";
-const COMMAND: &str = "UPDATE_GOLDEN=1 cargo test -p trading-core --test golden";
+const COMMAND: &str = "cargo xtask generate";
 /// Lines of a difference that are shown on each side.
 const SHOWN: usize = 8;
 

@@ -1,14 +1,18 @@
-//! The two clients: one that may always talk to the apiserver (for the Lease), and one whose
-//! writes pass the gate.
+//! The two clients: one that may always talk to the apiserver (for reading and the Lease), and one
+//! whose connections carry bytes only while the gate is open.
 
-use http::{Method, Request};
+use http::Request;
+use hyper_util::{
+    client::legacy::{Builder, connect::HttpConnector},
+    rt::TokioExecutor,
+};
 use kube::{
     Client, Config,
-    client::{Body, ClientBuilder},
+    client::{Body, ClientBuilder, ConfigExt, retry::RetryPolicy},
 };
-use tower::{BoxError, filter::FilterLayer};
+use tower::{BoxError, ServiceBuilder, filter::FilterLayer, retry::RetryLayer};
 
-use crate::gate::Gate;
+use crate::{gate::Gate, gated_io::GatedConnector};
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -26,21 +30,42 @@ pub enum ClientError {
 #[error("this operator is not the leader (any more); the write was not sent")]
 pub struct NotLeader;
 
-/// A client for the Lease, and one whose writes pass the gate.
+/// The clients of one process.
+pub struct Clients {
+    /// Watches, and keeps the Lease.
+    pub reading: Client,
+    /// Reconciles.
+    pub writing: Client,
+}
+
+/// Both clients.
 ///
 /// # Errors
 /// Where there is no usable configuration.
-pub async fn clients(gate: &Gate) -> Result<(Client, Client), ClientError> {
+pub async fn clients(gate: &Gate) -> Result<Clients, ClientError> {
     let config = Config::infer().await?;
-    let free = Client::try_from(config.clone())?;
-    let gate = gate.clone();
-    let layer = FilterLayer::new(move |request: Request<Body>| {
-        if request.method() == Method::GET || gate.is_open() {
-            Ok::<_, BoxError>(request)
-        } else {
-            Err(NotLeader.into())
-        }
-    });
-    let gated = ClientBuilder::try_from(config)?.with_layer(&layer).build();
-    Ok((free, gated))
+    Ok(Clients { writing: gated(&config, gate)?, reading: Client::try_from(config)? })
+}
+
+/// The gate is asked twice: before a request begins, for a clear error, and whenever bytes are about
+/// to leave, because a process can be frozen anywhere in between, with a retry or a request that
+/// waits for its connection still to come.
+fn gated(config: &Config, gate: &Gate) -> Result<Client, ClientError> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(config.connect_timeout);
+    let tls = config.rustls_https_connector_with_connector(GatedConnector::new(tcp, gate.clone()))?;
+    let http = Builder::new(TokioExecutor::new()).build::<_, Body>(tls);
+    let asked = gate.clone();
+    let service = ServiceBuilder::new()
+        .layer(FilterLayer::new(move |request: Request<Body>| {
+            if asked.is_open() { Ok::<_, BoxError>(request) } else { Err(NotLeader.into()) }
+        }))
+        .layer(config.base_uri_layer())
+        .layer(RetryLayer::new(RetryPolicy::server_retry()))
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(http);
+    Ok(ClientBuilder::new(service, config.default_namespace.clone()).build())
 }

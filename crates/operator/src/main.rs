@@ -4,6 +4,7 @@ mod cache;
 mod client;
 mod controller;
 mod gate;
+mod gated_io;
 mod http;
 mod lease;
 mod metrics;
@@ -19,6 +20,7 @@ use tokio::{select, sync::watch as signal};
 
 use crate::{
     cache::Caches,
+    client::Clients,
     gate::Gate,
     lease::{Lease, LeaseError},
     metrics::Metrics,
@@ -60,7 +62,7 @@ async fn main() -> ExitCode {
 
 async fn run(settings: Settings) -> Result<(), RunError> {
     let gate = if settings.leader_elect { Gate::closed() } else { Gate::open() };
-    let (reading_and_leasing, writing) = client::clients(&gate).await?;
+    let Clients { reading, writing } = client::clients(&gate).await?;
     let metrics = Arc::new(Metrics::new()?);
     let (caches, triggers) = Caches::new(&metrics);
     let caches = Arc::new(caches);
@@ -71,9 +73,9 @@ async fn run(settings: Settings) -> Result<(), RunError> {
     tokio::spawn(http::serve(listener, Arc::clone(&caches), Arc::clone(&metrics)));
 
     // The standby keeps its caches warm; it only may not write.
-    let roots = watch::start(&writing, &settings.watch_namespace, &caches);
+    let roots = watch::start(&reading, &settings.watch_namespace, &caches);
     let stop = stop_signal()?;
-    let lease = Lease::new(reading_and_leasing, &settings);
+    let lease = Lease::new(reading, &settings);
 
     let mut stopping = stop.clone();
     if settings.leader_elect {

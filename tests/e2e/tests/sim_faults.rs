@@ -1,7 +1,10 @@
 //! Crashes, conflicts and resources that nobody can read: the end is the same as without them. The operator
 //! is this file's own, so its tests take turns.
 
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -15,12 +18,65 @@ static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stac
 static TURN: Mutex<()> = Mutex::const_new(());
 
 const NAME: &str = "shop";
+const ROUNDS: u64 = 10;
 
 async fn begin(namespace: &str) -> Result<Space<'static>> {
     let space = STACK.space(namespace).await?;
     space.put(&database_secret("a")).await?;
     space.put(&platform(NAME, &every_kind())).await?;
     Ok(space)
+}
+
+/// How often each object of the namespace was made by the operator since then, as far as the apiserver
+/// told: of a request that breaks off because its client was killed, it logs no success although the object
+/// may be there.
+fn creations(space: &Space<'_>, mark: &Mark) -> Result<BTreeMap<(String, String), usize>> {
+    let mut made = BTreeMap::new();
+    for entry in space.requests_since(mark)?.into_iter().filter(|entry| entry.code == 201) {
+        // The password's name is not in the URL of a create.
+        *made.entry((entry.resource, entry.name)).or_default() += 1;
+    }
+    Ok(made)
+}
+
+/// Objects that were made twice, or that the operator deleted.
+fn traces(space: &Space<'_>, mark: &Mark) -> Result<Vec<String>> {
+    let twice = creations(space, mark)?.into_iter().filter(|(_, times)| *times > 1);
+    let deleted = space.requests_since(mark)?.into_iter().filter(|entry| entry.verb.starts_with("delete"));
+    Ok(twice
+        .map(|((resource, name), times)| format!("{resource} {name:?} was made {times} times"))
+        .chain(deleted.map(|entry| format!("{} {:?} was deleted", entry.resource, entry.name)))
+        .collect())
+}
+
+#[tokio::test]
+async fn crashes_during_creation_leave_no_trace() -> Result<()> {
+    let _turn = TURN.lock().await;
+    let mark = STACK.mark()?;
+    let calm = begin("crash-never").await?;
+    calm.ready(NAME).await?;
+    let expected = calm.children(NAME).await?;
+    let made = creations(&calm, &mark)?;
+    ensure!(made.len() == expected.len() && made.values().all(|times| *times == 1), "{made:?}");
+
+    let random = RandomState::new();
+    for round in 0..ROUNDS {
+        let mark = STACK.mark()?;
+        let space = begin(&format!("crash-{round}")).await?;
+        // All writes of a fresh platform happen within about a second.
+        let millis = 250 + random.hash_one(round) % 1000;
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        STACK.restart_operator()?;
+        space.ready(NAME).await.with_context(|| format!("killed after {millis} ms"))?;
+
+        let children = space.children(NAME).await?;
+        let differences = differences(&expected, &calm.name, &children, &space.name);
+        ensure!(differences.is_empty(), "killed after {millis} ms: {}", differences.join("\n"));
+        let traces = traces(&space, &mark)?;
+        ensure!(traces.is_empty(), "killed after {millis} ms: {}", traces.join("\n"));
+        space.delete("TradingPlatform", NAME, Propagation::Background).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -3,8 +3,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+
+/// The apiserver serves a new kind within about a second.
+const SERVED: Duration = Duration::from_secs(30);
 
 /// kubectl as one user of one cluster.
 #[derive(Clone, Debug)]
@@ -92,6 +96,26 @@ impl Kubectl {
     /// When one of them is refused.
     pub fn apply(&self, manifests: &str) -> Result<String> {
         self.run_with_input(&["apply", "--server-side", "-f", "-"], manifests)
+    }
+
+    /// Waits until a kind is served. `kubectl wait` fails at once while the definition has no
+    /// conditions yet.
+    ///
+    /// # Errors
+    /// When it is not served within half a minute.
+    pub fn wait_until_served(&self, definition: &str) -> Result<()> {
+        let conditions = "-o=jsonpath={.status.conditions[?(@.type==\"Established\")].status}";
+        let began = Instant::now();
+        loop {
+            let established = self.run(&["get", "customresourcedefinition", definition, conditions])?;
+            if established == "True" {
+                return Ok(());
+            }
+            if began.elapsed() > SERVED {
+                bail!("{definition} is not served after {} s", SERVED.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 }
 

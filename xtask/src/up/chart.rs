@@ -16,7 +16,7 @@ pub const NAMESPACE: &str = "trading-system";
 const CHART: &str = "charts/trading-platform-operator";
 const RELEASE: &str = "trading-platform-operator";
 
-const CRD: &str = "crd/tradingplatforms.platform.trading";
+const CRD: &str = "tradingplatforms.platform.trading";
 
 /// The kind first: rights and resources refer to it.
 const NEEDED: [&[&str]; 2] = [
@@ -43,7 +43,7 @@ pub fn install(cluster: &Cluster) -> Result<Installed> {
         let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": objects });
         kubectl.run_with_input(&["apply", "--server-side", "-n", NAMESPACE, "-f", "-"], &list.to_string())?;
     }
-    kubectl.run(&["wait", CRD, "--for=condition=Established", "--timeout=30s"])?;
+    kubectl.wait_until_served(CRD)?;
     installed(&rendered)
 }
 

@@ -58,7 +58,7 @@ const TEXTS: [&str; 6] = ["", "a", "'\"$();\\\n{}", "$(REDIS_PASSWORD)", "é ✓
 
 /// Any platform.
 pub fn platform(tape: &mut Tape) -> TradingPlatform {
-    let roles: Vec<&str> = ROLES.into_iter().filter(|_| tape.chance(60)).collect();
+    let roles: Vec<&str> = ROLES.into_iter().filter(|_| tape.chance(45)).collect();
     let services = service_names(tape, roles.is_empty());
     let redis = tape.maybe(60, redis);
     let postgres = tape.maybe(60, postgres);
@@ -153,8 +153,8 @@ fn dns_label(tape: &mut Tape, longest: usize) -> String {
 /// Up to 24 names; at least one where there is no role.
 fn service_names(tape: &mut Tape, wanted: bool) -> Vec<String> {
     let count = match tape.below(20) {
-        0..=7 => 0,
-        8..=18 => 1 + tape.below(4),
+        0..=10 => 0,
+        11..=18 => 1 + tape.below(3),
         _ => 5 + tape.below(20),
     };
     let count = if wanted { count.max(1) } else { count };

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use trading_api::{TradingPlatform, labels};
 use trading_core::{
     inputs::Inputs,
@@ -113,4 +113,37 @@ fn workload(object: &Object) -> Option<Workload> {
         version: version.and_then(Value::as_str).map(str::to_owned),
         failure: None,
     })
+}
+
+/// A platform called `shop` with a backend, and what `spec` says beside that.
+pub fn shop(spec: &Value) -> TradingPlatform {
+    let base =
+        json!({"version": "1.0.0", "backend": {"image": {"repository": "shop/backend"}, "replicas": 1}});
+    let mut spec = merged(&base, spec);
+    if spec.pointer("/backend/autoscaling").is_some() {
+        spec["backend"].as_object_mut().unwrap().remove("replicas");
+    }
+    let platform = json!({
+        "apiVersion": "platform.trading/v1alpha1",
+        "kind": "TradingPlatform",
+        "metadata": {"name": "shop", "namespace": "trading", "uid": "uid of the shop", "generation": 1},
+        "spec": spec,
+    });
+    assert_eq!(trading_core::admission::check(&platform, None), [], "{platform}");
+    serde_json::from_value(platform).unwrap()
+}
+
+/// `base` with the fields of `over`.
+pub fn merged(base: &Value, over: &Value) -> Value {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            let mut all = base.clone();
+            for (key, value) in over {
+                let value = merged(base.get(key).unwrap_or(&Value::Null), value);
+                all.insert(key.clone(), value);
+            }
+            Value::Object(all)
+        }
+        (_, over) => over.clone(),
+    }
 }

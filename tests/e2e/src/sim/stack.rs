@@ -199,9 +199,7 @@ fn install(cluster: &ControlPlane, rendered: &[Value]) -> Result<()> {
         let objects = rendered.iter().filter(|object| kinds.contains(&text(object, "/kind"))).cloned();
         apply(&kubectl, &objects.collect::<Vec<_>>())?;
     }
-    let definition = "crd/tradingplatforms.platform.trading";
-    kubectl.run(&["wait", definition, "--for=condition=Established", "--timeout=30s"])?;
-    Ok(())
+    kubectl.wait_until_served("tradingplatforms.platform.trading")
 }
 
 fn apply(kubectl: &Kubectl, objects: &[Value]) -> Result<()> {
