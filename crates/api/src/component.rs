@@ -146,7 +146,7 @@ fn replicas_or_autoscaling() -> Rule {
 pub struct Service {
     /// Name, unique in the platform; objects are called `<platform>-<name>`.
     #[schemars(length(min = 1, max = 22), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    #[x_kube(validation = Rule::new("!(self in ['frontend', 'backend', 'scraper', 'worker', 'redis', 'postgres', 'runtime', 'ingress', 'quota']) && !self.startsWith('redis-') && !self.startsWith('postgres-')")
+    #[x_kube(validation = Rule::new("!(self in ['frontend', 'backend', 'scraper', 'worker', 'redis', 'postgres', 'runtime', 'ingress', 'quota', 'default-deny']) && !self.startsWith('redis-') && !self.startsWith('postgres-')")
         .message("the name is taken by a role or a data store of the platform: choose another"))]
     pub name: String,
     /// The workload.

@@ -28,8 +28,10 @@ pub struct IngressHost {
     /// Fully qualified name; the first label may be `*`.
     #[schemars(
         length(min = 1, max = 253),
-        regex(pattern = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+        regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$")
     )]
+    #[x_kube(validation = Rule::new("!isIP(self)")
+        .message("a host is a DNS name: addresses lead to the ingress controller by themselves"))]
     pub host: String,
     /// What each path leads to; default everything to the frontend (backend where there is none).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

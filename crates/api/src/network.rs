@@ -2,11 +2,11 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use kube::KubeSchema;
+use kube::{KubeSchema, core::Rule};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::scheduling::LabelValue;
+use crate::scheduling::{LABEL_KEY, LabelValue};
 
 /// Network policies of the platform: everything is denied but the declared flows.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
@@ -19,17 +19,28 @@ pub struct NetworkPolicySettings {
     /// `kubernetes.io/metadata.name: ingress-nginx`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
+    #[x_kube(validation = label_keys())]
     pub ingress_namespace_labels: BTreeMap<String, LabelValue>,
     /// Labels of the namespace in which monitoring runs; its pods may reach every port of the
     /// platform's components. Nothing is admitted where it is left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
+    #[x_kube(validation = label_keys())]
     pub monitoring_namespace_labels: BTreeMap<String, LabelValue>,
+}
+
+fn label_keys() -> Rule {
+    Rule::new(format!("self.all(k, k.matches('{LABEL_KEY}'))")).message(
+        "keys are those of labels: at most 63 letters, digits, '-', '_' and '.', with a DNS prefix and '/' or without",
+    )
 }
 
 /// Addresses outside the cluster that a component may reach.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.except) || !isCIDR(self.cidr) || self.except.all(e, !isCIDR(e) || (cidr(self.cidr).containsIP(cidr(e).ip()) && cidr(self.cidr).prefixLength() < cidr(e).prefixLength()))")
+    .message("each block of except must lie within cidr and be smaller than it")
+    .field_path(".except"))]
 pub struct EgressRule {
     /// Address block, such as `203.0.113.0/24`.
     pub cidr: Cidr,
@@ -99,6 +110,9 @@ impl JsonSchema for Cidr {
             "x-kubernetes-validations": [{
                 "rule": "isCIDR(self)",
                 "message": "must be an address block such as 203.0.113.0/24 or 2001:db8::/32",
+            }, {
+                "rule": "!isCIDR(self) || cidr(self) == cidr(self).masked()",
+                "message": "bits after the prefix must be 0: 203.0.113.0/24, or 203.0.113.7/32 for one address",
             }],
         })
     }

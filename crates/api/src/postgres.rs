@@ -33,8 +33,8 @@ pub struct ExternalPostgres {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("isIP(self) || self.matches('^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?([.][a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$')")
         .message("host must be a DNS name or an IP address, without scheme, port or path"))]
-    #[x_kube(validation = Rule::new("!(self.lowerAscii() in ['localhost', '127.0.0.1', '::1', '0.0.0.0', '169.254.169.254'])")
-        .message("host must be reachable from the pods: not loopback, nor the cloud's metadata address"))]
+    #[x_kube(validation = Rule::new("isIP(self) ? !ip(self).isLoopback() && !ip(self).isLinkLocalUnicast() && !ip(self).isUnspecified() && ip(self) != ip('fd00:ec2::254') : self.lowerAscii() != 'localhost'")
+        .message("host must be reachable from the pods: not loopback, link-local, nor the cloud's metadata address"))]
     pub host: String,
     /// Port; default 5432.
     #[schemars(range(min = 1, max = 65535))]

@@ -46,7 +46,8 @@ fn external_name(plan: &Plan, name: &str, database: &PostgresPlan) -> Object {
         plan,
         ServiceSpec {
             type_: Some("ExternalName".to_owned()),
-            external_name: Some(name.to_owned()),
+            // Kubernetes takes only lower case; the clients get the name as it is written.
+            external_name: Some(name.to_lowercase()),
             ports: Some(port(database)),
             ..ServiceSpec::default()
         },
