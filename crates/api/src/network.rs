@@ -15,12 +15,17 @@ pub struct NetworkPolicySettings {
     /// Whether policies are made; default `true`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
-    /// Labels of the namespace in which the ingress controller runs; default
-    /// `kubernetes.io/metadata.name: ingress-nginx`.
+    /// Labels of the namespace in which the ingress controller runs; default the namespaces of
+    /// the Gateways, or `kubernetes.io/metadata.name: ingress-nginx`. None for an ALB.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
     #[x_kube(validation = label_keys())]
     pub ingress_namespace_labels: BTreeMap<String, LabelValue>,
+    /// Address blocks from which a load balancer or a controller on the nodes' network reaches the
+    /// pods, such as the subnets of an ALB.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub ingress_cidrs: Vec<Cidr>,
     /// Labels of the namespace in which monitoring runs; its pods may reach every port of the
     /// platform's components. Nothing is admitted where it is left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -57,15 +57,16 @@ pub const MAX_NAME: usize = 40;
 #[x_kube(validation = Rule::new(format!("!has(self.services) || self.services.all(c, !has(c.connectsTo) || c.connectsTo.all(t, t != c.name && ({IS_KNOWN_TARGET})))"))
     .message(UNKNOWN_TARGET)
     .field_path(".services"))]
-#[x_kube(validation = Rule::new("!has(self.ingress) || self.ingress.hosts.all(h, !has(h.paths) || h.paths.all(p, (p.component == 'frontend' && has(self.frontend)) || (p.component == 'backend' && has(self.backend)) || (p.component == 'scraper' && has(self.scraper)) || (p.component == 'worker' && has(self.worker)) || (has(self.services) && self.services.exists(s, s.name == p.component))))")
-    .message("a path leads to a component that the platform does not have: use the name of a component that is there")
-    .field_path(".ingress"))]
+#[x_kube(validation = paths_lead_somewhere("ingress"))]
+#[x_kube(validation = paths_lead_somewhere("ingress.webhooks"))]
 #[x_kube(validation = Rule::new("!has(self.ingress) || has(self.frontend) || has(self.backend) || self.ingress.hosts.all(h, has(h.paths) && h.paths.size() > 0)")
     .message("a host without paths leads to the frontend or backend, and there is neither: set paths")
     .field_path(".ingress"))]
-#[x_kube(validation = Rule::new("!has(self.ingress) || self.ingress.hosts.all(h, !has(h.paths) || h.paths.all(p, !(p.component == 'worker' && (!has(self.worker.ports) || self.worker.ports.size() == 0)) && !(has(self.services) && self.services.exists(s, s.name == p.component && (!has(s.ports) || s.ports.size() == 0)))))")
-    .message("a path leads to a component without a port: give the component a port")
-    .field_path(".ingress"))]
+#[x_kube(validation = paths_lead_to_ports("ingress"))]
+#[x_kube(validation = paths_lead_to_ports("ingress.webhooks"))]
+#[x_kube(validation = Rule::new("!has(self.ingress) || !has(self.ingress.controller) || self.ingress.controller != 'ALB' || (has(self.networkPolicy) && (has(self.networkPolicy.enabled) && !self.networkPolicy.enabled || (has(self.networkPolicy.ingressCidrs) && self.networkPolicy.ingressCidrs.size() > 0)))")
+    .message("an ALB reaches the pods from addresses of its VPC: set networkPolicy.ingressCidrs to the blocks of its subnets")
+    .field_path(".networkPolicy"))]
 pub struct TradingPlatformSpec {
     /// Preset that fills what the resource leaves out: `Production` (default; spread over zones
     /// and nodes, autoscaling), `Staging` (as production, external services mocked) or
@@ -137,6 +138,25 @@ fn known_targets(role: &str) -> Rule {
     ))
     .message(UNKNOWN_TARGET)
     .field_path(format!(".{role}.connectsTo"))
+}
+
+fn hosts_of(block: &str) -> String {
+    let there = if block == "ingress" { String::new() } else { format!(" || !has(self.{block})") };
+    format!("!has(self.ingress){there} || self.{block}.hosts.all(h, !has(h.paths) || h.paths.all(p, ")
+}
+
+fn paths_lead_somewhere(block: &str) -> Rule {
+    let hosts = hosts_of(block);
+    Rule::new(format!("{hosts}(p.component == 'frontend' && has(self.frontend)) || (p.component == 'backend' && has(self.backend)) || (p.component == 'scraper' && has(self.scraper)) || (p.component == 'worker' && has(self.worker)) || (has(self.services) && self.services.exists(s, s.name == p.component))))"))
+        .message("a path leads to a component that the platform does not have: use the name of a component that is there")
+        .field_path(format!(".{block}"))
+}
+
+fn paths_lead_to_ports(block: &str) -> Rule {
+    let hosts = hosts_of(block);
+    Rule::new(format!("{hosts}!(p.component == 'worker' && (!has(self.worker.ports) || self.worker.ports.size() == 0)) && !(has(self.services) && self.services.exists(s, s.name == p.component && (!has(s.ports) || s.ports.size() == 0)))))"))
+        .message("a path leads to a component without a port: give the component a port")
+        .field_path(format!(".{block}"))
 }
 
 /// Which preset fills what the resource leaves out.

@@ -216,10 +216,11 @@ fn whole(limit: &Value) -> String {
 /// `/spec/services/0/name` as `spec.services[0].name`.
 fn dotted(pointer: &str) -> String {
     pointer.split('/').skip(1).fold(String::new(), |path, segment| {
+        let segment = segment.replace("~1", "/").replace("~0", "~");
         if segment.chars().all(|c| c.is_ascii_digit()) {
             format!("{path}[{segment}]")
         } else if path.is_empty() {
-            segment.to_owned()
+            segment
         } else {
             format!("{path}.{segment}")
         }

@@ -1,5 +1,7 @@
 //! The plan: the resource with every value decided, and nothing of Kubernetes' object shapes yet.
 
+mod ingress;
+
 use std::collections::BTreeMap;
 
 use trading_api::{
@@ -8,7 +10,6 @@ use trading_api::{
     component::{Component, Port},
     deletion::{DataPolicy, Store},
     image::PullPolicy,
-    ingress::PathType,
     network::{Cidr, EgressRule},
     placement::Quota,
     platform::Environment,
@@ -19,6 +20,7 @@ use trading_api::{
 };
 
 use crate::{inputs::Reference, problem::Problem};
+pub use ingress::{AlbPlan, ControllerPlan, CorsPlan, IngressPlan, Route, Stickiness, WebhooksPlan};
 
 /// Name of the Redis store among components.
 pub const REDIS: &str = "redis";
@@ -310,39 +312,22 @@ impl std::fmt::Display for Host {
     }
 }
 
-/// Access from outside.
-#[derive(Clone, Debug)]
-pub struct IngressPlan {
-    /// `IngressClass`.
-    pub class_name: Option<String>,
-    /// Hosts and paths.
-    pub hosts: Vec<(String, Vec<Route>)>,
-    /// Secret with the certificate.
-    pub tls_secret: Option<String>,
-    /// cert-manager's issuer.
-    pub cluster_issuer: Option<String>,
-}
-
-/// One path.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// Path.
-    pub path: String,
-    /// How it matches.
-    pub path_type: PathType,
-    /// Component.
-    pub component: String,
-    /// Port of its Service.
-    pub port: i32,
-}
-
 /// Which flows are admitted.
 #[derive(Clone, Debug)]
 pub struct NetworkPlan {
-    /// Namespace of the ingress controller.
-    pub ingress_namespace: BTreeMap<String, String>,
+    /// Where the traffic from outside comes from.
+    pub ingress: Vec<IngressSource>,
     /// Namespace of monitoring; empty for none.
     pub monitoring_namespace: BTreeMap<String, String>,
+}
+
+/// Something that traffic from outside comes through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IngressSource {
+    /// Pods in namespaces with these labels.
+    Namespace(BTreeMap<String, String>),
+    /// Addresses.
+    Block(Cidr),
 }
 
 impl NetworkPlan {

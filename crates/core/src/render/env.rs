@@ -16,6 +16,7 @@ use crate::plan::{ComponentPlan, Plan, PostgresPlan, REDIS_PORT, RedisPlan, Targ
 pub(super) fn variables(plan: &Plan, component: &ComponentPlan) -> Vec<EnvVar> {
     let own: Vec<EnvVar> = component.spec.env.iter().map(own_variable).collect();
     let mut all: Vec<EnvVar> = switches(plan);
+    all.extend(origins(plan, component));
     for target in &component.targets {
         match target {
             Target::Redis => all.extend(plan.redis.iter().flat_map(|store| redis(plan, store))),
@@ -51,6 +52,14 @@ pub(super) fn sources(component: &ComponentPlan) -> Option<Vec<EnvFromSource>> {
 
 fn switches(plan: &Plan) -> Vec<EnvVar> {
     plan.features.iter().map(|(name, value)| literal(name, value.clone())).collect()
+}
+
+/// Pages that may call a component behind the ingress. Web sockets too, whose origin no proxy checks.
+fn origins(plan: &Plan, component: &ComponentPlan) -> Option<EnvVar> {
+    let ingress = plan.ingress.as_ref()?;
+    let is_behind = ingress.routes().any(|route| route.component == component.name);
+    let cors = ingress.cors.as_ref().filter(|_| is_behind)?;
+    Some(literal("CORS_ALLOWED_ORIGINS", cors.origins.join(",")))
 }
 
 fn redis(plan: &Plan, store: &RedisPlan) -> Vec<EnvVar> {

@@ -16,15 +16,17 @@ use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
     plan::{
-        ComponentPlan, NetworkPlan, Plan, PostgresPlan, REDIS, REDIS_BUS_PORT, REDIS_PORT, RedisPlan, Target,
+        ComponentPlan, IngressPlan, IngressSource, NetworkPlan, Plan, PostgresPlan, REDIS, REDIS_BUS_PORT,
+        REDIS_PORT, RedisPlan, Target,
     },
 };
 
 /// Address at which node-local DNS caches answer by convention (kubernetes/dns).
 const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
-/// The clouds' metadata services, which hand out the node's credentials.
-const METADATA_V4: &str = "169.254.169.254/32";
-const METADATA_V6: &str = "fd00:ec2::254/128";
+/// Where the clouds' metadata services are, which hand out credentials: link-local addresses, and
+/// those outside that AWS, Azure and Google use.
+const METADATA_V4: [&str; 2] = ["169.254.0.0/16", "168.63.129.16/32"];
+const METADATA_V6: [&str; 3] = ["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128"];
 
 pub(super) fn render(plan: &Plan) -> Vec<Object> {
     let Some(network) = &plan.network else { return Vec::new() };
@@ -82,7 +84,7 @@ fn of_component(plan: &Plan, network: &NetworkPlan, component: &ComponentPlan) -
     let callers: Vec<&str> = callers(plan, &Target::Component(component.name.clone()));
     ingress.extend(admit(callers.iter().map(|caller| pods(plan, caller)).collect(), &ports));
     let routed: Vec<NetworkPolicyPort> = routed_ports(plan, component);
-    ingress.extend(admit(vec![namespace(&network.ingress_namespace)], &routed));
+    ingress.extend(admit(network.ingress.iter().map(source).collect(), &routed));
     if !network.monitoring_namespace.is_empty() {
         ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &ports));
     }
@@ -140,8 +142,7 @@ fn routed_ports(plan: &Plan, component: &ComponentPlan) -> Vec<NetworkPolicyPort
     let mut numbers: Vec<i32> = plan
         .ingress
         .iter()
-        .flat_map(|ingress| ingress.hosts.iter())
-        .flat_map(|(_, routes)| routes)
+        .flat_map(IngressPlan::routes)
         .filter(|route| route.component == component.name)
         .map(|route| route.port)
         .collect();
@@ -162,7 +163,7 @@ fn to(peers: Vec<NetworkPolicyPeer>, ports: Vec<NetworkPolicyPort>) -> NetworkPo
 
 fn to_database(database: &PostgresPlan) -> NetworkPolicyEgressRule {
     let peers = if database.cidrs.is_empty() {
-        vec![block("0.0.0.0/0", &[METADATA_V4]), block("::/0", &[METADATA_V6])]
+        vec![block("0.0.0.0/0", &METADATA_V4), block("::/0", &METADATA_V6)]
     } else {
         database.cidrs.iter().map(|cidr| block(&cidr.0, &[])).collect()
     };
@@ -196,6 +197,13 @@ fn pods(plan: &Plan, component: &str) -> NetworkPolicyPeer {
     NetworkPolicyPeer {
         pod_selector: Some(meta::matching(meta::selector(&plan.identity.name, component))),
         ..NetworkPolicyPeer::default()
+    }
+}
+
+fn source(source: &IngressSource) -> NetworkPolicyPeer {
+    match source {
+        IngressSource::Namespace(labels) => namespace(labels),
+        IngressSource::Block(cidr) => block(&cidr.0, &[]),
     }
 }
 

@@ -2,7 +2,8 @@
 //! defaults live.
 
 mod component;
-mod network;
+mod ingress;
+pub mod network;
 mod postgres;
 mod preset;
 pub mod redis;
@@ -82,8 +83,8 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
     let redis = spec.redis.as_ref().map(|redis| redis::resolve(&mut context, redis));
     let postgres = spec.postgres.as_ref().map(|postgres| postgres::resolve(&mut context, postgres));
     let components = component::resolve_all(&mut context, redis.as_ref(), postgres.as_ref());
-    let ingress = spec.ingress.as_ref().map(|ingress| network::ingress(&mut context, ingress, &components));
-    let network = network::policies(&mut context);
+    let ingress = spec.ingress.as_ref().map(|ingress| ingress::resolve(&mut context, ingress, &components));
+    let network = network::policies(&mut context, ingress.as_ref(), postgres.as_ref(), &components);
     let deletion = spec.deletion.clone().unwrap_or_default();
     let Context { mut effective, problems, .. } = context;
     effective.sort_by(|a, b| a.field.cmp(&b.field));

@@ -1,83 +1,93 @@
-//! Decides how the platform is reached and which flows are admitted.
+//! Decides which flows are admitted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use trading_api::{
-    ingress::{Ingress, IngressHost},
-    scheduling::LabelValue,
-};
+use trading_api::{network::NetworkPolicySettings, scheduling::LabelValue};
 
 use super::Context;
 use crate::{
-    plan::{ComponentPlan, IngressPlan, NetworkPlan, Route},
+    plan::{
+        ComponentPlan, ControllerPlan, IngressPlan, IngressSource, NetworkPlan, POSTGRES, PostgresPlan,
+        Target,
+    },
     problem::Problem,
 };
 
-pub(super) fn ingress(context: &mut Context, ingress: &Ingress, components: &[ComponentPlan]) -> IngressPlan {
-    let tls = ingress.tls.as_ref();
-    IngressPlan {
-        class_name: ingress.class_name.clone(),
-        hosts: ingress
-            .hosts
-            .iter()
-            .map(|host| (host.host.clone(), routes(context, host, components)))
-            .collect(),
-        tls_secret: tls.map(|tls| tls.secret_name.clone().unwrap_or_else(|| context.identity.child("tls"))),
-        cluster_issuer: tls.and_then(|tls| tls.cluster_issuer.clone()),
-    }
-}
+const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
-fn routes(context: &mut Context, host: &IngressHost, components: &[ComponentPlan]) -> Vec<Route> {
-    let default = if context.spec.frontend.is_some() { "frontend" } else { "backend" };
-    let wished: Vec<(&str, _, &str)> = if host.paths.is_empty() {
-        vec![("/", trading_api::ingress::PathType::Prefix, default)]
-    } else {
-        host.paths
-            .iter()
-            .map(|path| (path.path.as_str(), path.path_type.unwrap_or_default(), path.component.as_str()))
-            .collect()
-    };
-    wished
-        .into_iter()
-        .filter_map(|(path, path_type, name)| {
-            let port = components.iter().find(|c| c.name == name).and_then(ComponentPlan::main_port);
-            let Some(port) = port else {
-                context.problems.push(Problem::whole(
-                    "NoPort",
-                    format!("ingress path {path:?} leads to {name}, which has no port: give it one in ports"),
-                ));
-                return None;
-            };
-            Some(Route {
-                path: path.to_owned(),
-                path_type,
-                component: name.to_owned(),
-                port: port.container_port,
-            })
-        })
-        .collect()
-}
+/// Reason of the warning that the database's addresses are not known; the platform runs all the same.
+pub const ADDRESSES_UNKNOWN: &str = "DatabaseAddressesUnknown";
 
-pub(super) fn policies(context: &mut Context) -> Option<NetworkPlan> {
+pub(super) fn policies(
+    context: &mut Context,
+    ingress: Option<&IngressPlan>,
+    postgres: Option<&PostgresPlan>,
+    components: &[ComponentPlan],
+) -> Option<NetworkPlan> {
     let settings = context.spec.network_policy.clone().unwrap_or_default();
     if !context.fill("networkPolicy.enabled", settings.enabled.as_ref(), true, "operator") {
         return None;
     }
-    let mut ingress_namespace = plain(&settings.ingress_namespace_labels);
-    if ingress_namespace.is_empty() && context.spec.ingress.is_some() {
-        let default = "ingress-nginx".to_owned();
-        let name = context.fill(
-            "networkPolicy.ingressNamespaceLabels[kubernetes.io/metadata.name]",
-            None,
-            default,
-            "operator",
-        );
-        ingress_namespace.insert("kubernetes.io/metadata.name".to_owned(), name);
-    }
+    warn_of_unknown_addresses(context, postgres, components);
     Some(NetworkPlan {
-        ingress_namespace,
+        ingress: ingress.map(|ingress| sources(context, &settings, ingress)).unwrap_or_default(),
         monitoring_namespace: plain(&settings.monitoring_namespace_labels),
     })
+}
+
+/// Where the controller's connections come from: the resource says it, or the flavour.
+fn sources(
+    context: &mut Context,
+    settings: &NetworkPolicySettings,
+    ingress: &IngressPlan,
+) -> Vec<IngressSource> {
+    let blocks = settings.ingress_cidrs.iter().cloned().map(IngressSource::Block);
+    let labels = plain(&settings.ingress_namespace_labels);
+    if !labels.is_empty() {
+        return [IngressSource::Namespace(labels)].into_iter().chain(blocks).collect();
+    }
+    if !settings.ingress_cidrs.is_empty() {
+        return blocks.collect();
+    }
+    let namespaces: BTreeSet<String> = match &ingress.controller {
+        // Admission asks for the blocks.
+        ControllerPlan::Alb(_) => BTreeSet::new(),
+        ControllerPlan::Gateway(parents) => {
+            let own = &context.identity.namespace;
+            parents.iter().map(|parent| parent.namespace.as_ref().unwrap_or(own).clone()).collect()
+        }
+        ControllerPlan::Any | ControllerPlan::Nginx | ControllerPlan::None => {
+            BTreeSet::from(["ingress-nginx".to_owned()])
+        }
+    };
+    if !namespaces.is_empty() {
+        let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+        let field = format!("networkPolicy.ingressNamespaceLabels[{NAMESPACE_NAME}]");
+        context.fill(&field, None, names.join(", "), "operator");
+    }
+    namespaces
+        .into_iter()
+        .map(|name| IngressSource::Namespace(BTreeMap::from([(NAMESPACE_NAME.to_owned(), name)])))
+        .collect()
+}
+
+/// Policies know addresses, no names.
+fn warn_of_unknown_addresses(
+    context: &mut Context,
+    postgres: Option<&PostgresPlan>,
+    components: &[ComponentPlan],
+) {
+    let Some(database) = postgres.filter(|database| database.cidrs.is_empty()) else { return };
+    if components.iter().any(|component| component.targets.contains(&Target::Postgres)) {
+        context.problems.push(Problem::of(
+            POSTGRES,
+            ADDRESSES_UNKNOWN,
+            format!(
+                "network policies know addresses, and of the database only the name {} is known: its clients may reach port {} of any address but the clouds' metadata services; set postgres.external.cidrs",
+                database.host, database.port
+            ),
+        ));
+    }
 }
 
 fn plain(labels: &BTreeMap<String, LabelValue>) -> BTreeMap<String, String> {

@@ -10,7 +10,7 @@ use crate::{
     kinds::Kind,
     plan::{Plan, REDIS, REDIS_PORT},
     problem::Problem,
-    resolve::redis::EVICTION_RISK,
+    resolve::{network::ADDRESSES_UNKNOWN, redis::EVICTION_RISK},
     step::{Observed, Steps},
 };
 use workload::Workload;
@@ -61,7 +61,7 @@ pub fn status(
 /// Whether a problem leaves the platform whole: a warning.
 #[must_use]
 pub fn is_warning(problem: &Problem) -> bool {
-    problem.reason == EVICTION_RISK
+    matches!(problem.reason, EVICTION_RISK | ADDRESSES_UNKNOWN)
 }
 
 fn components(plan: &Plan, problems: &[Problem], observed: &Observed) -> Vec<ComponentStatus> {
@@ -144,11 +144,15 @@ fn endpoints(plan: &Plan) -> Vec<Endpoint> {
         address: format!("{}:{}", database.host, database.port),
     });
     let outside = plan.ingress.iter().flat_map(|ingress| {
-        let scheme = if ingress.tls_secret.is_some() { "https" } else { "http" };
+        let scheme = match ingress.is_https() {
+            Some(true) => "https://",
+            Some(false) => "http://",
+            None => "",
+        };
         ingress
             .hosts
             .iter()
-            .map(move |(host, _)| Endpoint { name: host.clone(), address: format!("{scheme}://{host}") })
+            .map(move |(host, _)| Endpoint { name: host.clone(), address: format!("{scheme}{host}") })
     });
     services.chain(redis).chain(postgres).chain(outside).collect()
 }

@@ -442,7 +442,7 @@ fn a_fresh_platform_settles_in_one_round() {
         let reported = status(&world.plan, &second, &live, None, then());
         well_formed(&reported)?;
         let ready = reported.conditions.iter().find(|condition| condition.type_ == "Ready").unwrap();
-        let problems = world.plan.problems.iter().any(|problem| problem.reason != "EvictionRisk");
+        let problems = world.plan.problems.iter().any(|problem| !trading_core::status::is_warning(problem));
         holds((ready.status == "True") != problems, || format!("{ready:?} with {:?}", world.plan.problems))
     });
 }
