@@ -33,7 +33,7 @@ pub struct ExternalPostgres {
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("isIP(self) || self.matches('^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?([.][a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$')")
         .message("host must be a DNS name or an IP address, without scheme, port or path"))]
-    #[x_kube(validation = Rule::new("isIP(self) ? !ip(self).isLoopback() && !ip(self).isLinkLocalUnicast() && !ip(self).isUnspecified() && ip(self) != ip('fd00:ec2::254') : self.lowerAscii() != 'localhost'")
+    #[x_kube(validation = Rule::new("isIP(self) ? !ip(self).isLoopback() && !ip(self).isLinkLocalUnicast() && !ip(self).isUnspecified() && self != 'fd00:ec2::254' : self.lowerAscii() != 'localhost'")
         .message("host must be reachable from the pods: not loopback, link-local, nor the cloud's metadata address"))]
     pub host: String,
     /// Port; default 5432.
