@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::rbac::v1::PolicyRule;
 
 use crate::repo;
 
@@ -47,6 +48,11 @@ const STEPS: &[Step] = &[
         what: "the chart's rules for the operator",
         make: Make::Code(chart_rules),
         output: "charts/trading-platform-operator/files/rbac/rules.yaml",
+    },
+    Step {
+        what: "the chart's rules for the definitions of add-ons",
+        make: Make::Code(chart_cluster_rules),
+        output: "charts/trading-platform-operator/files/rbac/cluster.yaml",
     },
     Step {
         what: "golden files",
@@ -115,7 +121,15 @@ fn kind() -> Result<String> {
 }
 
 fn chart_rules() -> Result<String> {
-    let rules = serde_yaml::to_string(&trading_core::rbac::rules())?;
+    in_chart(&trading_core::rbac::rules())
+}
+
+fn chart_cluster_rules() -> Result<String> {
+    in_chart(&trading_core::rbac::cluster_rules())
+}
+
+fn in_chart(rules: &[PolicyRule]) -> Result<String> {
+    let rules = serde_yaml::to_string(rules)?;
     Ok(format!("# Made by `cargo xtask generate` from the table of kinds.\n{rules}"))
 }
 

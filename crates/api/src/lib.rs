@@ -18,6 +18,7 @@ pub mod quantity;
 pub mod redis;
 pub mod scheduling;
 pub mod schema;
+pub mod secrets;
 pub mod status;
 
 pub use platform::{TradingPlatform, TradingPlatformSpec};

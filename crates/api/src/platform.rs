@@ -14,6 +14,7 @@ use crate::{
     placement::{Placement, Quota},
     postgres::Postgres,
     redis::Redis,
+    secrets::Secrets,
     status::TradingPlatformStatus,
 };
 
@@ -121,6 +122,9 @@ pub struct TradingPlatformSpec {
     /// A ResourceQuota for the namespace; none where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
+    /// Secrets that come from outside the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<Secrets>,
     /// Safeguards for data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion: Option<Deletion>,

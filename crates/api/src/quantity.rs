@@ -83,6 +83,14 @@ impl<'de> Deserialize<'de> for Quantity {
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Quantity, E> {
                 Ok(Quantity(number.to_string()))
             }
+            // A whole number in scientific notation.
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Quantity, E> {
+                if number.fract() == 0.0 {
+                    Ok(Quantity(format!("{number:.0}")))
+                } else {
+                    Err(E::invalid_type(de::Unexpected::Float(number), &self))
+                }
+            }
         }
         deserializer.deserialize_any(Visitor)
     }

@@ -18,7 +18,8 @@ pub struct TradingPlatformStatus {
     /// Ready components of all, such as `4/5`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// `Ready`, `Available`, `Reconciling`, `Stalled`, `Degraded`, `AutoscalingActive`.
+    /// `Ready`, `Available`, `Reconciling`, `Stalled`, `Degraded`, `AutoscalingActive`,
+    /// `AddOnsAvailable`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use trading_api::TradingPlatform;
 use trading_core::{
+    add_ons::{self, Capabilities},
     inputs::Inputs,
+    kinds::AddOn,
     object::{Content, Object},
     plan::Plan,
     render::render,
@@ -27,6 +29,19 @@ pub struct Arguments {
     /// Image that holds the agent for data store pods; by default that of this release
     #[arg(long, value_name = "IMAGE")]
     agent_image: Option<String>,
+    /// Add-ons that the cluster has, such as prometheus-operator,keda; none where it is empty, all
+    /// by default. What the others would serve is left out with a warning
+    #[arg(long, value_name = "ADD-ONS", value_parser = capabilities)]
+    capabilities: Option<Capabilities>,
+}
+
+fn capabilities(list: &str) -> Result<Capabilities, String> {
+    let known = || AddOn::ALL.map(AddOn::id).join(", ");
+    let ids = list.split(',').map(str::trim).filter(|id| !id.is_empty());
+    let add_ons = ids
+        .map(|id| AddOn::from_id(id).ok_or_else(|| format!("{id} is none of {}", known())))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Capabilities::of(&add_ons))
 }
 
 /// Prints the objects of every platform in the file, or refuses them all.
@@ -40,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut refused = false;
     for document in &documents {
         match validate::check(document, None) {
-            Ok(platform) => plans.push(plan(&platform, arguments.agent_image.as_deref())),
+            Ok(platform) => plans.push(plan(&platform, arguments)),
             Err(violations) => {
                 validate::refuse(source, &document.name(), &violations);
                 refused = true;
@@ -52,23 +67,30 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let mut text = Vec::new();
     for plan in &plans {
-        validate::warn(source, plan);
-        for object in render(plan) {
-            text.push(document(&object)?);
+        let (served, left_out): (Vec<Object>, Vec<Object>) =
+            render(plan).into_iter().partition(|object| plan.capabilities.serves(object.kind));
+        validate::warn(source, plan, &add_ons::missing(&left_out));
+        for object in &served {
+            text.push(document(object)?);
         }
     }
     print(&text.join("---\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The platform with every value decided, as far as that is possible without a cluster.
-pub(crate) fn plan(platform: &TradingPlatform, agent_image: Option<&str>) -> Plan {
-    // No object depends on the time; with a fixed one it shows if that changes.
-    let mut inputs = Inputs::offline(Timestamp::UNIX_EPOCH);
-    if let Some(image) = agent_image {
+fn plan(platform: &TradingPlatform, arguments: &Arguments) -> Plan {
+    let mut inputs = inputs();
+    if let Some(image) = &arguments.agent_image {
         image.clone_into(&mut inputs.operator.agent_image);
     }
+    inputs.capabilities = arguments.capabilities.clone().unwrap_or_default();
     resolve(platform, &inputs)
+}
+
+/// What is known without a cluster.
+pub(crate) fn inputs() -> Inputs {
+    // No object depends on the time; with a fixed one it shows if that changes.
+    Inputs::offline(Timestamp::UNIX_EPOCH)
 }
 
 fn document(object: &Object) -> Result<String> {

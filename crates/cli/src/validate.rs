@@ -8,6 +8,8 @@ use trading_api::{GROUP, TradingPlatform};
 use trading_core::{
     admission::{self, Violation},
     plan::Plan,
+    problem::Problem,
+    resolve::resolve,
 };
 
 use crate::{
@@ -60,7 +62,7 @@ fn validate(source: &Source, old: Option<&[Document]>) -> Result<bool> {
         let before = old.map(|old| earlier(document, old));
         match check(document, before.flatten()) {
             Ok(platform) => {
-                warn(source, &render::plan(&platform, None));
+                warn(source, &resolve(&platform, &render::inputs()), &[]);
                 let new = if before == Some(None) { "; it is new, --old does not have it" } else { "" };
                 print(&format!("{source}: tradingplatform/{name} is valid{new}\n"))?;
             }
@@ -81,8 +83,8 @@ pub(crate) fn refuse(source: &Source, name: &str, violations: &[Violation]) {
 }
 
 /// Says what the operator will report although the platform is valid.
-pub(crate) fn warn(source: &Source, plan: &Plan) {
-    for problem in &plan.problems {
+pub(crate) fn warn(source: &Source, plan: &Plan, further: &[Problem]) {
+    for problem in plan.problems.iter().chain(further) {
         complain(&format!("{source}: {}: warning: {}", plan.identity.name, problem.message));
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::add_ons::Capabilities;
+
 /// A Secret or ConfigMap that pods consume.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reference {
@@ -65,12 +67,14 @@ pub struct Inputs {
     /// State of the Secrets and ConfigMaps; `None` where it is not known, as when rendering
     /// without a cluster: everything is then assumed to be there.
     pub references: Option<BTreeMap<Reference, ReferenceState>>,
+    /// Which kinds of add-ons the cluster serves.
+    pub capabilities: Capabilities,
 }
 
 impl Inputs {
     /// For rendering without a cluster.
     #[must_use]
     pub fn offline(now: Timestamp) -> Self {
-        Self { now, operator: OperatorSettings::default(), references: None }
+        Self { now, operator: OperatorSettings::default(), references: None, capabilities: Capabilities::All }
     }
 }

@@ -3,22 +3,90 @@
 
 use std::fmt;
 
-/// A kind that the operator owns. The order is the order of applying.
+/// Something that a cluster may lack, and that may come and go while the operator runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs)] // they are Kubernetes' own names
-pub enum Kind {
-    ResourceQuota,
-    NetworkPolicy,
-    ServiceAccount,
-    Secret,
-    ConfigMap,
-    Service,
-    EndpointSlice,
-    PodDisruptionBudget,
-    StatefulSet,
-    Deployment,
-    HorizontalPodAutoscaler,
-    Ingress,
+#[allow(missing_docs)] // they are the projects' own names
+pub enum AddOn {
+    PrometheusOperator,
+    ExternalSecrets,
+    Keda,
+    VerticalPodAutoscaler,
+    GatewayApi,
+    CertManager,
+    Cilium,
+    Istio,
+}
+
+impl AddOn {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::PrometheusOperator,
+        Self::ExternalSecrets,
+        Self::Keda,
+        Self::VerticalPodAutoscaler,
+        Self::GatewayApi,
+        Self::CertManager,
+        Self::Cilium,
+        Self::Istio,
+    ];
+
+    /// Its name on command lines.
+    #[must_use]
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::PrometheusOperator => "prometheus-operator",
+            Self::ExternalSecrets => "external-secrets",
+            Self::Keda => "keda",
+            Self::VerticalPodAutoscaler => "vertical-pod-autoscaler",
+            Self::GatewayApi => "gateway-api",
+            Self::CertManager => "cert-manager",
+            Self::Cilium => "cilium",
+            Self::Istio => "istio",
+        }
+    }
+
+    /// The add-on with this name.
+    #[must_use]
+    pub fn from_id(id: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|add_on| add_on.id() == id)
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::PrometheusOperator => "the Prometheus operator",
+            Self::ExternalSecrets => "External Secrets",
+            Self::Keda => "KEDA",
+            Self::VerticalPodAutoscaler => "the Vertical Pod Autoscaler",
+            Self::GatewayApi => "the Gateway API",
+            Self::CertManager => "cert-manager",
+            Self::Cilium => "Cilium",
+            Self::Istio => "Istio",
+        }
+    }
+
+    /// Field of the resource that asks for it.
+    #[must_use]
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::PrometheusOperator => "monitoring",
+            Self::ExternalSecrets => "secrets.external",
+            Self::Keda => "autoscaling.provider",
+            Self::VerticalPodAutoscaler => "verticalScaling",
+            Self::GatewayApi => "ingress.controller",
+            Self::CertManager => "ingress.tls.clusterIssuer",
+            Self::Cilium => "egress by name",
+            Self::Istio => "mesh",
+        }
+    }
+
+    /// Whether a platform without it serves as well as with it. Secrets of External Secrets are
+    /// missed by those who consume them, whoever makes them.
+    #[must_use]
+    pub fn is_aside(self) -> bool {
+        matches!(self, Self::PrometheusOperator | Self::ExternalSecrets | Self::VerticalPodAutoscaler)
+    }
 }
 
 /// What the operator keeps of the live objects of a kind.
@@ -43,39 +111,77 @@ pub struct KindInfo {
     pub plural: &'static str,
     /// How it is watched.
     pub watch: Watch,
+    /// What brings it into the cluster; `None` for Kubernetes itself.
+    pub add_on: Option<AddOn>,
 }
 
-const fn row(
-    kind: Kind,
-    group: &'static str,
-    version: &'static str,
-    plural: &'static str,
-    watch: Watch,
-) -> KindInfo {
-    KindInfo { kind, group, version, plural, watch }
+impl KindInfo {
+    /// Name of the `CustomResourceDefinition` that brings an add-on's kind.
+    #[must_use]
+    pub fn definition(&self) -> String {
+        format!("{}.{}", self.plural, self.group)
+    }
 }
 
-/// The table.
-pub const KINDS: [KindInfo; 12] = [
-    row(Kind::ResourceQuota, "", "v1", "resourcequotas", Watch::Metadata),
-    row(Kind::NetworkPolicy, "networking.k8s.io", "v1", "networkpolicies", Watch::Metadata),
-    row(Kind::ServiceAccount, "", "v1", "serviceaccounts", Watch::Metadata),
-    row(Kind::Secret, "", "v1", "secrets", Watch::Metadata),
-    row(Kind::ConfigMap, "", "v1", "configmaps", Watch::Metadata),
-    row(Kind::Service, "", "v1", "services", Watch::Metadata),
-    row(Kind::EndpointSlice, "discovery.k8s.io", "v1", "endpointslices", Watch::Metadata),
-    row(Kind::PodDisruptionBudget, "policy", "v1", "poddisruptionbudgets", Watch::Metadata),
-    row(Kind::StatefulSet, "apps", "v1", "statefulsets", Watch::Status),
-    row(Kind::Deployment, "apps", "v1", "deployments", Watch::Status),
-    row(Kind::HorizontalPodAutoscaler, "autoscaling", "v2", "horizontalpodautoscalers", Watch::Status),
-    row(Kind::Ingress, "networking.k8s.io", "v1", "ingresses", Watch::Metadata),
-];
+/// Makes the enum and the table from the same rows.
+macro_rules! kinds {
+    (@add_on) => { None };
+    (@add_on $add_on:ident) => { Some(AddOn::$add_on) };
+    ($($kind:ident: $group:literal $version:literal $plural:literal $watch:ident $(of $add_on:ident)?;)+) => {
+        /// A kind that the operator owns. The order is the order of applying.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs)] // they are Kubernetes' own names
+        pub enum Kind {
+            $($kind,)+
+        }
+
+        /// The table, in the order of the enum.
+        pub const KINDS: [KindInfo; [$(Kind::$kind),+].len()] = [
+            $(KindInfo {
+                kind: Kind::$kind,
+                group: $group,
+                version: $version,
+                plural: $plural,
+                watch: Watch::$watch,
+                add_on: kinds!(@add_on $($add_on)?),
+            },)+
+        ];
+    };
+}
+
+kinds! {
+    ResourceQuota: "" "v1" "resourcequotas" Metadata;
+    NetworkPolicy: "networking.k8s.io" "v1" "networkpolicies" Metadata;
+    ServiceAccount: "" "v1" "serviceaccounts" Metadata;
+    ExternalSecret: "external-secrets.io" "v1" "externalsecrets" Metadata of ExternalSecrets;
+    Secret: "" "v1" "secrets" Metadata;
+    ConfigMap: "" "v1" "configmaps" Metadata;
+    Service: "" "v1" "services" Metadata;
+    EndpointSlice: "discovery.k8s.io" "v1" "endpointslices" Metadata;
+    PodDisruptionBudget: "policy" "v1" "poddisruptionbudgets" Metadata;
+    StatefulSet: "apps" "v1" "statefulsets" Status;
+    Deployment: "apps" "v1" "deployments" Status;
+    HorizontalPodAutoscaler: "autoscaling" "v2" "horizontalpodautoscalers" Status;
+    Ingress: "networking.k8s.io" "v1" "ingresses" Metadata;
+    ServiceMonitor: "monitoring.coreos.com" "v1" "servicemonitors" Metadata of PrometheusOperator;
+    PodMonitor: "monitoring.coreos.com" "v1" "podmonitors" Metadata of PrometheusOperator;
+    PrometheusRule: "monitoring.coreos.com" "v1" "prometheusrules" Metadata of PrometheusOperator;
+}
+
+/// The kinds that every cluster serves.
+pub fn built_in() -> impl Iterator<Item = &'static KindInfo> {
+    KINDS.iter().filter(|info| info.add_on.is_none())
+}
+
+/// The kinds that come with add-ons.
+pub fn of_add_ons() -> impl Iterator<Item = &'static KindInfo> {
+    KINDS.iter().filter(|info| info.add_on.is_some())
+}
 
 impl Kind {
     /// Its row in the table.
     #[must_use]
     pub fn info(self) -> &'static KindInfo {
-        // The table is in the order of the enum; `every_kind_has_its_row` checks it.
         &KINDS[self as usize]
     }
 
@@ -99,13 +205,30 @@ impl fmt::Display for Kind {
 
 #[cfg(test)]
 mod tests {
-    use super::KINDS;
+    use super::{AddOn, KINDS};
 
     #[test]
     fn every_kind_has_its_row() {
         for (index, info) in KINDS.iter().enumerate() {
             assert_eq!(info.kind as usize, index, "{}", info.kind);
             assert_eq!(info.kind.info().plural, info.plural);
+        }
+    }
+
+    #[test]
+    fn every_add_on_is_found_by_its_name() {
+        for add_on in AddOn::ALL {
+            assert_eq!(AddOn::from_id(add_on.id()), Some(add_on));
+        }
+        assert_eq!(AddOn::from_id("Keda"), None);
+    }
+
+    #[test]
+    fn kinds_of_one_group_come_with_one_add_on() {
+        for a in &KINDS {
+            for b in KINDS.iter().filter(|b| a.group == b.group) {
+                assert_eq!(a.add_on, b.add_on, "{} and {}", a.kind, b.kind);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Pure: no clock, no network, no environment. The time, the live state and everything else that
 //! is not in the resource come in as [`inputs::Inputs`] or [`step::Observed`].
 
+pub mod add_ons;
 pub mod admission;
 pub mod digest;
 pub mod fields;

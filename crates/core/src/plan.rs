@@ -16,10 +16,11 @@ use trading_api::{
     postgres::SslMode,
     redis::{MaxmemoryPolicy, RedisMode},
     scheduling::{LabelValue, Scheduling, Toleration},
+    secrets::ExternalSecret,
     status::EffectiveValue,
 };
 
-use crate::{inputs::Reference, problem::Problem};
+use crate::{add_ons::Capabilities, inputs::Reference, problem::Problem};
 pub use ingress::{AlbPlan, ControllerPlan, CorsPlan, IngressPlan, Route, Stickiness, WebhooksPlan};
 
 /// Name of the Redis store among components.
@@ -56,10 +57,14 @@ pub struct Plan {
     pub network: Option<NetworkPlan>,
     /// Quota of the namespace.
     pub quota: Option<Quota>,
+    /// Secrets that External Secrets fetches.
+    pub external_secrets: Vec<ExternalSecretPlan>,
     /// What happens to data.
     pub data: DataPolicy,
     /// Stores that may go although they hold data.
     pub acknowledged: Vec<Store>,
+    /// Which kinds of add-ons can be made.
+    pub capabilities: Capabilities,
     /// What was filled in.
     pub effective: Vec<EffectiveValue>,
     /// What could not be decided well.
@@ -271,6 +276,17 @@ pub struct PasswordSource {
     pub key: String,
     /// Made by the operator.
     pub generated: bool,
+}
+
+/// A Secret that External Secrets fetches.
+#[derive(Clone, Debug)]
+pub struct ExternalSecretPlan {
+    /// The data store that logs in with it.
+    pub store: Option<&'static str>,
+    /// How often it is fetched.
+    pub refresh_interval: String,
+    /// The rest, as the resource says it.
+    pub spec: ExternalSecret,
 }
 
 /// The database with every value decided.

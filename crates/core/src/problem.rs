@@ -9,18 +9,26 @@ pub struct Problem {
     pub component: Option<String>,
     /// What is wrong and what to do.
     pub message: String,
+    /// The platform serves all the same.
+    pub warning: bool,
 }
 
 impl Problem {
     /// A problem of one component or store.
     #[must_use]
     pub fn of(component: &str, reason: &'static str, message: String) -> Self {
-        Self { reason, component: Some(component.to_owned()), message }
+        Self { reason, component: Some(component.to_owned()), message, warning: false }
     }
 
     /// A problem of the whole platform.
     #[must_use]
     pub fn whole(reason: &'static str, message: String) -> Self {
-        Self { reason, component: None, message }
+        Self { reason, component: None, message, warning: false }
+    }
+
+    /// The same, but the platform serves all the same.
+    #[must_use]
+    pub fn as_warning(self) -> Self {
+        Self { warning: true, ..self }
     }
 }

@@ -3,9 +3,10 @@
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use trading_api::GROUP;
 
-use crate::kinds::KINDS;
+use crate::kinds::{KINDS, KindInfo, of_add_ons};
 
-/// Rules of the operator's role: what it watches, owns and reports on, and nothing else.
+/// Rules of the operator's role: what it watches, owns and reports on, and nothing else. They are
+/// enough for one namespace, but for [`cluster_rules`].
 #[must_use]
 pub fn rules() -> Vec<PolicyRule> {
     let mut groups: Vec<&str> = KINDS.iter().map(|info| info.group).collect();
@@ -31,6 +32,16 @@ pub fn rules() -> Vec<PolicyRule> {
         rule("events.k8s.io", &["events"], &["create", "patch"]),
     ]);
     rules
+}
+
+/// Rules for what is no namespace's: whether the definitions of add-ons are there.
+#[must_use]
+pub fn cluster_rules() -> Vec<PolicyRule> {
+    let names = of_add_ons().map(KindInfo::definition);
+    vec![PolicyRule {
+        resource_names: Some(names.collect()),
+        ..rule("apiextensions.k8s.io", &["customresourcedefinitions"], &["list", "watch"])
+    }]
 }
 
 fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {

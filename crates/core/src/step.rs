@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use trading_api::deletion::{DataPolicy, Store};
 
 use crate::{
-    fields,
+    add_ons, fields,
     kinds::Kind,
     object::{Content, Object},
     plan::{Plan, REDIS},
@@ -140,6 +140,8 @@ pub struct Steps {
     pub held: Vec<Key>,
     /// Why.
     pub problems: Vec<Problem>,
+    /// Objects of add-ons are wished.
+    pub needs_add_ons: bool,
 }
 
 /// Compares what is wished with what is live.
@@ -153,9 +155,16 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
         .filter_map(|problem| problem.component.as_deref())
         .collect();
     let blocked_stores = blocked_stores(plan, observed, &mut steps);
+    let mut left_out = Vec::new();
+    steps.needs_add_ons = desired.iter().any(|object| object.kind.info().add_on.is_some());
 
     for object in desired {
         let key = (object.kind, object.name.clone());
+        if !plan.capabilities.serves(object.kind) {
+            left_out.push(object);
+            steps.held.push(key);
+            continue;
+        }
         let child = observed.get(&key);
         let is_workload =
             matches!(object.kind, Kind::Deployment | Kind::StatefulSet | Kind::HorizontalPodAutoscaler);
@@ -176,6 +185,7 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
             None => steps.unchanged.push(key),
         }
     }
+    steps.problems.extend(add_ons::missing(left_out));
     prune(plan, desired, observed, &mut steps);
     steps
 }
@@ -236,6 +246,7 @@ fn name_taken(object: &Object, other: &Child) -> Problem {
             "{} {:?} belongs to platform {:?} of the same namespace: rename one of the two platforms or the component",
             object.kind, object.name, other.platform
         ),
+        warning: false,
     }
 }
 
@@ -261,7 +272,8 @@ fn prune(plan: &Plan, desired: &[Object], observed: &Observed, steps: &mut Steps
         steps.delete_claims_of.push(REDIS.to_owned());
     }
     for child in surplus {
-        let keeps_running = child.is_store && plan.redis.is_none() && !acknowledged;
+        let keeps_running =
+            child.is_store && child.component == REDIS && plan.redis.is_none() && !acknowledged;
         // A password outlives its store as the volumes do.
         let is_kept_secret = child.is_store && child.kind == Kind::Secret && plan.data == DataPolicy::Retain;
         if keeps_running || is_kept_secret {

@@ -1,5 +1,6 @@
 //! The operator: wires the client, the watches, the controller and the endpoints together.
 
+mod add_ons;
 mod cache;
 mod client;
 mod controller;

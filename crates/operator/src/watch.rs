@@ -26,15 +26,19 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::task::JoinHandle;
 use trading_api::labels;
 use trading_core::{
     inputs::{Reference, ReferenceKind},
-    kinds::{KINDS, Kind, KindInfo, Watch},
+    kinds::{Kind, KindInfo, Watch, built_in, of_add_ons},
     status::workload::{Autoscaler, Workload},
 };
 
-use crate::cache::{Caches, PlatformKey, child};
-use crate::objects::{Guarded, resource};
+use crate::{
+    add_ons,
+    cache::{Caches, PlatformKey, child},
+    objects::{Guarded, resource},
+};
 
 /// Objects in one page of a list. Small pages keep the peak of memory after a start low.
 const PAGE: u32 = 50;
@@ -50,9 +54,13 @@ pub fn start(client: &Client, namespaces: &[String], caches: &Arc<Caches>) -> Ve
         namespaces.iter().map(|name| Some(name.as_str())).collect()
     };
     let mut stores = Vec::new();
+    for info in of_add_ons() {
+        add_ons::follow(client, info, namespaces, caches);
+    }
     for scope in scopes {
-        for info in &KINDS {
-            children(client, info, scope, caches);
+        for info in built_in() {
+            let report = in_sync(&name_of(info.plural, scope), caches);
+            children(client, info, scope, caches, report);
         }
         for kind in [ReferenceKind::Secret, ReferenceKind::ConfigMap] {
             references(client, kind, scope, caches);
@@ -93,12 +101,11 @@ fn roots(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Store<Gu
         .default_backoff()
         .modify(|platform| platform.managed_fields_mut().clear());
     let stream = reflector::reflector(writer, stream);
-    let name = name_of("tradingplatforms (is the CRD installed?)", scope);
-    caches.sync.expect(&name);
+    let report = in_sync(&name_of("tradingplatforms (is the CRD installed?)", scope), caches);
     let caches = Arc::clone(caches);
     tokio::spawn(async move {
         let mut seen = std::collections::HashMap::<PlatformKey, u64>::new();
-        let events = drive(stream, &name, &caches, |event| match event {
+        let events = drive(stream, report, |event| match event {
             Event::Apply(platform) | Event::InitApply(platform) => {
                 let key = PlatformKey::of(platform.meta());
                 if platform.finalizers().iter().any(|finalizer| finalizer == ORPHAN) {
@@ -137,7 +144,14 @@ fn cause(meta: &ObjectMeta) -> u64 {
     hasher.finish()
 }
 
-fn children(client: &Client, info: &'static KindInfo, scope: Option<&str>, caches: &Arc<Caches>) {
+/// Watches the operator's objects of a kind until the handle is aborted.
+pub fn children(
+    client: &Client,
+    info: &'static KindInfo,
+    scope: Option<&str>,
+    caches: &Arc<Caches>,
+    report: Report,
+) -> JoinHandle<()> {
     let config = watcher::Config::default().page_size(PAGE).labels(&format!(
         "{}={}",
         labels::MANAGED_BY,
@@ -147,9 +161,14 @@ fn children(client: &Client, info: &'static KindInfo, scope: Option<&str>, cache
     match info.watch {
         Watch::Metadata => {
             let stream = watcher(metadata(client, &resource(info), scope), config);
-            spawn_children(stream, kind, scope, caches, move |meta: &PartialObjectMeta<DynamicObject>| {
-                child(kind, &meta.metadata, None, None)
-            });
+            spawn_children(
+                stream,
+                kind,
+                scope,
+                caches,
+                report,
+                move |meta: &PartialObjectMeta<DynamicObject>| child(kind, &meta.metadata, None, None),
+            )
         }
         Watch::Status => match kind {
             Kind::Deployment => spawn_children(
@@ -157,6 +176,7 @@ fn children(client: &Client, info: &'static KindInfo, scope: Option<&str>, cache
                 kind,
                 scope,
                 caches,
+                report,
                 move |live: &Deployment| child(kind, &live.metadata, Some(Workload::from(live)), None),
             ),
             Kind::StatefulSet => spawn_children(
@@ -164,6 +184,7 @@ fn children(client: &Client, info: &'static KindInfo, scope: Option<&str>, cache
                 kind,
                 scope,
                 caches,
+                report,
                 move |live: &StatefulSet| child(kind, &live.metadata, Some(Workload::from(live)), None),
             ),
             _ => spawn_children(
@@ -171,6 +192,7 @@ fn children(client: &Client, info: &'static KindInfo, scope: Option<&str>, cache
                 kind,
                 scope,
                 caches,
+                report,
                 move |live: &HorizontalPodAutoscaler| {
                     child(kind, &live.metadata, None, Some(Autoscaler::from(live)))
                 },
@@ -184,19 +206,20 @@ fn spawn_children<K>(
     kind: Kind,
     scope: Option<&str>,
     caches: &Arc<Caches>,
+    report: Report,
     reduce: impl Fn(&K) -> Option<crate::cache::Entry> + Send + Sync + 'static,
-) where
+) -> JoinHandle<()>
+where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     let name = name_of(kind.info().plural, scope);
-    caches.sync.expect(&name);
     let caches = Arc::clone(caches);
     let scope = scope.map(str::to_owned);
     tokio::spawn(async move {
         let mut listed = HashSet::new();
         let wake =
             |platform: Option<PlatformKey>| platform.into_iter().for_each(|p| caches.triggers.wake(p, &name));
-        drive(stream.default_backoff(), &name, &caches, |event| match event {
+        drive(stream.default_backoff(), report, |event| match event {
             Event::Init => listed.clear(),
             Event::InitApply(object) => {
                 let namespace = object.namespace().unwrap_or_default();
@@ -220,7 +243,7 @@ fn spawn_children<K>(
             }
         })
         .await;
-    });
+    })
 }
 
 fn references(client: &Client, kind: ReferenceKind, scope: Option<&str>, caches: &Arc<Caches>) {
@@ -231,7 +254,7 @@ fn references(client: &Client, kind: ReferenceKind, scope: Option<&str>, caches:
     let stream =
         watcher(metadata(client, &resource(info), scope), watcher::Config::default().page_size(PAGE));
     let name = name_of(&format!("referenced {}", info.plural), scope);
-    caches.sync.expect(&name);
+    let report = in_sync(&name, caches);
     let caches = Arc::clone(caches);
     let scope = scope.map(str::to_owned);
     tokio::spawn(async move {
@@ -242,7 +265,7 @@ fn references(client: &Client, kind: ReferenceKind, scope: Option<&str>, caches:
             let reference = Reference { kind, name: object.name_any() };
             (object.namespace().unwrap_or_default(), reference)
         };
-        drive(stream.default_backoff(), &name, &caches, |event| match event {
+        drive(stream.default_backoff(), report, |event| match event {
             Event::Init => listed.clear(),
             Event::InitApply(object) | Event::Apply(object) => {
                 let (namespace, reference) = identify(&object);
@@ -266,11 +289,26 @@ fn references(client: &Client, kind: ReferenceKind, scope: Option<&str>, caches:
     });
 }
 
-/// Hands every event on and keeps the record of what has its list.
+/// Who hears that a watch has its list, and what went wrong.
+pub type Report = Box<dyn Fn(Result<(), &watcher::Error>) + Send>;
+
+/// Keeps the record of what has its first list: nothing is reconciled before.
+fn in_sync(name: &str, caches: &Arc<Caches>) -> Report {
+    caches.sync.expect(name);
+    let (name, caches) = (name.to_owned(), Arc::clone(caches));
+    Box::new(move |result| match result {
+        Ok(()) => caches.sync.listed(&name),
+        Err(error) => {
+            tracing::warn!(watch = name, %error, "a watch failed and is tried again");
+            caches.sync.failed(&name, error.to_string());
+        }
+    })
+}
+
+/// Hands every event on.
 async fn drive<K>(
     stream: impl Stream<Item = watcher::Result<Event<K>>>,
-    name: &str,
-    caches: &Caches,
+    report: Report,
     mut handle: impl FnMut(Event<K>),
 ) {
     let mut stream = Box::pin(stream);
@@ -280,13 +318,10 @@ async fn drive<K>(
                 let is_complete = matches!(event, Event::InitDone);
                 handle(event);
                 if is_complete {
-                    caches.sync.listed(name);
+                    report(Ok(()));
                 }
             }
-            Err(error) => {
-                tracing::warn!(watch = name, %error, "a watch failed and is tried again");
-                caches.sync.failed(name, error.to_string());
-            }
+            Err(error) => report(Err(&error)),
         }
     }
 }

@@ -162,7 +162,10 @@ async fn its_pod_is_admitted_as_restricted(client: &Client, kubectl: &Kubectl) -
 fn its_rules_are_those_of_the_operator(kubectl: &Kubectl) -> Result<()> {
     let role = json_of(kubectl, &["get", "clusterrole/trading-platform-operator-trading-system"])?;
     let rules: Vec<PolicyRule> = serde_json::from_value(role["rules"].clone())?;
-    ensure!(rules == rbac::rules(), "run `cargo xtask generate`: {rules:#?}");
+    ensure!(
+        rules == [rbac::rules(), rbac::cluster_rules()].concat(),
+        "run `cargo xtask generate`: {rules:#?}"
+    );
     Ok(())
 }
 
@@ -174,7 +177,10 @@ async fn its_rights_are_these_and_no_others(admin: &Client) -> Result<()> {
     namespace(admin, "elsewhere").await?;
     let kubeconfig = CLUSTER.kubeconfig_for_service_account(SYSTEM, RELEASE)?;
     let operator = CLUSTER.client_for(&kubeconfig).await?;
-    let candidates = every_right(admin).await?;
+    let owned: BTreeSet<Right> = rbac::rules().iter().flat_map(rights_of).collect();
+    let mut candidates = every_right(admin).await?;
+    // Kinds of add-ons are not served here.
+    candidates.extend(owned.iter().cloned());
     ensure!(candidates.len() > 500, "only {} rights are asked for", candidates.len());
 
     // What every authenticated user may: ask who it is and what it may.
@@ -182,11 +188,11 @@ async fn its_rights_are_these_and_no_others(admin: &Client) -> Result<()> {
         candidates.iter().filter(|right| is_for_everybody(right)).cloned().collect();
     for rule in rbac::rules() {
         ensure!(rule.resource_names.is_none() && rule.non_resource_urls.is_none(), "{rule:?}");
-        for group in rule.api_groups.iter().flatten() {
-            for resource in rule.resources.iter().flatten() {
-                expected
-                    .extend(rule.verbs.iter().map(|verb| (group.clone(), resource.clone(), verb.clone())));
-            }
+    }
+    expected.extend(owned);
+    for rule in rbac::cluster_rules() {
+        for (name, right) in rule.resource_names.iter().flatten().zip(rights_of(&rule).iter().cycle()) {
+            ensure!(allowed(&operator, "", right, Some(name)).await?, "{right:?} on {name}");
         }
     }
     expect_rights(&operator, "elsewhere", &candidates, &expected).await?;
@@ -204,6 +210,16 @@ async fn its_rights_are_these_and_no_others(admin: &Client) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn rights_of(rule: &PolicyRule) -> Vec<Right> {
+    let groups = rule.api_groups.iter().flatten();
+    groups
+        .flat_map(|group| rule.resources.iter().flatten().map(move |resource| (group, resource)))
+        .flat_map(|(group, resource)| {
+            rule.verbs.iter().map(move |verb| (group.clone(), resource.clone(), verb.clone()))
+        })
+        .collect()
 }
 
 fn is_for_everybody((group, resource, verb): &Right) -> bool {

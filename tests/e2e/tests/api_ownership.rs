@@ -14,7 +14,7 @@ use trading_api::TradingPlatform;
 use trading_api::schema::open_api_schema;
 use trading_core::fields::{cover, tracked};
 use trading_core::inputs::Inputs;
-use trading_core::kinds::{KINDS, Kind, KindInfo};
+use trading_core::kinds::{Kind, KindInfo, built_in};
 use trading_core::object::Object;
 use trading_core::{render, resolve};
 use trading_e2e::api::{install_kind, mutate, namespace, platforms, schema};
@@ -151,7 +151,7 @@ async fn all_that_is_applied_is_recorded_and_applying_it_again_writes_nothing() 
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     let kinds: BTreeSet<Kind> = objects.iter().map(|object| object.kind).collect();
-    ensure!(kinds.len() == KINDS.len(), "not every kind is there: {kinds:?}");
+    ensure!(kinds.len() == built_in().count(), "not every kind is there: {kinds:?}");
     eprintln!("{} objects of {} kinds", objects.len(), kinds.len());
     Ok(())
 }
@@ -200,7 +200,7 @@ async fn whatever_somebody_else_changes_or_removes_is_noticed_and_nothing_else()
     }
     eprintln!("{count} changes, {refused} refused as immutable or wrong; noticed by kind: {noticed:?}");
     ensure!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    for info in &KINDS {
+    for info in built_in() {
         ensure!(noticed.contains_key(&info.kind), "no change of a {} was tried", info.kind);
     }
     Ok(())
@@ -343,7 +343,7 @@ async fn what_somebody_else_adds_is_left_alone() -> Result<()> {
         ensure!(is_covered(&after, object), "{} {}: an addition looks like drift", object.kind, object.name);
         checked.insert(object.kind);
     }
-    ensure!(checked.len() == KINDS.len(), "{checked:?}");
+    ensure!(checked.len() == built_in().count(), "{checked:?}");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use trading_core::kinds::KINDS;
+use trading_core::kinds::built_in;
 use trading_e2e::sim::{
     BRIEF, Propagation, SETTLE, Space, Stack, at, database_secret, every_kind, merge, platform, stays, text,
     wait_for,
@@ -32,7 +32,7 @@ async fn bring_up(namespace: &str) -> Result<Space<'static>> {
 async fn every_child_that_is_deleted_comes_back() -> Result<()> {
     let space = bring_up("drift-deleted").await?;
     let children = space.children(NAME).await?;
-    for info in &KINDS {
+    for info in built_in() {
         let is_there = children.keys().any(|(kind, _)| *kind == info.kind.to_string());
         ensure!(is_there, "the platform has no {}", info.kind);
     }
@@ -164,7 +164,7 @@ fn image(component: &str, image: &str) -> Value {
 async fn every_field_that_is_changed_is_put_back() -> Result<()> {
     let space = bring_up("drift-changed").await?;
     let changes = changes();
-    for info in KINDS.iter().filter(|info| info.kind.to_string() != "Secret") {
+    for info in built_in().filter(|info| info.kind.to_string() != "Secret") {
         let is_tried = changes.iter().any(|(kind, ..)| *kind == info.kind.to_string());
         ensure!(is_tried, "no field of a {} is tried", info.kind);
     }

@@ -5,6 +5,7 @@ mod config_map;
 mod deployment;
 mod disruption;
 mod env;
+mod external_secret;
 mod ingress;
 mod meta;
 mod network_policy;
@@ -24,6 +25,7 @@ pub use meta::selector;
 pub fn render(plan: &Plan) -> Vec<Object> {
     let mut objects = Vec::new();
     objects.extend(quota::render(plan));
+    objects.extend(external_secret::render(plan));
     objects.extend(network_policy::render(plan));
     objects.extend(ingress::render(plan));
     objects.extend(postgres::render(plan));

@@ -2,6 +2,7 @@
 //! defaults live.
 
 mod component;
+mod external_secrets;
 mod ingress;
 pub mod network;
 mod postgres;
@@ -82,6 +83,7 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
     let pods = pod_defaults(&mut context);
     let redis = spec.redis.as_ref().map(|redis| redis::resolve(&mut context, redis));
     let postgres = spec.postgres.as_ref().map(|postgres| postgres::resolve(&mut context, postgres));
+    let external_secrets = external_secrets::resolve_all(&mut context, redis.as_ref(), postgres.as_ref());
     let components = component::resolve_all(&mut context, redis.as_ref(), postgres.as_ref());
     let ingress = spec.ingress.as_ref().map(|ingress| ingress::resolve(&mut context, ingress, &components));
     let network = network::policies(&mut context, ingress.as_ref(), postgres.as_ref(), &components);
@@ -100,8 +102,10 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
         ingress,
         network,
         quota: spec.quota.clone(),
+        external_secrets,
         data: deletion.data.unwrap_or_default(),
         acknowledged: deletion.acknowledge_store_removal,
+        capabilities: inputs.capabilities.clone(),
         effective,
         problems,
         identity,

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use trading_api::status::ComponentStatus;
 
 use super::{is_warning, state};
-use crate::problem::Problem;
+use crate::{add_ons::MISSING, problem::Problem};
 
 /// What conditions are made from.
 #[derive(Clone, Debug)]
@@ -21,6 +21,8 @@ pub struct Facts<'a> {
     pub problems: &'a [Problem],
     /// Why autoscalers don't scale; `None` where there are none.
     pub autoscaling: Option<Vec<String>>,
+    /// Objects of add-ons are asked for.
+    pub needs_add_ons: bool,
 }
 
 /// All conditions; a time changes only with its status.
@@ -34,6 +36,7 @@ pub fn conditions(facts: &Facts, before: &[Condition], now: Timestamp) -> Vec<Co
         Some(("Stalled", stalled(facts))),
         Some(("Degraded", degraded(facts))),
         autoscaling(facts).map(|verdict| ("AutoscalingActive", verdict)),
+        facts.needs_add_ons.then(|| ("AddOnsAvailable", add_ons(facts))),
     ];
     verdicts
         .into_iter()
@@ -168,6 +171,20 @@ fn degraded(facts: &Facts) -> Verdict {
     };
     let all: Vec<&str> = facts.problems.iter().map(|problem| problem.message.as_str()).collect();
     Verdict::new(true, first.reason, all.join("; "))
+}
+
+fn add_ons(facts: &Facts) -> Verdict {
+    let missing: Vec<&str> = facts
+        .problems
+        .iter()
+        .filter(|problem| problem.reason == MISSING)
+        .map(|problem| problem.message.as_str())
+        .collect();
+    if missing.is_empty() {
+        Verdict::new(true, "Served", String::new())
+    } else {
+        Verdict::new(false, MISSING, missing.join("; "))
+    }
 }
 
 fn autoscaling(facts: &Facts) -> Option<Verdict> {

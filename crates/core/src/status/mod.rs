@@ -45,6 +45,7 @@ pub fn status(
         components: &components,
         problems: &problems,
         autoscaling: autoscaling(observed),
+        needs_add_ons: steps.needs_add_ons,
     };
     let before = previous.map(|status| status.conditions.as_slice()).unwrap_or_default();
     TradingPlatformStatus {
@@ -61,7 +62,7 @@ pub fn status(
 /// Whether a problem leaves the platform whole: a warning.
 #[must_use]
 pub fn is_warning(problem: &Problem) -> bool {
-    matches!(problem.reason, EVICTION_RISK | ADDRESSES_UNKNOWN)
+    problem.warning || matches!(problem.reason, EVICTION_RISK | ADDRESSES_UNKNOWN)
 }
 
 fn components(plan: &Plan, problems: &[Problem], observed: &Observed) -> Vec<ComponentStatus> {

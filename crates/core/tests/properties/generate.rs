@@ -39,6 +39,7 @@ use trading_api::{
         NodeSelector, NodeSelectorTerm, PreferredTerm, Scheduling, TaintEffect, Toleration,
         TolerationOperator, TopologySpread, WhenUnsatisfiable,
     },
+    secrets::{ExternalKey, ExternalSecret, RemoteRef, Secrets, StoreKind, StoreRef},
 };
 
 use crate::tape::Tape;
@@ -105,6 +106,7 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
             .maybe(30, |tape| AutoscalingDefaults { enabled: tape.maybe(80, |tape| tape.chance(50)) }),
         placement: tape.maybe(30, placement),
         quota: tape.maybe(30, quota),
+        secrets: tape.maybe(30, secrets),
         deletion: tape.maybe(30, |tape| Deletion {
             data: tape.maybe(70, |tape| tape.copy(&[DataPolicy::Retain, DataPolicy::Delete])),
             acknowledge_store_removal: if tape.chance(50) { vec![Store::Redis] } else { Vec::new() },
@@ -127,6 +129,34 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
         platform.metadata.name = Some("a".repeat(40));
     }
     platform
+}
+
+/// Some make the Secrets that components and stores consume.
+fn secrets(tape: &mut Tape) -> Secrets {
+    let external = unique(tape, 3, &NAMES)
+        .into_iter()
+        .map(|name| ExternalSecret {
+            name,
+            store_ref: StoreRef {
+                name: "vault".to_owned(),
+                kind: tape
+                    .maybe(50, |tape| tape.copy(&[StoreKind::SecretStore, StoreKind::ClusterSecretStore])),
+            },
+            refresh_interval: tape.maybe(50, |tape| tape.pick(&["15s", "1h30m", "0"]).to_owned()),
+            data: [tape.pick(&KEYS).to_owned()]
+                .into_iter()
+                .map(|secret_key| ExternalKey {
+                    secret_key,
+                    remote_ref: RemoteRef {
+                        key: tape.pick(&["prod/shop", "a b{{ }}"]).to_owned(),
+                        property: tape.maybe(50, |tape| tape.pick(&["p", "$.x"]).to_owned()),
+                        version: tape.maybe(20, |_| "3".to_owned()),
+                    },
+                })
+                .collect(),
+        })
+        .collect();
+    Secrets { external }
 }
 
 fn metadata(tape: &mut Tape) -> ObjectMeta {

@@ -155,7 +155,9 @@ fn names_and_labels_are_valid_and_no_object_is_there_twice() {
         holds(keys.len() == world.objects.len(), || "two objects have one kind and name".to_owned())?;
         each(&world.objects, |object| {
             let longest = if object.kind == Kind::StatefulSet { 52 } else { 63 };
-            holds(is_dns_label(&object.name, longest), || said(object, "not a valid name"))?;
+            // The Secret's name is the user's.
+            let is_given = object.kind == Kind::ExternalSecret;
+            holds(is_given || is_dns_label(&object.name, longest), || said(object, "not a valid name"))?;
             let metadata = [&object.body["metadata"], &template(object)["metadata"]];
             each(
                 metadata.into_iter().filter_map(|meta| meta["labels"].as_object()).flatten(),
@@ -323,7 +325,8 @@ fn stores_outlive_their_platform_and_the_rest_does_not() {
         each(&world.objects, |object| {
             let metadata = &object.body["metadata"];
             let owners: Vec<&Value> = items(&metadata["ownerReferences"]).collect();
-            let is_store = component(object) == "redis";
+            let is_store = component(object) == "redis"
+                || (object.kind == Kind::ExternalSecret && component(object) == "postgres");
             holds((object.lifetime == Lifetime::Store) == is_store, || said(object, "wrong lifetime"))?;
             let uid_on_label = metadata["labels"].get(labels::PLATFORM_UID).and_then(Value::as_str);
             holds(uid_on_label == uid.as_deref(), || said(object, "its label does not say whose it is"))?;

@@ -1,5 +1,6 @@
 //! What is live, reduced to what matters, and who is to be woken by a change.
 
+mod add_ons;
 mod children;
 mod references;
 mod sync;
@@ -14,6 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
 
 use crate::metrics::Metrics;
+pub use add_ons::AddOns;
 pub use children::{Children, Entry, child};
 pub use references::{Known, References};
 pub use sync::Sync;
@@ -44,6 +46,8 @@ pub struct Caches {
     pub children: Children,
     /// Secrets and `ConfigMaps` that pods consume.
     pub references: References,
+    /// Kinds of add-ons.
+    pub add_ons: AddOns,
     /// Which watches have their first list.
     pub sync: Sync,
     /// Wakes platforms.
@@ -60,6 +64,7 @@ impl Caches {
         let caches = Self {
             children: Children::default(),
             references: References::default(),
+            add_ons: AddOns::default(),
             sync: Sync::default(),
             triggers,
             orphaned: Mutex::default(),

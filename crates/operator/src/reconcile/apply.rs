@@ -19,8 +19,9 @@ use rand::RngExt;
 use serde_json::{Value, json};
 use trading_api::labels::{self, FIELD_MANAGER, REPLICAS_MANAGER};
 use trading_core::{
+    add_ons,
     inputs::{Reference, ReferenceKind},
-    kinds::Kind,
+    kinds::{AddOn, Kind},
     object::{Content, Object},
     problem::Problem,
     status::workload::{Autoscaler, Workload},
@@ -50,6 +51,8 @@ enum Cause {
     Foreign,
     /// The apiserver said no, and will say so again until something changes.
     Refused(String),
+    /// The add-on that serves the kind is going.
+    Unserved,
     /// It may work the next time.
     Failed(ReconcileError),
 }
@@ -69,9 +72,11 @@ impl Failure {
                 ("ApplyRefused", format!("the apiserver refuses {kind} {name:?}: {message}"))
             }
             Cause::Failed(error) => ("ApplyFailed", error.to_string()),
+            Cause::Unserved => (add_ons::MISSING, format!("{kind} {name:?} is not served any more")),
         };
         let component = Some(self.component.clone()).filter(|name| !name.is_empty());
-        Problem { reason, component, message }
+        let warning = kind.info().add_on.is_some_and(AddOn::is_aside);
+        Problem { reason, component, message, warning }
     }
 
     /// The error that repeats the reconcile with backoff. Refusals too: a quota or a policy may
@@ -79,20 +84,30 @@ impl Failure {
     pub fn into_error(self) -> ReconcileError {
         match self.cause {
             Cause::Failed(error) => error,
-            Cause::Foreign | Cause::Refused(_) => {
+            Cause::Foreign | Cause::Refused(_) | Cause::Unserved => {
                 ReconcileError::Refused(format!("{} {:?}", self.kind, self.name))
             }
         }
     }
 }
 
-/// Applies everything in order and returns what failed.
-pub async fn apply(steps: &[Apply], key: &PlatformKey, context: &Context) -> Vec<Failure> {
-    let mut failures = Vec::new();
+/// What could not be applied.
+#[derive(Default)]
+pub struct Outcome {
+    /// What failed.
+    pub failures: Vec<Failure>,
+    /// Objects of an add-on that is going: no failure, and whoever sees it come back wakes us.
+    pub unserved: Vec<Object>,
+}
+
+/// Applies everything in order.
+pub async fn apply(steps: &[Apply], key: &PlatformKey, context: &Context) -> Outcome {
+    let mut outcome = Outcome::default();
     for step in steps {
         match one(step, key, context).await {
             Ok(()) => context.metrics.objects(step.object.kind, ObjectOutcome::Applied, 1),
-            Err(cause) => failures.push(Failure {
+            Err(Cause::Unserved) => outcome.unserved.push(step.object.clone()),
+            Err(cause) => outcome.failures.push(Failure {
                 kind: step.object.kind,
                 name: step.object.name.clone(),
                 component: step.object.component.clone(),
@@ -100,7 +115,7 @@ pub async fn apply(steps: &[Apply], key: &PlatformKey, context: &Context) -> Vec
             }),
         }
     }
-    failures
+    outcome
 }
 
 async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
@@ -248,6 +263,11 @@ fn reduce(kind: Kind, live: &DynamicObject) -> Option<Entry> {
 
 fn cause(object: &Object, error: kube::Error) -> Cause {
     match error {
+        kube::Error::Api(status)
+            if object.kind.info().add_on.is_some() && matches!(status.code, 404 | 405) =>
+        {
+            Cause::Unserved
+        }
         kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422) => {
             Cause::Refused(status.message.clone())
         }

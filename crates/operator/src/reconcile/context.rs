@@ -44,6 +44,7 @@ impl Context {
     pub fn forget(&self, key: &PlatformKey) {
         self.memories.forget(key);
         self.caches.references.consumed_by(key, &[]);
+        self.caches.add_ons.forget(key);
         self.caches.triggers.started(key);
         self.metrics.forget_platform(&key.namespace, &key.name);
     }

@@ -13,15 +13,15 @@ mod report;
 mod scenario;
 mod teardown;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use kube::{core::DeserializeGuard, runtime::controller::Action};
 use trading_api::TradingPlatform;
 use trading_core::{
-    admission,
+    add_ons, admission,
     inputs::Inputs,
-    object::Content,
+    object::{Content, Object},
     problem::Problem,
     render::render,
     resolve::resolve,
@@ -31,6 +31,9 @@ use trading_core::{
 
 use crate::{cache::PlatformKey, objects::Guarded};
 pub use context::{Context, Memories, ReconcileError, reporter};
+
+/// When objects of a kind that is seen as served, but isn't, are tried again.
+const UNSERVED: Duration = Duration::from_secs(30);
 
 /// Makes the cluster match one platform.
 ///
@@ -75,6 +78,14 @@ fn invalid(platform: &TradingPlatform, key: &PlatformKey, context: &Context) -> 
     ))
 }
 
+/// Notes which kinds of add-ons the platform wants, to be woken when they come or go.
+fn want(desired: &[Object], inputs: &Inputs, key: &PlatformKey, context: &Context) {
+    let kinds = desired.iter().map(|object| object.kind).filter(|kind| kind.info().add_on.is_some());
+    if !context.caches.add_ons.wanted_by(key, kinds.collect(), &inputs.capabilities) {
+        context.caches.triggers.wake(key.clone(), "an add-on came or went meanwhile");
+    }
+}
+
 async fn keep(
     platform: &TradingPlatform,
     key: &PlatformKey,
@@ -84,10 +95,12 @@ async fn keep(
         now: Timestamp::now(),
         operator: context.operator.clone(),
         references: Some(references::dereference(platform, key, context).await?),
+        capabilities: context.caches.add_ons.capabilities(),
     };
     let mut plan = resolve(platform, &inputs);
     let mut desired = render(&plan);
-    let keys = |desired: &[trading_core::object::Object]| -> Vec<Key> {
+    want(&desired, &inputs, key, context);
+    let keys = |desired: &[Object]| -> Vec<Key> {
         desired.iter().map(|object| (object.kind, object.name.clone())).collect()
     };
     let mut live = context.caches.children.observed(key, keys(&desired).iter());
@@ -109,7 +122,7 @@ async fn keep(
     }
 
     prune::prune(&next.prune_first, platform, key, context).await?;
-    let failures = apply::apply(&next.apply, key, context).await;
+    let apply::Outcome { failures, unserved } = apply::apply(&next.apply, key, context).await;
     prune::prune(&next.prune, platform, key, context).await?;
     for store in &next.delete_claims_of {
         claims::delete(key, Some(store), context).await?;
@@ -118,6 +131,7 @@ async fn keep(
     context.count(&next);
 
     next.problems.extend(failures.iter().map(apply::Failure::problem));
+    next.problems.extend(add_ons::missing(&unserved));
     let live = context.caches.children.observed(key, keys(&desired).iter());
     let previous = context.memories.status_of(platform, key);
     let now = references::whole_seconds(inputs.now);
@@ -125,6 +139,8 @@ async fn keep(
     let action = report::report(platform, key, context, wished, previous).await?;
     match failures.into_iter().next() {
         Some(failure) => Err(failure.into_error()),
+        // Ordinarily the definition is seen to go before that.
+        None if !unserved.is_empty() => Ok(Action::requeue(UNSERVED)),
         None => Ok(action),
     }
 }

@@ -190,7 +190,9 @@ fn is_transition(before: &TradingPlatformStatus, now: &TradingPlatformStatus) ->
             .map(|condition| (condition.status.clone(), condition.reason.clone()))
     };
     before.observed_generation != now.observed_generation
-        || ["Ready", "Stalled", "Degraded"].iter().any(|type_| verdict(before, type_) != verdict(now, type_))
+        || ["Ready", "Stalled", "Degraded", "AddOnsAvailable"]
+            .iter()
+            .any(|type_| verdict(before, type_) != verdict(now, type_))
 }
 
 /// An Event where `Ready` changed its reason, or `Degraded` began.
@@ -219,5 +221,11 @@ fn transitions(before: &[Condition], now: &[Condition]) -> Vec<Event> {
         // Ready says the same already.
         .filter(|condition| ready.as_ref().is_none_or(|ready| ready.reason != condition.reason))
         .map(|condition| event(condition, false));
-    ready.into_iter().chain(degraded).collect()
+    let add_ons = changed("AddOnsAvailable")
+        .filter(|condition| condition.status == "False")
+        .map(|condition| event(condition, false));
+    // What it says of add-ons alone is said already.
+    let degraded =
+        degraded.filter(|degraded| add_ons.as_ref().is_none_or(|add_ons| add_ons.reason != degraded.reason));
+    ready.into_iter().chain(degraded).chain(add_ons).collect()
 }

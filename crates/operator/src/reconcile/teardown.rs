@@ -91,10 +91,15 @@ async fn live(
     let uid = platform.uid().unwrap_or_default();
     let selector = ListParams::default().labels(&format!("{}={uid}", labels::PLATFORM_UID));
     let mut children = Vec::new();
-    for info in &KINDS {
+    let capabilities = context.caches.add_ons.capabilities();
+    for info in KINDS.iter().filter(|info| capabilities.serves(info.kind)) {
         let api: Api<DynamicObject> =
             Api::namespaced_with(context.client.clone(), &key.namespace, &resource(info));
-        let list = api.list_metadata(&selector).await.map_err(ReconcileError::reading(info.plural))?;
+        let list = match api.list_metadata(&selector).await {
+            // The add-on went a moment ago, and its objects with it.
+            Err(kube::Error::Api(status)) if info.add_on.is_some() && status.code == 404 => continue,
+            result => result.map_err(ReconcileError::reading(info.plural))?,
+        };
         for object in list {
             if let Some(entry) = child(info.kind, &object.metadata, None, None) {
                 children.push(entry.into_child());

@@ -103,6 +103,15 @@ impl<'a> Space<'a> {
         list.items.iter().map(|object| whole(kind, object)).collect()
     }
 
+    /// Whether the cluster has the kind now.
+    pub async fn serves(&self, kind: &str) -> Result<bool> {
+        match self.api(kind).list_metadata(&ListParams::default().limit(1)).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("list {kind}")),
+        }
+    }
+
     /// The pods of a component.
     pub async fn pods(&self, platform: &str, component: &str) -> Result<Vec<Value>> {
         self.list("Pod", &format!("{}={platform},{}={component}", labels::INSTANCE, labels::NAME)).await
@@ -175,6 +184,9 @@ impl<'a> Space<'a> {
         let mut children = Children::new();
         for info in &KINDS {
             let kind = info.kind.to_string();
+            if info.add_on.is_some() && !self.serves(&kind).await? {
+                continue;
+            }
             for object in self.list(&kind, &selector).await? {
                 let managers = at(&object, "/metadata/managedFields").as_array();
                 if managers.into_iter().flatten().any(|m| text(m, "/manager").starts_with(labels::OPERATOR)) {
