@@ -87,12 +87,13 @@ pub type Observed = BTreeMap<Key, Child>;
 pub enum Replicas {
     /// As the document has it, or the kind has none.
     AsRendered,
-    /// The object is new: it starts with so many, and a second field manager keeps them when the
-    /// first lets go.
+    /// An autoscaler's from now on, and the object is new: it starts with so many. They stay the
+    /// operator's until the autoscaler writes another number and so takes them.
     Seed(i32),
-    /// The operator has owned them until now: a second field manager takes the live value over
-    /// before the first lets go, so that it never falls to 1.
-    HandOver,
+    /// An autoscaler's, which has not taken them yet: the live number is written again, because
+    /// leaving it out would make it 1. Where somebody scales at this moment, a second field manager
+    /// takes the live number over before the operator lets go.
+    Keep(i32),
 }
 
 /// An object to apply.
@@ -195,15 +196,19 @@ fn decide(object: &Object, child: Option<&Child>) -> Option<Replicas> {
     let Some(child) = child else {
         return Some(object.seed_replicas.map_or(Replicas::AsRendered, Replicas::Seed));
     };
-    let hand_over = object.seed_replicas.is_some() && child.replicas.ours && !child.replicas.others;
-    if hand_over {
-        return Some(Replicas::HandOver);
-    }
     let same = child.digest.as_deref() == Some(&object.digest);
     // Generated keys belong to the creation, so ownership says nothing there.
     let complete =
         matches!(object.content, Content::GeneratedOnce(_)) || child.ownership.is_complete_for(object);
-    (!(same && complete)).then_some(Replicas::AsRendered)
+    (!(same && complete)).then(|| replicas_of(object, child))
+}
+
+fn replicas_of(object: &Object, child: &Child) -> Replicas {
+    let only_ours = child.replicas.ours && !child.replicas.others;
+    match (object.seed_replicas, &child.workload) {
+        (Some(_), Some(workload)) if only_ours => Replicas::Keep(workload.desired),
+        _ => Replicas::AsRendered,
+    }
 }
 
 /// Stores that must not be touched, because what is live contradicts the resource.

@@ -137,20 +137,20 @@ fn replicas_and_drift() -> Vec<Case> {
     vec![
         ("nothing changed", autoscaled(), nothing, autoscaled(), Done::default()),
         (
-            "an autoscaler takes over: the live number gets a second owner before the first lets go",
+            "an autoscaler takes over: the live number stays until it writes another",
             fixed.clone(),
             nothing,
             autoscaled(),
             Done {
                 apply: texts(&[
-                    "Deployment shop-backend, HandOver",
+                    "Deployment shop-backend, Keep(3)",
                     "HorizontalPodAutoscaler shop-backend, new",
                 ]),
                 ..Done::default()
             },
         ),
         (
-            "the hand-over was interrupted after the second owner had the number",
+            "an autoscaler took the number: it is left out from now on",
             fixed.clone(),
             |live| {
                 change(live, Kind::Deployment, "shop-backend", |child| {
@@ -162,6 +162,17 @@ fn replicas_and_drift() -> Vec<Case> {
                 apply: texts(&["Deployment shop-backend", "HorizontalPodAutoscaler shop-backend, new"]),
                 ..Done::default()
             },
+        ),
+        (
+            "the release changes before the autoscaler wrote a number: it must not fall to 1",
+            autoscaled(),
+            |live| {
+                change(live, Kind::Deployment, "shop-backend", |child| {
+                    child.replicas = ReplicasOwnership { ours: true, others: false };
+                });
+            },
+            merged(&autoscaled(), &json!({"version": "2.0.0"})),
+            Done { apply: texts(&["Deployment shop-backend, Keep(2)"]), ..Done::default() },
         ),
         (
             "an autoscaler goes: it is deleted before its target gets a fixed number",

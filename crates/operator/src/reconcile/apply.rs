@@ -125,21 +125,43 @@ async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), C
             put(object, object.body.clone(), step.known, key, context).await?;
         }
         Replicas::Seed(replicas) => {
-            let mut body = object.body.clone();
-            body["spec"]["replicas"] = json!(replicas);
-            let live = put(object, body, step.known, key, context).await?;
-            keep_replicas(object, &live, key, context).await?;
+            put(object, with_replicas(object, replicas), step.known, key, context).await?;
         }
-        Replicas::HandOver => {
-            let live = api(object.kind, key, context)
-                .get(&object.name)
-                .await
-                .map_err(|error| cause(object, error))?;
-            keep_replicas(object, &live, key, context).await?;
-            put(object, object.body.clone(), true, key, context).await?;
+        Replicas::Keep(replicas) => {
+            let body = with_replicas(object, replicas);
+            // Without force: a number that changed meanwhile is a conflict, and stays.
+            let params = PatchParams::apply(FIELD_MANAGER);
+            match api(object.kind, key, context).patch(&object.name, &params, &Patch::Apply(&body)).await {
+                Ok(live) => remember(object, &live, key, context),
+                Err(kube::Error::Api(status)) if matches!(status.code, 409 | 422) => {
+                    hand_over(object, key, context).await?;
+                }
+                Err(error) => return Err(cause(object, error)),
+            }
         }
     }
     Ok(())
+}
+
+fn with_replicas(object: &Object, replicas: i32) -> Value {
+    let mut body = object.body.clone();
+    body["spec"]["replicas"] = json!(replicas);
+    body
+}
+
+/// A second field manager keeps the live number of replicas while the first lets go of it.
+async fn hand_over(object: &Object, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
+    let live =
+        api(object.kind, key, context).get(&object.name).await.map_err(|error| cause(object, error))?;
+    keep_replicas(object, &live, key, context).await?;
+    put(object, object.body.clone(), true, key, context).await?;
+    Ok(())
+}
+
+fn remember(object: &Object, live: &DynamicObject, key: &PlatformKey, context: &Context) {
+    if let Some(entry) = reduce(object.kind, live) {
+        context.caches.children.applied(&key.namespace, entry, &object.digest);
+    }
 }
 
 fn api(kind: Kind, key: &PlatformKey, context: &Context) -> Api<DynamicObject> {
@@ -176,9 +198,7 @@ async fn put(
         result => result,
     }
     .map_err(|error| cause(object, error))?;
-    if let Some(entry) = reduce(object.kind, &live) {
-        context.caches.children.applied(&key.namespace, entry, &object.digest);
-    }
+    remember(object, &live, key, context);
     Ok(live)
 }
 
@@ -206,9 +226,7 @@ async fn keep_replicas(
         .patch(&object.name, &PatchParams::apply(REPLICAS_MANAGER), &Patch::Apply(&body))
         .await
         .map_err(|error| cause(object, error))?;
-    if let Some(entry) = reduce(object.kind, &live) {
-        context.caches.children.applied(&key.namespace, entry, &object.digest);
-    }
+    remember(object, &live, key, context);
     Ok(())
 }
 
@@ -244,18 +262,13 @@ fn password() -> String {
 
 /// The live object as the cache keeps it.
 fn reduce(kind: Kind, live: &DynamicObject) -> Option<Entry> {
-    let whole = || serde_json::to_value(live).ok();
     let workload = match kind {
-        Kind::Deployment => {
-            whole().and_then(|v| serde_json::from_value::<Deployment>(v).ok()).map(|d| Workload::from(&d))
-        }
-        Kind::StatefulSet => {
-            whole().and_then(|v| serde_json::from_value::<StatefulSet>(v).ok()).map(|s| Workload::from(&s))
-        }
+        Kind::Deployment => live.clone().try_parse::<Deployment>().ok().map(|d| Workload::from(&d)),
+        Kind::StatefulSet => live.clone().try_parse::<StatefulSet>().ok().map(|s| Workload::from(&s)),
         _ => None,
     };
     let autoscaler = (kind == Kind::HorizontalPodAutoscaler)
-        .then(|| whole().and_then(|v| serde_json::from_value::<HorizontalPodAutoscaler>(v).ok()))
+        .then(|| live.clone().try_parse::<HorizontalPodAutoscaler>().ok())
         .flatten()
         .map(|autoscaler| Autoscaler::from(&autoscaler));
     child(kind, &live.metadata, workload, autoscaler)
