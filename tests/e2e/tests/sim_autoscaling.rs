@@ -134,8 +134,11 @@ async fn switching_it_off_and_on_never_leaves_one_pod() -> Result<()> {
 #[tokio::test]
 async fn what_the_autoscaler_says_is_kept() -> Result<()> {
     let (space, watched) = begin("scale-kept").await?;
+    let begun = STACK.mark()?;
     scale(&space, 7)?;
     space.ready(NAME).await?;
+    // Progress may be told late.
+    space.requests_until_rest(&begun).await?;
     let mark = STACK.mark()?;
     for round in 0..20 {
         let note = json!({ "metadata": { "annotations": { "example.com/round": round.to_string() } } });
