@@ -163,6 +163,7 @@ kinds! {
     Deployment: "apps" "v1" "deployments" Status;
     HorizontalPodAutoscaler: "autoscaling" "v2" "horizontalpodautoscalers" Status;
     Ingress: "networking.k8s.io" "v1" "ingresses" Metadata;
+    HTTPRoute: "gateway.networking.k8s.io" "v1" "httproutes" Metadata of GatewayApi;
     ServiceMonitor: "monitoring.coreos.com" "v1" "servicemonitors" Metadata of PrometheusOperator;
     PodMonitor: "monitoring.coreos.com" "v1" "podmonitors" Metadata of PrometheusOperator;
     PrometheusRule: "monitoring.coreos.com" "v1" "prometheusrules" Metadata of PrometheusOperator;

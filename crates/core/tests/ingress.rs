@@ -184,6 +184,67 @@ fn an_alb_gets_its_annotations() {
 }
 
 #[test]
+fn a_gateway_gets_routes() {
+    let (plan, objects) = good("ingress-gateway");
+    assert!(objects.iter().all(|object| object.kind != Kind::Ingress));
+    let routes: Vec<&Value> =
+        objects.iter().filter(|object| object.kind == Kind::HTTPRoute).map(|object| &object.body).collect();
+    let of = |host: &str| *routes.iter().find(|route| route["spec"]["hostnames"] == json!([host])).unwrap();
+    let filters = json!([
+        {
+            "type": "ResponseHeaderModifier",
+            "responseHeaderModifier": { "set": [
+                { "name": "Strict-Transport-Security", "value": "max-age=31536000; includeSubDomains" },
+                { "name": "Referrer-Policy", "value": "no-referrer" },
+            ] },
+        },
+        {
+            "type": "CORS",
+            "cors": {
+                "allowOrigins": ["*"],
+                "allowMethods": ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+                "allowHeaders": ["Authorization", "Content-Type", "X-Requested-With"],
+                "maxAge": 3600,
+            },
+        },
+    ]);
+    let rule = |path: &str, component: &str, port: i32| {
+        json!({
+            "matches": [{ "path": { "type": "PathPrefix", "value": path } }],
+            "backendRefs": [{ "name": component, "port": port }],
+            "filters": filters,
+        })
+    };
+    let shop = of("shop.example.com");
+    assert_eq!(shop["apiVersion"], "gateway.networking.k8s.io/v1");
+    assert_eq!(
+        shop["spec"]["parentRefs"],
+        json!([{ "name": "edge", "namespace": "edge", "sectionName": "https" }])
+    );
+    assert_eq!(
+        shop["spec"]["rules"],
+        json!([rule("/", "shop-frontend", 3000), rule("/api", "shop-backend", 8080)])
+    );
+    assert_eq!(annotations(shop, "external-dns.alpha.kubernetes.io/"), table([("ttl", "60")]));
+    assert_eq!(of("*.example.org")["spec"]["rules"], json!([rule("/", "shop-frontend", 3000)]));
+
+    let redirect = find(&objects, Kind::HTTPRoute, "shop-redirect").unwrap();
+    assert_eq!(
+        redirect["spec"],
+        json!({
+            "parentRefs": [{ "name": "edge", "namespace": "edge", "sectionName": "http" }],
+            "hostnames": ["shop.example.com", "*.example.org"],
+            "rules": [{ "filters": [{
+                "type": "RequestRedirect",
+                "requestRedirect": { "scheme": "https", "statusCode": 301 },
+            }] }],
+        })
+    );
+    assert_eq!(routes.len(), 3);
+    assert_eq!(endpoint(&plan, &objects, "shop.example.com"), "https://shop.example.com");
+}
+
+#[test]
 fn a_plain_ingress_has_nothing_of_any_controller() {
     let (_, objects) = good("ingress");
     let ingress = find(&objects, Kind::Ingress, "shop-ingress").unwrap();

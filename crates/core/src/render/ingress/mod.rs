@@ -1,6 +1,7 @@
-//! Ingresses: that of the platform, and that of webhooks.
+//! Ingresses, that of the platform and that of webhooks, or `HTTPRoutes`.
 
 mod alb;
+mod gateway;
 mod nginx;
 
 use std::collections::BTreeMap;
@@ -36,7 +37,8 @@ pub(super) fn render(plan: &Plan) -> Vec<Object> {
             objects.extend(headers(plan, ingress));
             objects
         }
-        ControllerPlan::Gateway(_) | ControllerPlan::None => Vec::new(),
+        ControllerPlan::Gateway(ref parents) => gateway::render(plan, ingress, parents),
+        ControllerPlan::None => Vec::new(),
     }
 }
 

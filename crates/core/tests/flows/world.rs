@@ -1,0 +1,122 @@
+//! The ends between which flows are tried: the platform's pods, the cluster's, and addresses.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use serde_json::{Value, json};
+use trading_core::{kinds::Kind, object::Object};
+
+use crate::evaluator::{End, Pod, Port, allowed};
+
+/// A flow that must be admitted: from, to, port, protocol.
+pub type Flow = (&'static str, &'static str, i64, &'static str);
+
+/// A platform's policies, and everything that its pods could talk to.
+pub struct World {
+    policies: Vec<Value>,
+    ends: Vec<End>,
+    ports: BTreeSet<Port>,
+}
+
+/// Pods of the cluster that belong to no platform: name, namespace, labels.
+const NEIGHBOURS: [(&str, &str, &[(&str, &str)]); 7] = [
+    ("ingress controller", "ingress-nginx", &[("app.kubernetes.io/name", "ingress-nginx")]),
+    ("gateway", "edge", &[("gateway.networking.k8s.io/gateway-name", "edge")]),
+    ("prometheus", "monitoring", &[("app.kubernetes.io/name", "prometheus")]),
+    ("cluster dns", "kube-system", &[("k8s-app", "kube-dns")]),
+    ("system pod", "kube-system", &[("k8s-app", "metrics-server")]),
+    ("stranger", "default", &[("app.kubernetes.io/name", "backend")]),
+    ("neighbour", "", &[("app.kubernetes.io/name", "backend"), ("app.kubernetes.io/instance", "other")]),
+];
+
+impl World {
+    /// The rendered objects of a platform, with named addresses outside.
+    pub fn of(objects: &[Object], outside: &[(&str, &str)]) -> Self {
+        let namespace = objects[0].body["metadata"]["namespace"].as_str().unwrap().to_owned();
+        let of_kind = |kind: Kind| objects.iter().filter(move |object| object.kind == kind);
+        let policies = of_kind(Kind::NetworkPolicy).map(|policy| policy.body.clone()).collect();
+        let mut ends = Vec::new();
+        let mut ports: BTreeSet<Port> = [
+            (53, "UDP"),
+            (53, "TCP"),
+            (80, "TCP"),
+            (443, "TCP"),
+            (5432, "TCP"),
+            (6379, "TCP"),
+            (16379, "TCP"),
+        ]
+        .into();
+        let workloads = of_kind(Kind::Deployment).chain(of_kind(Kind::StatefulSet));
+        for (number, workload) in workloads.enumerate() {
+            let template = &workload.body["spec"]["template"];
+            let labels = template["metadata"]["labels"].clone();
+            ends.push(pod(&workload.component, &namespace, labels, &format!("10.244.1.{}", number + 1)));
+            for container in template["spec"]["containers"].as_array().unwrap() {
+                ports.extend(container["ports"].as_array().into_iter().flatten().map(|port| {
+                    let protocol = if port["protocol"] == "UDP" { "UDP" } else { "TCP" };
+                    (port["containerPort"].as_i64().unwrap(), protocol)
+                }));
+            }
+        }
+        for (number, (name, of, labels)) in NEIGHBOURS.into_iter().enumerate() {
+            let of = if of.is_empty() { &namespace } else { of };
+            let labels: Value = labels.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+            ends.push(pod(name, of, labels, &format!("10.244.2.{}", number + 1)));
+        }
+        ends.extend(outside.iter().map(|(name, address)| End {
+            name: (*name).to_owned(),
+            pod: None,
+            address: address.parse().unwrap(),
+        }));
+        // A port that nobody serves.
+        ports.insert((4242, "TCP"));
+        ports.insert((4242, "UDP"));
+        Self { policies, ends, ports }
+    }
+
+    /// Tries every pair of ends at every port, and tells what differs from the matrix.
+    pub fn differences(&self, matrix: &[Flow]) -> Vec<String> {
+        let mut differences = Vec::new();
+        let known = |name: &str| self.ends.iter().any(|end| end.name == name);
+        for (from, to, port, protocol) in matrix {
+            if !known(from) || !known(to) || !self.ports.contains(&(*port, protocol)) {
+                differences.push(format!("{from} -> {to} {port}/{protocol} is about nothing that is there"));
+            }
+        }
+        for from in &self.ends {
+            for to in &self.ends {
+                for port in &self.ports {
+                    differences.extend(self.difference(matrix, from, to, *port));
+                }
+            }
+        }
+        differences
+    }
+
+    fn difference(&self, matrix: &[Flow], from: &End, to: &End, port: Port) -> Option<String> {
+        if !self.is_ours(from) && !self.is_ours(to) {
+            return None;
+        }
+        let wanted = matrix.iter().any(|(source, target, number, protocol)| {
+            *source == from.name && *target == to.name && (*number, *protocol) == port
+        });
+        let found = allowed(&self.policies, from, to, port);
+        let verdict = if found { "is admitted, and is not in the matrix" } else { "is denied" };
+        (wanted != found).then(|| format!("{} -> {} {}/{} {verdict}", from.name, to.name, port.0, port.1))
+    }
+
+    /// Pods of the platform; what others do among themselves is not its business.
+    fn is_ours(&self, end: &End) -> bool {
+        let instance = |labels: &Value| labels["app.kubernetes.io/instance"].clone();
+        end.pod.as_ref().is_some_and(|pod| {
+            let own = instance(&self.ends[0].pod.as_ref().unwrap().labels);
+            instance(&pod.labels) == own
+        })
+    }
+}
+
+fn pod(name: &str, namespace: &str, labels: Value, address: &str) -> End {
+    let address: IpAddr = address.parse().unwrap();
+    let namespace_labels = json!({ "kubernetes.io/metadata.name": namespace });
+    let pod = Pod { namespace: namespace.to_owned(), namespace_labels, labels };
+    End { name: name.to_owned(), pod: Some(pod), address }
+}
