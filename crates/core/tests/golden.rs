@@ -1,4 +1,4 @@
-//! Every object that TradeWizard becomes in each environment, as files of `tests/golden`.
+//! Every object that the examples become in each environment, as files of `tests/golden`.
 //!
 //! `cargo xtask generate` rewrites them; what changed is then read in the diff of the commit.
 
@@ -16,46 +16,48 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{example, rendered, repository};
+use support::{platform_of, rendered, repository};
 
 const INPUT: &str = "input.yaml";
 const COMMAND: &str = "cargo xtask generate";
 /// Lines of a difference that are shown on each side.
 const SHOWN: usize = 8;
 
-#[test]
-fn production() {
-    compare("production");
+/// `tests/golden/<example>/<environment>` for every one that is there.
+fn environments() -> Vec<String> {
+    let folders = |path: &str| -> Vec<String> {
+        let entries = fs::read_dir(repository(path)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.map(|name| format!("{path}/{name}")).collect()
+    };
+    let mut found: Vec<String> =
+        folders("tests/golden").iter().flat_map(|example| folders(example)).collect();
+    found.sort();
+    found
 }
 
 #[test]
-fn staging() {
-    compare("staging");
-}
-
-#[test]
-fn development() {
-    compare("development");
-}
-
-fn compare(environment: &str) {
-    let folder = format!("tests/golden/tradewizard/{environment}");
-    let wished = files(environment);
-    if env::var_os("UPDATE_GOLDEN").is_some() {
-        update(&repository(&folder), &wished);
-        return;
+fn every_environment_of_every_example_is_rendered_as_before() {
+    let folders = environments();
+    assert!(folders.len() >= 3, "{folders:?}");
+    let mut all = String::new();
+    for folder in folders {
+        let wished = files(&folder);
+        if env::var_os("UPDATE_GOLDEN").is_some() {
+            update(&repository(&folder), &wished);
+        } else {
+            all += &differences(&folder, &wished);
+        }
     }
-    let differences = differences(&folder, &wished);
     assert!(
-        differences.is_empty(),
-        "TradeWizard is rendered differently in {environment} (- in the file, + rendered):\n\n{differences}\
-         If that is wanted: {COMMAND}\n"
+        all.is_empty(),
+        "rendered differently (- in the file, + rendered):\n\n{all}If that is wanted: {COMMAND}\n"
     );
 }
 
 /// File name to content.
-fn files(environment: &str) -> BTreeMap<String, String> {
-    let (_, objects) = rendered(&example(environment));
+fn files(folder: &str) -> BTreeMap<String, String> {
+    let (_, objects) = rendered(&platform_of(folder));
     let count = objects.len();
     let files: BTreeMap<String, String> = objects
         .iter()

@@ -17,7 +17,7 @@ use crate::quantity;
 
 /// The class for claims that name none.
 const DEFAULT_CLASS: &str = "standard";
-const CLASSES: [&str; 2] = [DEFAULT_CLASS, "fast-ssd"];
+const CLASSES: [&str; 3] = [DEFAULT_CLASS, "efs", "fast-ssd"];
 
 /// No controller of Kubernetes knows this provisioner, so they leave its volumes to us.
 const PROVISIONER: &str = "testbed.platform.trading/volumes";

@@ -38,7 +38,12 @@ pub fn documents(text: &str) -> Vec<Value> {
 
 /// TradeWizard's resource in an environment, as written.
 pub fn resource(environment: &str) -> Value {
-    let path = repository(&format!("tests/golden/tradewizard/{environment}/input.yaml"));
+    resource_of(&format!("tests/golden/tradewizard/{environment}"))
+}
+
+/// The resource of an example's environment, as written.
+pub fn resource_of(folder: &str) -> Value {
+    let path = repository(folder).join("input.yaml");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     documents(&text).into_iter().find(|document| document["kind"] == "TradingPlatform").unwrap()
 }
@@ -46,6 +51,11 @@ pub fn resource(environment: &str) -> Value {
 /// TradeWizard in an environment.
 pub fn example(environment: &str) -> TradingPlatform {
     serde_json::from_value(resource(environment)).unwrap()
+}
+
+/// The platform of an example's environment.
+pub fn platform_of(folder: &str) -> TradingPlatform {
+    serde_json::from_value(resource_of(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"))
 }
 
 /// A time that never changes.

@@ -1,0 +1,87 @@
+//! Reads `tests/facts/*.yaml` and holds them against objects. Included by the tests of two levels.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde::Deserialize;
+use serde_json::Value;
+use trading_api::Quantity;
+
+/// One file of facts.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Papers {
+    /// `<example>/<environment>`.
+    pub example: String,
+    /// Name of the resource.
+    pub platform: String,
+    /// Where the papers put it.
+    pub namespace: String,
+    /// Component to object (`Kind/name`) to field to value. An object that is `null` must not be there.
+    facts: BTreeMap<String, BTreeMap<String, Option<BTreeMap<String, Value>>>>,
+}
+
+/// Every file.
+pub fn all(folder: &Path) -> Vec<Papers> {
+    let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    paths.sort();
+    paths
+        .iter()
+        .map(|path| {
+            let text = fs::read_to_string(path).unwrap();
+            serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        })
+        .collect()
+}
+
+impl Papers {
+    /// How many facts there are.
+    pub fn count(&self) -> usize {
+        let objects = self.facts.values().flat_map(BTreeMap::values);
+        objects.map(|fields| fields.as_ref().map_or(1, BTreeMap::len)).sum()
+    }
+
+    /// What does not hold of these objects, by `Kind/name`.
+    pub fn contradictions(&self, objects: &BTreeMap<String, Value>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (component, facts) in &self.facts {
+            for (name, fields) in facts {
+                let Some(fields) = fields else {
+                    wrong.extend(objects.get(name).map(|_| format!("{component}: there is a {name}")));
+                    continue;
+                };
+                for (field, wanted) in fields {
+                    let found = objects.get(name).and_then(|body| body.pointer(&pointer(field)));
+                    if !same(found.unwrap_or(&Value::Null), wanted) {
+                        let found = found.map_or("nothing".to_owned(), Value::to_string);
+                        wrong.push(format!("{component}: {name} {field} is {found}, the papers ask for {wanted}"));
+                    }
+                }
+            }
+        }
+        wrong
+    }
+}
+
+/// The pointer that a short one stands for.
+fn pointer(field: &str) -> String {
+    field.replace("$container", "/spec/template/spec/containers/0").replace("$pod", "/spec/template/spec")
+}
+
+/// The apiserver writes quantities in its own way: `1000` is `1k`.
+fn same(found: &Value, wanted: &Value) -> bool {
+    match (found, wanted) {
+        (Value::Object(found), Value::Object(wanted)) => {
+            found.len() == wanted.len()
+                && wanted.iter().all(|(key, value)| found.get(key).is_some_and(|found| same(found, value)))
+        }
+        (Value::Array(found), Value::Array(wanted)) => {
+            found.len() == wanted.len() && found.iter().zip(wanted).all(|(found, wanted)| same(found, wanted))
+        }
+        (Value::String(found), Value::String(wanted)) => {
+            let amount = |text: &str| Quantity(text.to_owned()).value();
+            found == wanted || (amount(found).is_some() && amount(found) == amount(wanted))
+        }
+        _ => found == wanted,
+    }
+}
