@@ -27,6 +27,8 @@ pub const STORE_MODE: &str = "platform.trading/store-mode";
 pub const APPLIED: &str = "platform.trading/applied";
 /// Annotation on pod templates: digest of the configuration and Secrets that the pods consume.
 pub const CONFIG_CHECKSUM: &str = "platform.trading/config-checksum";
+/// On pods: how long their logs are kept, such as `30d`, for the log store's rules.
+pub const LOG_RETENTION: &str = "platform.trading/log-retention";
 /// Finalizer that lets the operator take data stores down in a safe order.
 pub const FINALIZER: &str = "platform.trading/finalizer";
 /// Field manager of everything that is rendered.

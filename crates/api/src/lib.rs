@@ -9,6 +9,7 @@ pub mod image;
 pub mod ingress;
 pub mod int_or_percent;
 pub mod labels;
+pub mod monitoring;
 pub mod network;
 pub mod placement;
 pub mod platform;

@@ -10,6 +10,7 @@ use crate::{
     deletion::Deletion,
     image::ImageDefaults,
     ingress::Ingress,
+    monitoring::Monitoring,
     network::NetworkPolicySettings,
     placement::{Placement, Quota},
     postgres::Postgres,
@@ -68,6 +69,9 @@ pub const MAX_NAME: usize = 40;
 #[x_kube(validation = Rule::new("!has(self.ingress) || !has(self.ingress.controller) || self.ingress.controller != 'ALB' || (has(self.networkPolicy) && (has(self.networkPolicy.enabled) && !self.networkPolicy.enabled || (has(self.networkPolicy.ingressCidrs) && self.networkPolicy.ingressCidrs.size() > 0)))")
     .message("an ALB reaches the pods from addresses of its VPC: set networkPolicy.ingressCidrs to the blocks of its subnets")
     .field_path(".networkPolicy"))]
+#[x_kube(validation = Rule::new("!has(self.monitoring) || !has(self.monitoring.scrape) || self.monitoring.scrape.all(t, (t.component == 'frontend' && has(self.frontend)) || (t.component == 'backend' && has(self.backend)) || (t.component == 'scraper' && has(self.scraper)) || (t.component == 'worker' && has(self.worker)) || (has(self.services) && self.services.exists(s, s.name == t.component)))")
+    .message("monitoring.scrape names a component that the platform does not have: use the name of a component that is there")
+    .field_path(".monitoring.scrape"))]
 pub struct TradingPlatformSpec {
     /// Preset that fills what the resource leaves out: `Production` (default; spread over zones
     /// and nodes, autoscaling), `Staging` (as production, external services mocked) or
@@ -122,6 +126,9 @@ pub struct TradingPlatformSpec {
     /// A ResourceQuota for the namespace; none where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quota: Option<Quota>,
+    /// How the platform is watched; not at all where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub monitoring: Option<Monitoring>,
     /// Secrets that come from outside the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secrets: Option<Secrets>,

@@ -1,6 +1,7 @@
 //! The plan: the resource with every value decided, and nothing of Kubernetes' object shapes yet.
 
 mod ingress;
+pub mod monitoring;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ use trading_api::{
 
 use crate::{add_ons::Capabilities, inputs::Reference, problem::Problem};
 pub use ingress::{AlbPlan, ControllerPlan, CorsPlan, IngressPlan, Route, Stickiness, WebhooksPlan};
+use monitoring::{MonitoringPlan, TelemetryPlan};
 
 /// Name of the Redis store among components.
 pub const REDIS: &str = "redis";
@@ -57,6 +59,10 @@ pub struct Plan {
     pub network: Option<NetworkPlan>,
     /// Quota of the namespace.
     pub quota: Option<Quota>,
+    /// Scraping, alerts and dashboards.
+    pub monitoring: Option<MonitoringPlan>,
+    /// Traces and logs.
+    pub telemetry: TelemetryPlan,
     /// Secrets that External Secrets fetches.
     pub external_secrets: Vec<ExternalSecretPlan>,
     /// What happens to data.

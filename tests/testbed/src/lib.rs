@@ -29,6 +29,7 @@ mod go;
 mod kubeconfig;
 mod kubectl;
 mod launch;
+pub mod module;
 mod nodes;
 mod operator;
 mod options;

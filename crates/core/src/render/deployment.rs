@@ -79,6 +79,8 @@ fn pod_metadata(plan: &Plan, component: &ComponentPlan) -> ObjectMeta {
         given.labels.into_iter().map(|(key, value)| (key, value.0)).collect();
     all.extend(meta::pod_labels(plan, &component.name, meta::APPLICATION, &component.version));
     all.extend(meta::active_selector(plan, &component.name));
+    let retention = plan.telemetry.log_retention_days;
+    all.extend(retention.map(|days| (labels::LOG_RETENTION.to_owned(), format!("{days}d"))));
     let mut annotations: BTreeMap<String, String> =
         given.annotations.into_iter().map(|(key, value)| (key, value.0)).collect();
     annotations.insert(labels::CONFIG_CHECKSUM.to_owned(), component.checksum.clone());

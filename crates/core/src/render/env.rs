@@ -16,6 +16,7 @@ use crate::plan::{ComponentPlan, Plan, PostgresPlan, REDIS_PORT, RedisPlan, Targ
 pub(super) fn variables(plan: &Plan, component: &ComponentPlan) -> Vec<EnvVar> {
     let own: Vec<EnvVar> = component.spec.env.iter().map(own_variable).collect();
     let mut all: Vec<EnvVar> = switches(plan);
+    all.extend(tracing(plan, component));
     all.extend(origins(plan, component));
     for target in &component.targets {
         match target {
@@ -60,6 +61,28 @@ fn origins(plan: &Plan, component: &ComponentPlan) -> Option<EnvVar> {
     let is_behind = ingress.routes().any(|route| route.component == component.name);
     let cors = ingress.cors.as_ref().filter(|_| is_behind)?;
     Some(literal("CORS_ALLOWED_ORIGINS", cors.origins.join(",")))
+}
+
+/// OpenTelemetry's own names.
+fn tracing(plan: &Plan, component: &ComponentPlan) -> Vec<EnvVar> {
+    let Some(tracing) = &plan.telemetry.tracing else { return Vec::new() };
+    let identity = &plan.identity;
+    let attributes = format!(
+        "service.namespace={},service.version={},deployment.environment.name={},k8s.namespace.name={}",
+        identity.name,
+        component.version,
+        plan.environment.as_str().to_lowercase(),
+        identity.namespace
+    );
+    let percent = tracing.sampling_percent;
+    vec![
+        literal("OTEL_EXPORTER_OTLP_ENDPOINT", tracing.endpoint.clone()),
+        literal("OTEL_EXPORTER_OTLP_PROTOCOL", tracing.protocol.as_str().to_owned()),
+        literal("OTEL_SERVICE_NAME", identity.child(&component.name)),
+        literal("OTEL_RESOURCE_ATTRIBUTES", attributes),
+        literal("OTEL_TRACES_SAMPLER", "parentbased_traceidratio".to_owned()),
+        literal("OTEL_TRACES_SAMPLER_ARG", format!("{}.{:02}", percent / 100, percent % 100)),
+    ]
 }
 
 fn redis(plan: &Plan, store: &RedisPlan) -> Vec<EnvVar> {

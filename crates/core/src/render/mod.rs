@@ -8,6 +8,7 @@ mod env;
 mod external_secret;
 mod ingress;
 mod meta;
+mod monitoring;
 mod network_policy;
 mod pod;
 mod postgres;
@@ -26,6 +27,7 @@ pub fn render(plan: &Plan) -> Vec<Object> {
     let mut objects = Vec::new();
     objects.extend(quota::render(plan));
     objects.extend(external_secret::render(plan));
+    objects.extend(monitoring::render(plan));
     objects.extend(network_policy::render(plan));
     objects.extend(ingress::render(plan));
     objects.extend(postgres::render(plan));

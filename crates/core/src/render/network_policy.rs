@@ -18,6 +18,7 @@ use crate::{
     plan::{
         ComponentPlan, IngressPlan, IngressSource, NetworkPlan, Plan, PostgresPlan, REDIS, REDIS_BUS_PORT,
         REDIS_PORT, RedisPlan, Target,
+        monitoring::{ScrapePort, TracingPlan},
     },
 };
 
@@ -86,7 +87,8 @@ fn of_component(plan: &Plan, network: &NetworkPlan, component: &ComponentPlan) -
     let routed: Vec<NetworkPolicyPort> = routed_ports(plan, component);
     ingress.extend(admit(network.ingress.iter().map(source).collect(), &routed));
     if !network.monitoring_namespace.is_empty() {
-        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &ports));
+        let scraped = scraped_ports(plan, component, &ports);
+        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &scraped));
     }
 
     let mut egress = vec![dns()];
@@ -109,8 +111,34 @@ fn of_component(plan: &Plan, network: &NetworkPlan, component: &ComponentPlan) -
             }
         }
     }
+    egress.extend(plan.telemetry.tracing.as_ref().and_then(to_collector));
     egress.extend(NetworkPlan::egress(component).iter().map(outside));
     policy(plan, &component.name, meta::APPLICATION, Lifetime::Platform, ingress, egress)
+}
+
+/// The component's ports, and the one at which only metrics are served.
+fn scraped_ports(
+    plan: &Plan,
+    component: &ComponentPlan,
+    ports: &[NetworkPolicyPort],
+) -> Vec<NetworkPolicyPort> {
+    let targets = plan.monitoring.iter().flat_map(|monitoring| &monitoring.targets);
+    let further =
+        targets.filter(|target| target.component == component.name).filter_map(|target| match target.port {
+            ScrapePort::Pod(number) => Some(tcp(number)),
+            ScrapePort::Service(_) => None,
+        });
+    ports.iter().cloned().chain(further).collect()
+}
+
+/// Where traces go: an address, or a namespace.
+fn to_collector(tracing: &TracingPlan) -> Option<NetworkPolicyEgressRule> {
+    let peer = match tracing.host.parse() {
+        Ok(address @ std::net::IpAddr::V4(_)) => block(&format!("{address}/32"), &[]),
+        _ if tracing.namespace.is_empty() => return None,
+        _ => namespace(&tracing.namespace),
+    };
+    Some(to(vec![peer], vec![tcp(tracing.port)]))
 }
 
 fn of_redis(plan: &Plan, network: &NetworkPlan, store: &RedisPlan) -> Object {

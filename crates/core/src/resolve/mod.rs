@@ -4,6 +4,7 @@
 mod component;
 mod external_secrets;
 mod ingress;
+mod monitoring;
 pub mod network;
 mod postgres;
 mod preset;
@@ -87,6 +88,8 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
     let components = component::resolve_all(&mut context, redis.as_ref(), postgres.as_ref());
     let ingress = spec.ingress.as_ref().map(|ingress| ingress::resolve(&mut context, ingress, &components));
     let network = network::policies(&mut context, ingress.as_ref(), postgres.as_ref(), &components);
+    let monitoring = monitoring::resolve(&mut context, &components);
+    let telemetry = monitoring::telemetry(&mut context, network.as_ref());
     let deletion = spec.deletion.clone().unwrap_or_default();
     let Context { mut effective, problems, .. } = context;
     effective.sort_by(|a, b| a.field.cmp(&b.field));
@@ -103,6 +106,8 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
         network,
         quota: spec.quota.clone(),
         external_secrets,
+        monitoring,
+        telemetry,
         data: deletion.data.unwrap_or_default(),
         acknowledged: deletion.acknowledge_store_removal,
         capabilities: inputs.capabilities.clone(),
@@ -138,11 +143,15 @@ fn features(context: &mut Context) -> Vec<(&'static str, String)> {
     let debug = context.fill("features.debug", given.debug.as_ref(), preset.debug, &from);
     let mock = given.mock_external_services;
     let mock = context.fill("features.mockExternalServices", mock.as_ref(), preset.mock, &from);
-    vec![
+    let mut switches = vec![
         ("PLATFORM_ENVIRONMENT", preset.environment.as_str().to_lowercase()),
         ("DEBUG", debug.to_string()),
         ("MOCK_EXTERNAL_SERVICES", mock.to_string()),
-    ]
+    ];
+    let logs = context.spec.monitoring.as_ref().and_then(|monitoring| monitoring.logs.as_ref());
+    let format = logs.and_then(|logs| logs.format).map(|format| format.as_str().to_owned());
+    switches.extend(format.map(|format| ("LOG_FORMAT", format)));
+    switches
 }
 
 fn pod_defaults(context: &mut Context) -> PodDefaults {

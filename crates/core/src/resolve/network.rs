@@ -31,8 +31,24 @@ pub(super) fn policies(
     warn_of_unknown_addresses(context, postgres, components);
     Some(NetworkPlan {
         ingress: ingress.map(|ingress| sources(context, &settings, ingress)).unwrap_or_default(),
-        monitoring_namespace: plain(&settings.monitoring_namespace_labels),
+        monitoring_namespace: monitoring(context, &settings),
     })
+}
+
+/// Where Prometheus scrapes from: the resource says it, or where it usually is.
+fn monitoring(context: &mut Context, settings: &NetworkPolicySettings) -> BTreeMap<String, String> {
+    let given = plain(&settings.monitoring_namespace_labels);
+    let is_watched = context
+        .spec
+        .monitoring
+        .as_ref()
+        .is_some_and(|monitoring| monitoring.enabled.unwrap_or(context.preset.monitoring));
+    if !given.is_empty() || !is_watched {
+        return given;
+    }
+    let field = format!("networkPolicy.monitoringNamespaceLabels[{NAMESPACE_NAME}]");
+    let name = context.fill(&field, None, "monitoring".to_owned(), "operator");
+    BTreeMap::from([(NAMESPACE_NAME.to_owned(), name)])
 }
 
 /// Where the controller's connections come from: the resource says it, or the flavour.

@@ -17,6 +17,8 @@ pub(super) struct Preset {
     pub replicas: i32,
     /// Pods of a component are kept apart and spread over zones.
     pub spread: bool,
+    /// Prometheus scrapes it.
+    pub monitoring: bool,
     /// `DEBUG`.
     pub debug: bool,
     /// `MOCK_EXTERNAL_SERVICES`.
@@ -34,6 +36,7 @@ impl Preset {
             autoscaling: true,
             replicas: 2,
             spread: true,
+            monitoring: true,
             debug: false,
             mock: false,
             resources: ["100m", "256Mi", "500m", "512Mi"],
@@ -46,6 +49,7 @@ impl Preset {
                 autoscaling: false,
                 replicas: 1,
                 spread: false,
+                monitoring: false,
                 debug: true,
                 resources: ["50m", "128Mi", "250m", "256Mi"],
                 storage: "1Gi",

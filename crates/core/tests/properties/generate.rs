@@ -25,6 +25,10 @@ use trading_api::{
         SessionAffinity, Webhooks,
     },
     int_or_percent::{IntOrPercent, PositiveIntOrPercent},
+    monitoring::{
+        AlertRule, LatencyObjective, LogFormat, Logs, MetricName, MetricNames, Monitoring, Objectives,
+        ScrapeTarget, Tracing,
+    },
     network::{Cidr, EgressPort, EgressRule, NetworkPolicySettings, Protocol},
     placement::{Placement, Quota},
     platform::{Environment, Features, InheritedMetadata},
@@ -78,6 +82,11 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
         .iter()
         .map(|name| Service { name: name.clone(), component: component(tape, name, &targets) })
         .collect();
+    let names: Vec<String> = roles
+        .iter()
+        .map(|&role| role.to_owned())
+        .chain(services.iter().map(|service| service.name.clone()))
+        .collect();
     let mut spec = TradingPlatformSpec {
         environment: tape.maybe(80, |tape| {
             tape.copy(&[Environment::Production, Environment::Staging, Environment::Development])
@@ -106,6 +115,7 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
             .maybe(30, |tape| AutoscalingDefaults { enabled: tape.maybe(80, |tape| tape.chance(50)) }),
         placement: tape.maybe(30, placement),
         quota: tape.maybe(30, quota),
+        monitoring: tape.maybe(40, |tape| monitoring(tape, &names)),
         secrets: tape.maybe(30, secrets),
         deletion: tape.maybe(30, |tape| Deletion {
             data: tape.maybe(70, |tape| tape.copy(&[DataPolicy::Retain, DataPolicy::Delete])),
@@ -129,6 +139,73 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
         platform.metadata.name = Some("a".repeat(40));
     }
     platform
+}
+
+fn monitoring(tape: &mut Tape, names: &[String]) -> Monitoring {
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    let metric =
+        |tape: &mut Tape| tape.maybe(40, |tape| MetricName(tape.pick(&["m", "a:b_total"]).to_owned()));
+    Monitoring {
+        enabled: tape.maybe(50, |tape| tape.chance(80)),
+        labels: labels(tape, 2).into_iter().filter(|(key, _)| !is_ours(key)).collect(),
+        scrape: tape.maybe(50, |tape| {
+            let targets = unique(tape, 4, &all).into_iter();
+            targets
+                .map(|component| {
+                    let number = tape.maybe(30, |tape| tape.between(1, 65535));
+                    let name = if number.is_some() { 0 } else { 30 };
+                    ScrapeTarget {
+                        component,
+                        port: tape.maybe(name, |tape| tape.pick(&["http", "nowhere"]).to_owned()),
+                        port_number: number,
+                        path: tape.maybe(30, |_| "/stats/prometheus".to_owned()),
+                        interval: tape.maybe(30, |_| "15s".to_owned()),
+                    }
+                })
+                .collect()
+        }),
+        metrics: tape.maybe(60, |tape| MetricNames {
+            requests: metric(tape),
+            request_errors: metric(tape),
+            request_duration: metric(tape),
+            cache_hit_rate: metric(tape),
+            queue_depth: metric(tape),
+            pool_in_use: metric(tape),
+            pool_size: metric(tape),
+            cost: metric(tape),
+            ..MetricNames::default()
+        }),
+        objectives: tape.maybe(40, |tape| Objectives {
+            availability: Some("99.9".to_owned()),
+            latency: tape.maybe(50, |tape| LatencyObjective {
+                milliseconds: tape.between(1, 600_000),
+                percent: "95".to_owned(),
+            }),
+        }),
+        rules: tape.list(2, |tape, index| AlertRule {
+            name: format!("Own{index}"),
+            expr: tape.pick(&["up == 0", "vector(1)"]).to_owned(),
+            for_: tape.maybe(50, |_| "5m".to_owned()),
+            severity: None,
+            labels: BTreeMap::new(),
+            summary: tape.maybe(50, |tape| tape.pick(&TEXTS[1..]).to_owned()),
+            description: None,
+        }),
+        tracing: tape.maybe(40, |tape| Tracing {
+            endpoint: tape.pick(&["http://jaeger.observability:4317", "https://10.0.0.1:4318/v1"]).to_owned(),
+            sampling_percent: tape.maybe(50, |tape| tape.between(0, 100)),
+            ..Tracing::default()
+        }),
+        logs: tape.maybe(40, |tape| Logs {
+            format: tape.maybe(50, |tape| tape.copy(&[LogFormat::Json, LogFormat::Text])),
+            retention_days: tape.maybe(50, |tape| tape.between(1, 3650)),
+        }),
+        ..Monitoring::default()
+    }
+}
+
+fn is_ours(key: &str) -> bool {
+    key.starts_with("app.kubernetes.io/") || key.starts_with("platform.trading/")
 }
 
 /// Some make the Secrets that components and stores consume.

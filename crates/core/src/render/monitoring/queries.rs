@@ -1,0 +1,177 @@
+//! The PromQL that alerts and dashboards share.
+
+use crate::plan::{
+    POSTGRES, Plan, REDIS,
+    monitoring::{ErrorsMetric, MonitoringPlan},
+};
+
+/// Queries about one platform. Names of Kubernetes objects and metrics hold nothing that PromQL
+/// would have to quote.
+pub(super) struct Queries<'a> {
+    pub plan: &'a Plan,
+    pub monitoring: &'a MonitoringPlan,
+}
+
+impl Queries<'_> {
+    /// Selects the series that the platform's monitors scraped.
+    pub fn scraped(&self) -> String {
+        format!("{},platform=\"{}\"", self.namespace(), self.plan.identity.name)
+    }
+
+    /// Selects what belongs to the namespace.
+    pub fn namespace(&self) -> String {
+        format!("namespace=\"{}\"", self.plan.identity.namespace)
+    }
+
+    /// Selects the containers of the platform's pods, components and stores.
+    pub fn pods(&self) -> String {
+        format!("{},pod=~\"{}|{}\"", self.namespace(), self.deployed(), self.stored())
+    }
+
+    /// Selects the containers of the data stores' pods.
+    pub fn store_pods(&self) -> String {
+        format!("{},pod=~\"{}\"", self.namespace(), self.stored())
+    }
+
+    /// Pods of Deployments: their names end with two random parts.
+    fn deployed(&self) -> String {
+        format!("{}-({})-[a-z0-9]+-[a-z0-9]{{5}}", self.plan.identity.name, self.components())
+    }
+
+    /// Pods of `StatefulSets`: their names end with a number.
+    fn stored(&self) -> String {
+        format!("{}-({REDIS}|{POSTGRES})(-[a-z0-9]+)*-[0-9]+", self.plan.identity.name)
+    }
+
+    fn components(&self) -> String {
+        let names: Vec<&str> = self.plan.components.iter().map(|component| component.name.as_str()).collect();
+        names.join("|")
+    }
+
+    /// Selects the Deployments.
+    pub fn deployments(&self) -> String {
+        format!("{},deployment=~\"{}-({})\"", self.namespace(), self.plan.identity.name, self.components())
+    }
+
+    /// Selects the autoscalers.
+    pub fn autoscalers(&self) -> String {
+        format!(
+            "{},horizontalpodautoscaler=~\"{}-({})\"",
+            self.namespace(),
+            self.plan.identity.name,
+            self.components()
+        )
+    }
+
+    /// Selects the data stores' `StatefulSets`.
+    pub fn stateful_sets(&self, stores: &str) -> String {
+        format!("{},statefulset=~\"{}-({stores})(-[a-z0-9]+)*\"", self.namespace(), self.plan.identity.name)
+    }
+
+    /// Selects the data stores' volume claims.
+    pub fn volumes(&self) -> String {
+        format!("{},persistentvolumeclaim=~\".*{}-.*\"", self.namespace(), self.plan.identity.name)
+    }
+
+    /// Requests a second, by component.
+    pub fn requests(&self, window: &str) -> String {
+        format!(
+            "sum by (component) (rate({}{{{}}}[{window}]))",
+            self.monitoring.metrics.requests,
+            self.scraped()
+        )
+    }
+
+    /// Failed requests a second, by component.
+    fn errors(&self, window: &str) -> String {
+        let metrics = &self.monitoring.metrics;
+        match &metrics.errors {
+            ErrorsMetric::Counter(name) => {
+                format!("sum by (component) (rate({name}{{{}}}[{window}]))", self.scraped())
+            }
+            ErrorsMetric::Status(label) => format!(
+                "sum by (component) (rate({}{{{},{label}=~\"5..\"}}[{window}]))",
+                metrics.requests,
+                self.scraped()
+            ),
+        }
+    }
+
+    /// Share of requests that fail, by component.
+    pub fn error_ratio(&self, window: &str) -> String {
+        format!("{} / {}", self.errors(window), self.requests(window))
+    }
+
+    /// A quantile of response times in seconds, by component.
+    pub fn latency(&self, quantile: &str, window: &str) -> String {
+        format!(
+            "histogram_quantile({quantile}, sum by (component, le) (rate({}_bucket{{{}}}[{window}])))",
+            self.monitoring.metrics.duration,
+            self.scraped()
+        )
+    }
+
+    /// Share of requests that take longer than so many milliseconds, by component.
+    pub fn slow_ratio(&self, milliseconds: i32, window: &str) -> String {
+        let (name, scraped) = (&self.monitoring.metrics.duration, self.scraped());
+        format!(
+            "1 - sum by (component) (rate({name}_bucket{{{scraped},le=~\"{}\"}}[{window}])) / sum by (component) (rate({name}_count{{{scraped}}}[{window}]))",
+            bucket(milliseconds)
+        )
+    }
+
+    /// Cpu of each container, percent of its limit.
+    pub fn cpu(&self) -> String {
+        format!(
+            "100 * sum by (pod, container) (rate(container_cpu_usage_seconds_total{{{pods},container!=\"\"}}[5m])) / sum by (pod, container) (kube_pod_container_resource_limits{{{pods},resource=\"cpu\"}})",
+            pods = self.pods()
+        )
+    }
+
+    /// Memory of each container, percent of its limit.
+    pub fn memory(&self) -> String {
+        format!(
+            "100 * sum by (pod, container) (container_memory_working_set_bytes{{{pods},container!=\"\"}}) / sum by (pod, container) (kube_pod_container_resource_limits{{{pods},resource=\"memory\"}})",
+            pods = self.pods()
+        )
+    }
+
+    /// Container restarts in the last 15 minutes.
+    pub fn restarts(&self) -> String {
+        format!(
+            "sum by (pod, container) (increase(kube_pod_container_status_restarts_total{{{}}}[15m]))",
+            self.pods()
+        )
+    }
+
+    /// How full each volume is, percent.
+    pub fn volume_use(&self) -> String {
+        format!(
+            "100 * max by (persistentvolumeclaim) (kubelet_volume_stats_used_bytes{{{volumes}}}) / max by (persistentvolumeclaim) (kubelet_volume_stats_capacity_bytes{{{volumes}}})",
+            volumes = self.volumes()
+        )
+    }
+}
+
+/// The bucket's bound as clients write it: Go says `1`, Python and OpenMetrics say `1.0`.
+fn bucket(milliseconds: i32) -> String {
+    let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
+    if rest == 0 {
+        return format!("{seconds}|{seconds}[.]0");
+    }
+    let fraction = format!("{rest:03}");
+    format!("{seconds}[.]{}", fraction.trim_end_matches('0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bucket;
+
+    #[test]
+    fn bounds_of_buckets_are_written_as_clients_write_them() {
+        assert_eq!(bucket(500), "0[.]5");
+        assert_eq!(bucket(1000), "1|1[.]0");
+        assert_eq!(bucket(2050), "2[.]05");
+        assert_eq!(bucket(5), "0[.]005");
+    }
+}

@@ -1,0 +1,188 @@
+//! Add-ons that come and go under a running operator: their real definitions are installed before, after
+//! and removed. Nothing but their objects is lost, nobody else is delayed, nothing is restarted.
+
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use trading_e2e::sim::{
+    BRIEF, SETTLE, Space, Stack, at, database_secret, describe, platform, stays, wait_for,
+};
+use trading_testbed::module::{EXTERNAL_SECRETS, Module};
+
+static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
+/// Definitions are the cluster's, so the tests take turns.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+const NAME: &str = "shop";
+
+/// An add-on's definition and the platform that wants an object of it.
+struct Case {
+    module: Module,
+    file: &'static str,
+    definition: &'static str,
+    kind: &'static str,
+    object: &'static str,
+    spec: fn() -> Value,
+}
+
+fn cases() -> Vec<Case> {
+    vec![Case {
+        module: EXTERNAL_SECRETS,
+        file: "config/crds/bases/external-secrets.io_externalsecrets.yaml",
+        definition: "externalsecrets.external-secrets.io",
+        kind: "ExternalSecret",
+        object: "payments",
+        spec: || {
+            json!({ "secrets": { "external": [{
+                "name": "payments",
+                "storeRef": { "name": "vault" },
+                "refreshInterval": "15s",
+                "data": [{ "secretKey": "stripe", "remoteRef": { "key": "prod/stripe", "property": "key" } }],
+            }] } })
+        },
+    }]
+}
+
+impl Case {
+    fn install(&self) -> Result<()> {
+        let definition = self.module.read(self.file)?;
+        STACK.kubectl()?.run_with_input(&["apply", "--server-side", "-f", "-"], &definition)?;
+        Ok(())
+    }
+
+    fn remove(&self) -> Result<()> {
+        let kubectl = STACK.kubectl()?;
+        kubectl.run(&["delete", "crd", self.definition, "--ignore-not-found", "--timeout=30s"])?;
+        Ok(())
+    }
+
+    async fn is_made(&self, space: &Space<'_>) -> Result<Duration> {
+        let began = Instant::now();
+        wait_for(&format!("{} {} is made", self.kind, self.object), SETTLE, async || {
+            space.get(self.kind, self.object).await
+        })
+        .await?;
+        Ok(began.elapsed())
+    }
+}
+
+/// A platform that wants the add-on, and its neighbour that doesn't.
+async fn bring_up<'a>(namespace: &str, case: &Case) -> Result<[Space<'a>; 2]> {
+    let space = STACK.space(namespace).await?;
+    let neighbour = STACK.space(&format!("{namespace}-neighbour")).await?;
+    for (space, spec) in [(&space, (case.spec)()), (&neighbour, json!({}))] {
+        space.put(&database_secret("a")).await?;
+        space.put(&platform(NAME, &spec)).await?;
+    }
+    space.ready(NAME).await?;
+    neighbour.ready(NAME).await?;
+    Ok([space, neighbour])
+}
+
+/// Lines of the operator's log since then that somebody would be woken for.
+fn alarms(before: usize) -> Result<Vec<String>> {
+    let log = STACK.operator().log()?;
+    let alarm = |line: &&str| line.contains(" WARN ") || line.contains(" ERROR ");
+    Ok(log[before..].lines().filter(alarm).map(str::to_owned).collect())
+}
+
+#[tokio::test]
+async fn an_add_on_comes_goes_and_comes_back() -> Result<()> {
+    let _turn = TURN.lock().await;
+    for (index, case) in cases().iter().enumerate() {
+        case.remove()?;
+        let log = STACK.operator().log()?.len();
+        let process = STACK.operator().id();
+        let [space, neighbour] = bring_up(&format!("addon-{index}"), case).await?;
+        let missing = space.condition_is(NAME, "AddOnsAvailable", "False", "AddOnMissing", BRIEF).await?;
+        ensure!(missing.contains(case.object) && missing.contains(case.definition), "{missing}");
+        ensure!(neighbour.condition(NAME, "AddOnsAvailable").await.is_err(), "the neighbour wants nothing");
+        neighbour.requests_until_rest(&STACK.mark()?).await?;
+        let children = space.children(NAME).await?;
+
+        // It is there, later than the platform.
+        let mark = STACK.mark()?;
+        case.install()?;
+        let took = case.is_made(&space).await?;
+        eprintln!("{}: made {took:?} after the definition", case.kind);
+        space.condition_is(NAME, "AddOnsAvailable", "True", "Served", BRIEF).await?;
+        ensure!(took < Duration::from_secs(20), "{took:?}");
+
+        // It goes while the platform wants it, and Kubernetes takes its objects along.
+        case.remove()?;
+        space.condition_is(NAME, "AddOnsAvailable", "False", "AddOnMissing", BRIEF).await?;
+        stays("the platform is Ready without the add-on", Duration::from_secs(5), async || {
+            let ready = space.condition(NAME, "Ready").await?;
+            ensure!(ready["status"] == "True", "{ready}");
+            Ok(())
+        })
+        .await?;
+
+        // It comes back.
+        case.install()?;
+        case.is_made(&space).await?;
+        space.condition_is(NAME, "AddOnsAvailable", "True", "Served", BRIEF).await?;
+
+        // Nobody else noticed, and nothing else changed.
+        let noticed = neighbour.requests_since(&mark)?;
+        ensure!(noticed.is_empty(), "the neighbour was touched:\n{}", describe(&noticed));
+        for ((kind, name), before) in &children {
+            let live = space.get(kind, name).await?;
+            ensure!(at(&live, "/metadata/uid") == at(before, "/metadata/uid"), "{kind} {name} is another");
+        }
+        let alarms = alarms(log)?;
+        ensure!(alarms.is_empty(), "{} alarms:\n{}", alarms.len(), alarms.join("\n"));
+        ensure!(STACK.operator().id() == process, "the operator was restarted");
+        case.remove()?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_add_on_that_is_there_first_is_used_at_once_and_costs_nothing_at_rest() -> Result<()> {
+    let _turn = TURN.lock().await;
+    for (index, case) in cases().iter().enumerate() {
+        case.install()?;
+        let [space, _] = bring_up(&format!("addon-first-{index}"), case).await?;
+        case.is_made(&space).await?;
+        space.condition_is(NAME, "AddOnsAvailable", "True", "Served", BRIEF).await?;
+        space.requests_until_rest(&STACK.mark()?).await?;
+
+        // A restart finds everything as it is: nothing is written and nothing is said to be missing.
+        let mark = STACK.mark()?;
+        STACK.restart_operator()?;
+        let after = space.requests_until_rest(&mark).await?;
+        let writes: Vec<_> = after.into_iter().filter(trading_testbed::audit::Entry::is_write).collect();
+        ensure!(writes.is_empty(), "a restart wrote:\n{}", describe(&writes));
+
+        // What somebody deletes comes back, as with any kind.
+        let before = space.get(case.kind, case.object).await?;
+        space.delete(case.kind, case.object, trading_e2e::sim::Propagation::Background).await?;
+        wait_for("it comes back", BRIEF, async || {
+            let live = space.get(case.kind, case.object).await?;
+            ensure!(at(&live, "/metadata/uid") != at(&before, "/metadata/uid"), "it is the old one");
+            Ok(())
+        })
+        .await?;
+        case.remove()?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_platform_can_be_deleted_while_its_add_on_is_away() -> Result<()> {
+    let _turn = TURN.lock().await;
+    for (index, case) in cases().iter().enumerate() {
+        case.install()?;
+        let [space, _] = bring_up(&format!("addon-deleted-{index}"), case).await?;
+        case.is_made(&space).await?;
+        case.remove()?;
+        space.condition_is(NAME, "AddOnsAvailable", "False", "AddOnMissing", BRIEF).await?;
+        space.delete("TradingPlatform", NAME, trading_e2e::sim::Propagation::Background).await?;
+        space.gone("TradingPlatform", NAME, SETTLE).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,57 @@
+//! Files of Go modules, such as the definitions that add-ons install.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::programs::in_path;
+
+/// A Go module of which files are needed.
+#[derive(Clone, Copy, Debug)]
+pub struct Module {
+    path: &'static str,
+    version: &'static str,
+}
+
+/// prometheus-operator: `example/prometheus-operator-crd`.
+pub const PROMETHEUS_OPERATOR: Module =
+    Module { path: "github.com/prometheus-operator/prometheus-operator", version: "v0.85.0" };
+/// External Secrets: `config/crds/bases`.
+pub const EXTERNAL_SECRETS: Module =
+    Module { path: "github.com/external-secrets/external-secrets", version: "v1.3.2" };
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Downloaded {
+    dir: PathBuf,
+}
+
+impl Module {
+    /// A file of the module, which is downloaded where it is not in Go's cache.
+    ///
+    /// # Errors
+    /// When Go is missing, the module can't be had, or has no such file.
+    pub fn read(&self, file: &str) -> Result<String> {
+        let path = self.dir()?.join(file);
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    fn dir(&self) -> Result<PathBuf> {
+        ensure!(in_path("go").is_some(), "Go is not installed, and it fetches {}", self.path);
+        let what = format!("{}@{}", self.path, self.version);
+        let output = Command::new("go")
+            .args(["mod", "download", "-json", &what])
+            // Outside any module: none may be changed.
+            .current_dir(Path::new("/"))
+            .env("GOWORK", "off")
+            .env("GOFLAGS", "-mod=mod")
+            .stdin(Stdio::null())
+            .output()
+            .context("cannot run go")?;
+        ensure!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stdout).trim());
+        let downloaded: Downloaded = serde_json::from_slice(&output.stdout)?;
+        Ok(downloaded.dir)
+    }
+}
