@@ -1,11 +1,13 @@
 //! `trading-agent`: runs beside a data store, inside its pod, out of the store's own image.
 //!
-//! Command line and exit codes only; the work is in [`redis`] and [`install`].
+//! Command line and exit codes only; the work is in [`redis`], [`postgres`] and [`install`].
 
 mod install;
+mod postgres;
 mod redis;
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -15,22 +17,35 @@ use clap::{Parser, Subcommand};
 #[command(name = "trading-agent", version)]
 struct Cli {
     #[command(subcommand)]
-    store: Store,
+    task: Task,
 }
 
 #[derive(Subcommand)]
-enum Store {
+enum Task {
+    /// Copy this program to where a data store's own image can run it.
+    Install {
+        /// Where the copy goes
+        #[arg(long)]
+        binary: PathBuf,
+    },
     /// Redis, alone, replicated or as a node of a Redis Cluster.
     #[command(subcommand)]
     Redis(redis::Command),
+    /// Postgres, alone or as one of a primary and its replicas.
+    #[command(subcommand)]
+    Postgres(postgres::Command),
 }
 
 fn main() -> ExitCode {
-    let Store::Redis(command) = Cli::parse().store;
-    match redis::run(command) {
+    let result: Result<(), Box<dyn Error>> = match Cli::parse().task {
+        Task::Install { binary } => install::own_program(&binary).map_err(Into::into),
+        Task::Redis(command) => redis::run(command).map_err(Into::into),
+        Task::Postgres(command) => postgres::run(command).map_err(Into::into),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", with_causes(&error));
+            eprintln!("{}", with_causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     env::{ConfigFiles, EnvFrom, EnvVar},
     image::Image,
     int_or_percent::{IntOrPercent, PositiveIntOrPercent},
+    names::{BAD_LABEL_KEY, DNS_SUBDOMAIN, KEYS_ARE_LABEL_KEYS},
     network::{EgressRule, Protocol},
     probe::Probes,
     scheduling::{LabelValue, Scheduling},
@@ -24,6 +25,8 @@ use crate::{
 #[x_kube(validation = probe_port("startup"))]
 #[x_kube(validation = probe_port("liveness"))]
 #[x_kube(validation = probe_port("readiness"))]
+#[x_kube(validation = config_apart())]
+#[x_kube(validation = volumes_apart())]
 pub struct Component {
     /// The image; its tag is `spec.version` unless it says otherwise.
     pub image: Image,
@@ -51,6 +54,9 @@ pub struct Component {
     /// What a pod asks for and may use; what is left out comes from the environment's preset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// `Guaranteed`: what is requested is raised to the limits, in every container of a pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos: Option<Qos>,
     /// Health checks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probes: Option<Probes>,
@@ -100,6 +106,14 @@ pub struct Component {
     #[x_kube(validation = Rule::new("self.all(p, !p.contains('..'))")
         .message("folders are given as they are, without '..'"))]
     pub scratch: Vec<String>,
+    /// Volumes that several pods share, and where they appear.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["mountPath".into()]))]
+    pub volumes: Vec<Mount>,
+    /// Keeps each client address at one pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_affinity: Option<ClientAffinity>,
     /// Seconds between the request to stop and the kill; default 30.
     #[schemars(range(min = 1, max = 3600))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,6 +144,22 @@ fn probe_port(probe: &str) -> Rule {
     .field_path(".probes")
 }
 
+/// Said of a component whose Service would have no port.
+pub(crate) const AFFINITY_WITHOUT_PORT: &str =
+    "sessionAffinity is a setting of the Service, and a component without ports has none: set ports";
+
+fn config_apart() -> Rule {
+    Rule::new("!has(self.config) || (self.config.mountPath != '/tmp' && !(has(self.scratch) && self.config.mountPath in self.scratch))")
+        .message("config.mountPath is /tmp or one of scratch: use a folder of its own")
+        .field_path(".config")
+}
+
+fn volumes_apart() -> Rule {
+    Rule::new("!has(self.volumes) || self.volumes.all(v, v.mountPath != '/tmp' && !(has(self.scratch) && v.mountPath in self.scratch) && !(has(self.config) && v.mountPath == self.config.mountPath))")
+        .message("a volume is mounted at /tmp, scratch or config.mountPath: use a folder of its own")
+        .field_path(".volumes")
+}
+
 fn replicas_or_autoscaling() -> Rule {
     Rule::new("!(has(self.autoscaling) && has(self.replicas))")
         .message("replicas and autoscaling exclude each other: with autoscaling, set minReplicas and maxReplicas instead of replicas")
@@ -143,10 +173,15 @@ fn replicas_or_autoscaling() -> Rule {
 #[x_kube(validation = probe_port("startup"))]
 #[x_kube(validation = probe_port("liveness"))]
 #[x_kube(validation = probe_port("readiness"))]
+#[x_kube(validation = config_apart())]
+#[x_kube(validation = volumes_apart())]
+#[x_kube(validation = Rule::new("!has(self.sessionAffinity) || (has(self.ports) && self.ports.size() > 0)")
+    .message(AFFINITY_WITHOUT_PORT)
+    .field_path(".sessionAffinity"))]
 pub struct Service {
     /// Name, unique in the platform; objects are called `<platform>-<name>`.
     #[schemars(length(min = 1, max = 22), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    #[x_kube(validation = Rule::new("!(self in ['frontend', 'backend', 'scraper', 'worker', 'redis', 'postgres', 'runtime', 'ingress', 'quota', 'default-deny']) && !self.startsWith('redis-') && !self.startsWith('postgres-')")
+    #[x_kube(validation = Rule::new("!(self in ['frontend', 'backend', 'scraper', 'worker', 'redis', 'postgres', 'runtime', 'ingress', 'quota', 'sentinel', 'default-deny']) && !self.startsWith('sentinel-') && !self.startsWith('redis-') && !self.startsWith('postgres-')")
         .message("the name is taken by a role or a data store of the platform: choose another"))]
     pub name: String,
     /// The workload.
@@ -167,6 +202,46 @@ pub struct Port {
     /// `TCP` (default) or `UDP`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
+}
+
+/// Quality of service of a pod.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
+pub enum Qos {
+    /// Requests equal limits.
+    Guaranteed,
+}
+
+/// Where a volume comes from and where it appears.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.sharedVolume) != has(self.claimName)")
+    .message("set exactly one of sharedVolume and claimName"))]
+pub struct Mount {
+    /// Folder in the container.
+    #[schemars(length(min = 2, max = 200), regex(pattern = r"^/[^:]*[^:/]$"))]
+    pub mount_path: String,
+    /// Name of an entry of `spec.sharedVolumes`.
+    #[schemars(length(min = 1, max = 15))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shared_volume: Option<String>,
+    /// A volume claim of the namespace that is there already; it must allow several pods.
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim_name: Option<String>,
+    /// Default `false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
+}
+
+/// How long a client stays at a pod.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientAffinity {
+    /// Seconds since its last connection; default 10800.
+    #[schemars(range(min = 1, max = 86400))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<i32>,
 }
 
 /// Compute resources of a container.
@@ -238,12 +313,14 @@ pub struct PodMetadata {
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/component', 'app.kubernetes.io/managed-by', 'app.kubernetes.io/part-of', 'app.kubernetes.io/version', 'platform.trading/slot', 'platform.trading/uid'].all(k, !(k in self))")
         .message("app.kubernetes.io/name, instance, component, managed-by, part-of and version and platform.trading/* are the operator's: use another key"))]
+    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub labels: BTreeMap<String, LabelValue>,
     /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new("!('platform.trading/config-checksum' in self) && !('platform.trading/applied' in self)")
         .message("annotations under platform.trading/ are the operator's: use another key"))]
+    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub annotations: BTreeMap<String, AnnotationValue>,
 }
 
@@ -272,5 +349,6 @@ pub struct ServiceAccountSettings {
     #[schemars(extend("maxProperties" = 16))]
     #[x_kube(validation = Rule::new("!('platform.trading/config-checksum' in self) && !('platform.trading/applied' in self)")
         .message("annotations under platform.trading/ are the operator's: use another key"))]
+    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub annotations: BTreeMap<String, AnnotationValue>,
 }

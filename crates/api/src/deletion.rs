@@ -37,4 +37,6 @@ pub enum DataPolicy {
 pub enum Store {
     /// Redis.
     Redis,
+    /// Postgres.
+    Postgres,
 }

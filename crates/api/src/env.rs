@@ -3,6 +3,8 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::names::{DATA_KEY, DNS_SUBDOMAIN};
+
 /// One environment variable: a value, or where it comes from.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -47,7 +49,7 @@ pub struct FieldRef {
     #[schemars(
         length(min = 1, max = 200),
         regex(
-            pattern = r"^(metadata\.(name|namespace|uid|(labels|annotations)\['[^']+'\])|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$"
+            pattern = r"^(metadata\.(name|namespace|uid|(labels|annotations)\['([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?'\])|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$"
         )
     )]
     pub field_path: String,
@@ -58,10 +60,10 @@ pub struct FieldRef {
 #[serde(rename_all = "camelCase")]
 pub struct KeyRef {
     /// Name of the object.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
     /// Key in it.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     pub key: String,
     /// Start the pods even where the object or key is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +93,7 @@ pub struct EnvFrom {
 #[serde(rename_all = "camelCase")]
 pub struct ObjectRef {
     /// Name of the object.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
     /// Start the pods even where the object is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +118,10 @@ pub struct ConfigFiles {
 #[serde(rename_all = "camelCase")]
 pub struct ConfigFile {
     /// File name, such as `app.toml`.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]*[-_a-zA-Z0-9]$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^\.?[-_a-zA-Z0-9]([-._a-zA-Z0-9]*[-_a-zA-Z0-9])?$")
+    )]
     pub name: String,
     /// Content, at most 64 KiB.
     #[schemars(length(max = 65536))]

@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::names::DNS_SUBDOMAIN;
+
 /// Settings for the images of every pod of the platform, generated Jobs included.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -23,7 +25,7 @@ pub struct ImageDefaults {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 8),
-        inner(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))
+        inner(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))
     )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub pull_secrets: Vec<String>,

@@ -23,6 +23,14 @@ pub const PLATFORM_UID: &str = "platform.trading/uid";
 pub const SLOT: &str = "platform.trading/slot";
 /// Topology of a data store (`Standalone`, `Cluster`), to refuse a change under live data.
 pub const STORE_MODE: &str = "platform.trading/store-mode";
+/// Label of a store's pods: what the server is.
+pub const STORE_ROLE: &str = "platform.trading/role";
+/// Value of [`STORE_ROLE`]: it follows the primary.
+pub const ROLE_REPLICA: &str = "replica";
+/// Value of [`STORE_ROLE`]: it takes writes.
+pub const ROLE_PRIMARY: &str = "primary";
+/// Kubernetes' own label of a `StatefulSet`'s pods: their name.
+pub const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 /// Annotation: digest of what the operator last applied, so that unchanged objects are not written.
 pub const APPLIED: &str = "platform.trading/applied";
 /// Annotation on pod templates: digest of the configuration and Secrets that the pods consume.

@@ -10,6 +10,7 @@ pub mod ingress;
 pub mod int_or_percent;
 pub mod labels;
 pub mod monitoring;
+pub mod names;
 pub mod network;
 pub mod placement;
 pub mod platform;

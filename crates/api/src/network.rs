@@ -2,11 +2,14 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use kube::{KubeSchema, core::Rule};
+use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::scheduling::{LABEL_KEY, LabelValue};
+use crate::{
+    names::{BAD_LABEL_KEY, KEYS_ARE_LABEL_KEYS},
+    scheduling::LabelValue,
+};
 
 /// Network policies of the platform: everything is denied but the declared flows.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
@@ -19,7 +22,7 @@ pub struct NetworkPolicySettings {
     /// the Gateways, or `kubernetes.io/metadata.name: ingress-nginx`. None for an ALB.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = label_keys())]
+    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub ingress_namespace_labels: BTreeMap<String, LabelValue>,
     /// Address blocks from which a load balancer or a controller on the nodes' network reaches the
     /// pods, such as the subnets of an ALB.
@@ -30,14 +33,8 @@ pub struct NetworkPolicySettings {
     /// platform's components. Nothing is admitted where it is left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = label_keys())]
+    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub monitoring_namespace_labels: BTreeMap<String, LabelValue>,
-}
-
-fn label_keys() -> Rule {
-    Rule::new(format!("self.all(k, k.matches('{LABEL_KEY}'))")).message(
-        "keys are those of labels: at most 63 letters, digits, '-', '_' and '.', with a DNS prefix and '/' or without",
-    )
 }
 
 /// Addresses outside the cluster that a component may reach.

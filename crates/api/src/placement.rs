@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Quantity,
+    component::ResourceAmounts,
+    names::{BAD_LABEL_KEY, KEYS_ARE_LABEL_KEYS},
     scheduling::{LabelValue, Toleration},
 };
 
@@ -30,6 +32,7 @@ pub struct Placement {
     #[schemars(extend("maxProperties" = 16))]
     #[x_kube(validation = Rule::new("!('kubernetes.io/hostname' in self)")
         .message("a platform may not pick nodes by name: select them by a label that describes them"))]
+    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub node_selector: BTreeMap<String, LabelValue>,
     /// Taints that all pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -37,14 +40,38 @@ pub struct Placement {
     pub tolerations: Vec<Toleration>,
 }
 
-/// A ResourceQuota for the platform's namespace. It counts for everything in the namespace, so
-/// only one platform of a namespace may ask for it.
+/// What a `ResourceQuota` can count.
+const QUOTA_KEY: &str = "^((requests[.]|limits[.])?(cpu|memory|ephemeral-storage)|requests[.](storage|[a-z][-a-z0-9.]*/[a-z][-a-z0-9.]*)|pods|services([.](loadbalancers|nodeports))?|persistentvolumeclaims|configmaps|secrets|replicationcontrollers|resourcequotas|count/[a-z]+([.][a-z][-a-z0-9.]*)?|[a-z0-9][-a-z0-9.]*[.]storageclass[.]storage[.]k8s[.]io/(requests[.]storage|persistentvolumeclaims))$";
+
+/// A `ResourceQuota` and a `LimitRange` for the platform's namespace. They count for everything in the
+/// namespace, so only one platform of a namespace may ask for them. What the platform asks for at
+/// its maximum is compared with them first.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.hard) && self.hard.size() > 0) || has(self.container)")
+    .message("set hard (bounds of the namespace), container (bounds of each container) or both"))]
 pub struct Quota {
     /// Upper bounds, such as `requests.cpu: 20` or `pods: 60`.
-    #[schemars(extend("minProperties" = 1, "maxProperties" = 32))]
-    #[x_kube(validation = Rule::new("self.all(k, k.matches('^(requests[.]|limits[.])?[a-z][-a-z0-9.]*(/[a-z][-a-z0-9.]*)?$'))")
-        .message("keys are those of a ResourceQuota, such as requests.cpu, limits.memory, pods or requests.storage"))]
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = Rule::new(format!("self.all(k, k.matches('{QUOTA_KEY}'))"))
+        .message("keys are those of a ResourceQuota, such as requests.cpu, limits.memory, pods, requests.storage or count/deployments.apps"))]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hard: BTreeMap<String, Quantity>,
+    /// Bounds of each container of the namespace (a `LimitRange`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerLimits>,
+}
+
+/// Bounds of each container.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.min) || has(self.max)")
+    .message("set min, max or both"))]
+pub struct ContainerLimits {
+    /// Least that a container may request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<ResourceAmounts>,
+    /// Most that a container may have as its limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<ResourceAmounts>,
 }

@@ -5,12 +5,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    Quantity,
     autoscaling::AutoscalingDefaults,
-    component::{Component, Service},
+    component::{AFFINITY_WITHOUT_PORT, Component, Service},
     deletion::Deletion,
     image::ImageDefaults,
     ingress::Ingress,
     monitoring::Monitoring,
+    names::DNS_SUBDOMAIN,
     network::NetworkPolicySettings,
     placement::{Placement, Quota},
     postgres::Postgres,
@@ -31,6 +33,7 @@ pub const MAX_NAME: usize = 40;
     version = "v1alpha1",
     kind = "TradingPlatform",
     plural = "tradingplatforms",
+    doc = "A whole trading platform: its services, data stores, scaling, network and safeguards. One resource describes one environment; the operator makes the cluster match it and keeps it so.",
     shortname = "tp",
     category = "trading",
     namespaced,
@@ -72,6 +75,16 @@ pub const MAX_NAME: usize = 40;
 #[x_kube(validation = Rule::new("!has(self.monitoring) || !has(self.monitoring.scrape) || self.monitoring.scrape.all(t, (t.component == 'frontend' && has(self.frontend)) || (t.component == 'backend' && has(self.backend)) || (t.component == 'scraper' && has(self.scraper)) || (t.component == 'worker' && has(self.worker)) || (has(self.services) && self.services.exists(s, s.name == t.component)))")
     .message("monitoring.scrape names a component that the platform does not have: use the name of a component that is there")
     .field_path(".monitoring.scrape"))]
+#[x_kube(validation = known_volumes("frontend"))]
+#[x_kube(validation = known_volumes("backend"))]
+#[x_kube(validation = known_volumes("scraper"))]
+#[x_kube(validation = known_volumes("worker"))]
+#[x_kube(validation = Rule::new(format!("!has(self.services) || self.services.all(c, !has(c.volumes) || c.volumes.all(v, {IS_KNOWN_VOLUME}))"))
+    .message(UNKNOWN_VOLUME)
+    .field_path(".services"))]
+#[x_kube(validation = Rule::new("!has(self.worker) || !has(self.worker.sessionAffinity) || (has(self.worker.ports) && self.worker.ports.size() > 0)")
+    .message(AFFINITY_WITHOUT_PORT)
+    .field_path(".worker.sessionAffinity"))]
 pub struct TradingPlatformSpec {
     /// Preset that fills what the resource leaves out: `Production` (default; spread over zones
     /// and nodes, autoscaling), `Staging` (as production, external services mocked) or
@@ -111,6 +124,11 @@ pub struct TradingPlatformSpec {
     /// Postgres.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub postgres: Option<Postgres>,
+    /// Volumes that pods of several components and nodes share, such as logs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub shared_volumes: Vec<SharedVolume>,
     /// How the platform is reached from outside; only inside the cluster where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingress: Option<Ingress>,
@@ -140,8 +158,8 @@ pub struct TradingPlatformSpec {
     pub inherited_metadata: Option<InheritedMetadata>,
 }
 
-const IS_KNOWN_TARGET: &str = "(t == 'redis' && has(self.redis)) || (t == 'postgres' && has(self.postgres)) || (t == 'frontend' && has(self.frontend)) || (t == 'backend' && has(self.backend)) || (t == 'scraper' && has(self.scraper)) || (t == 'worker' && has(self.worker)) || (has(self.services) && self.services.exists(s, s.name == t))";
-const UNKNOWN_TARGET: &str = "connectsTo names the component itself or something that the platform does not have: use redis, postgres or the name of a component that is there";
+const IS_KNOWN_TARGET: &str = "(t == 'redis' && has(self.redis)) || (t == 'postgres' && has(self.postgres)) || (t == 'postgres-ro' && has(self.postgres) && ((has(self.postgres.instances) && self.postgres.instances > 1) || (has(self.postgres.external) && has(self.postgres.external.readOnlyHost)))) || (t == 'frontend' && has(self.frontend)) || (t == 'backend' && has(self.backend)) || (t == 'scraper' && has(self.scraper)) || (t == 'worker' && has(self.worker)) || (has(self.services) && self.services.exists(s, s.name == t))";
+const UNKNOWN_TARGET: &str = "connectsTo names the component itself or something that the platform does not have: use redis, postgres, postgres-ro (where there are read replicas) or the name of a component that is there";
 
 fn known_targets(role: &str) -> Rule {
     Rule::new(format!(
@@ -168,6 +186,42 @@ fn paths_lead_to_ports(block: &str) -> Rule {
     Rule::new(format!("{hosts}!(p.component == 'worker' && (!has(self.worker.ports) || self.worker.ports.size() == 0)) && !(has(self.services) && self.services.exists(s, s.name == p.component && (!has(s.ports) || s.ports.size() == 0)))))"))
         .message("a path leads to a component without a port: give the component a port")
         .field_path(format!(".{block}"))
+}
+
+const IS_KNOWN_VOLUME: &str = "!has(v.sharedVolume) || (has(self.sharedVolumes) && self.sharedVolumes.exists(s, s.name == v.sharedVolume))";
+const UNKNOWN_VOLUME: &str =
+    "volumes names a sharedVolume that the platform does not have: add it to spec.sharedVolumes";
+
+fn known_volumes(role: &str) -> Rule {
+    Rule::new(format!(
+        "!has(self.{role}) || !has(self.{role}.volumes) || self.{role}.volumes.all(v, {IS_KNOWN_VOLUME})"
+    ))
+    .message(UNKNOWN_VOLUME)
+    .field_path(format!(".{role}.volumes"))
+}
+
+/// A volume that many pods may write at once. It outlives the platform unless `spec.deletion.data` is
+/// `Delete`, and stays when it is removed from the list.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.storageClassName) ? self.storageClassName : '') == (has(oldSelf.storageClassName) ? oldSelf.storageClassName : '')")
+    .message("the storage class of an existing volume can't be changed: add a volume with the new class and move the data")
+    .field_path(".storageClassName"))]
+pub struct SharedVolume {
+    /// Name; the claim is called `<platform>-<name>`.
+    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Size, such as `10Gi`. It can only grow, and only where the storage class allows it.
+    #[x_kube(validation = Rule::new("!quantity(string(self)).isLessThan(quantity('1Mi'))")
+        .message("a volume needs at least 1Mi: is the unit missing, as in 10Gi?"))]
+    #[x_kube(validation = Rule::new("quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0")
+        .message("a volume can't shrink: set size to at least what it was"))]
+    pub size: Quantity,
+    /// StorageClass that offers `ReadWriteMany`; the cluster's default where it is left out. It
+    /// can't be changed later.
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_class_name: Option<String>,
 }
 
 /// Which preset fills what the resource leaves out.

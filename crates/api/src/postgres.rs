@@ -1,25 +1,152 @@
 //! Postgres of the platform.
 
+use std::collections::BTreeMap;
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::network::Cidr;
+use crate::{
+    component::{Disruption, Qos, Resources},
+    image::Image,
+    names::{DATA_KEY, DNS_SUBDOMAIN, is_host, is_outside},
+    network::Cidr,
+    redis::Storage,
+    scheduling::Scheduling,
+};
 
-/// The platform's database. This release connects to one outside the cluster.
+/// The platform's database: run in its namespace, or outside. Volumes outlive the platform unless
+/// `spec.deletion.data` is `Delete`.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.mode == oldSelf.mode")
+    .message("mode can't be changed while data is there: make a second platform with the new mode and move the data")
+    .field_path(".mode"))]
+#[x_kube(validation = Rule::new("(self.mode == 'External') == has(self.external)")
+    .message("mode External needs external (where the database is), and the other modes must not have it")
+    .field_path(".external"))]
+#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.instances) || has(self.version) || has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.walStorage) || has(self.parameters) || has(self.database) || has(self.owner) || has(self.disruption) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
+    .message("with mode External somebody else runs the database: remove everything but external")
+    .field_path(".mode"))]
+#[x_kube(validation = Rule::new("self.mode == 'External' || has(self.version)")
+    .message("mode Managed needs version: the major version decides the format of the data")
+    .field_path(".version"))]
+#[x_kube(validation = Rule::new("!has(self.version) || !has(oldSelf.version) || self.version == oldSelf.version")
+    .message("version can't be changed in this release: data of one major version can't be read by another")
+    .field_path(".version"))]
+#[x_kube(validation = Rule::new("!has(self.version) || !has(self.image) || !has(self.image.tag) || !self.image.tag.matches('^[0-9]{2}([.-].*)?$') || self.image.tag.startsWith(string(self.version))")
+    .message("image.tag is of another major version than version: make them agree")
+    .field_path(".image"))]
+#[x_kube(validation = Rule::new("(has(self.image) && has(self.image.tag) && self.image.tag.contains('alpine')) == (has(oldSelf.image) && has(oldSelf.image.tag) && oldSelf.image.tag.contains('alpine'))")
+    .message("an alpine image sorts text otherwise than a Debian one, so indexes would be corrupt: stay with the kind of image")
+    .field_path(".image"))]
+#[x_kube(validation = Rule::new("has(self.storage) == has(oldSelf.storage)")
+    .message("storage can't be added or removed later: volumes that hold data would not match")
+    .field_path(".storage"))]
+#[x_kube(validation = Rule::new("has(self.walStorage) == has(oldSelf.walStorage)")
+    .message("walStorage can't be added or removed later: volumes that hold data would not match")
+    .field_path(".walStorage"))]
+#[x_kube(validation = Rule::new("(has(self.database) ? self.database : 'app') == (has(oldSelf.database) ? oldSelf.database : 'app') && (has(self.owner) ? self.owner : 'app') == (has(oldSelf.owner) ? oldSelf.owner : 'app')")
+    .message("database and owner can't be changed later: they were made with the data")
+    .field_path(".database"))]
 pub struct Postgres {
-    /// `External`: a database that runs elsewhere, described in `external`.
+    /// `Managed`: one primary with read replicas in the platform's namespace. `External`: a
+    /// database that runs elsewhere, described in `external`. It can't be changed later.
     pub mode: PostgresMode,
-    /// Where the database is and how to log in.
-    pub external: ExternalPostgres,
+    /// Where the database is and how to log in, in mode `External`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalPostgres>,
+    /// Servers: one primary, the others read replicas; default 1.
+    #[schemars(range(min = 1, max = 9))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<i32>,
+    /// Major version, such as 16; needed in mode `Managed`. It can't be changed later.
+    #[schemars(range(min = 14, max = 18))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<i32>,
+    /// Image; default `postgres:<version>`. Any official image works; those with `alpine` in the
+    /// tag run as user 70.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
+    /// What each server asks for and may use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// `Guaranteed`: what is requested is raised to the limits, in every container of a pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos: Option<Qos>,
+    /// Volume of each server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<Storage>,
+    /// A volume of its own for the write-ahead log; it lies with the data where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wal_storage: Option<Storage>,
+    /// Parameters of postgresql.conf, such as `work_mem: 16MB`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
+    #[x_kube(validation = Rule::new(format!("self.all(k, k in {PARAMETERS})"))
+        .message("a parameter is unknown or the operator's own (paths, ports, TLS, replication, archiving): see docs/postgres.md for those that can be set"))]
+    pub parameters: BTreeMap<String, ParameterValue>,
+    /// Database that is made with the first start; default `app`. It can't be changed later.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
+    #[x_kube(validation = Rule::new("!(self in ['postgres', 'template0', 'template1'])")
+        .message("the name is one of Postgres' own databases: choose another"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// Role that owns the database and that clients log in as; default `app`. It can't be
+    /// changed later.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
+    #[x_kube(validation = Rule::new("!(self in ['postgres', 'streaming_replica', 'public', 'none']) && !self.startsWith('pg_')")
+        .message("the name is one of Postgres' or the operator's own roles: choose another"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// How many servers a node drain may take at once; default one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disruption: Option<Disruption>,
+    /// Numeric user of the server, which must be in the image's /etc/passwd; default that of the
+    /// official images: 999, or 70 with `alpine` in the tag.
+    #[schemars(range(min = 1, max = 65535))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_as_user: Option<i64>,
+    /// Group that owns the volumes; default as `runAsUser`.
+    #[schemars(range(min = 1, max = 65535))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fs_group: Option<i64>,
+    /// Where the servers may run.
+    #[serde(flatten)]
+    pub scheduling: Scheduling,
+}
+
+/// Parameters that a platform may set, as a list of CEL. Everything else is the operator's, or
+/// could load code, open files or lose data.
+const PARAMETERS: &str = "['autovacuum', 'autovacuum_analyze_scale_factor', 'autovacuum_analyze_threshold', 'autovacuum_max_workers', 'autovacuum_naptime', 'autovacuum_vacuum_cost_delay', 'autovacuum_vacuum_cost_limit', 'autovacuum_vacuum_scale_factor', 'autovacuum_vacuum_threshold', 'autovacuum_work_mem', 'checkpoint_completion_target', 'checkpoint_timeout', 'deadlock_timeout', 'default_statistics_target', 'default_transaction_isolation', 'effective_cache_size', 'effective_io_concurrency', 'hot_standby_feedback', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'jit', 'lock_timeout', 'log_autovacuum_min_duration', 'log_checkpoints', 'log_connections', 'log_disconnections', 'log_lock_waits', 'log_min_duration_statement', 'log_statement', 'log_temp_files', 'log_timezone', 'maintenance_io_concurrency', 'maintenance_work_mem', 'max_connections', 'max_locks_per_transaction', 'max_parallel_maintenance_workers', 'max_parallel_workers', 'max_parallel_workers_per_gather', 'max_prepared_transactions', 'max_replication_slots', 'max_standby_archive_delay', 'max_standby_streaming_delay', 'max_wal_senders', 'max_wal_size', 'max_worker_processes', 'min_wal_size', 'random_page_cost', 'seq_page_cost', 'shared_buffers', 'statement_timeout', 'synchronous_commit', 'tcp_keepalives_count', 'tcp_keepalives_idle', 'tcp_keepalives_interval', 'temp_buffers', 'temp_file_limit', 'timezone', 'track_activity_query_size', 'track_functions', 'track_io_timing', 'vacuum_cost_delay', 'vacuum_cost_limit', 'wal_buffers', 'wal_compression', 'wal_keep_size', 'work_mem']";
+
+/// A value in postgresql.conf: one line of printable characters without quotes and backslashes.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+pub struct ParameterValue(pub String);
+
+impl JsonSchema for ParameterValue {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ParameterValue".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 128,
+            "pattern": "^-?[A-Za-z0-9][A-Za-z0-9 ._:/-]*$",
+        })
+    }
 }
 
 /// Who runs the database.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
 #[schemars(description = "")] // the field says it
 pub enum PostgresMode {
+    /// The platform.
+    Managed,
     /// Somebody else.
     External,
 }
@@ -27,15 +154,23 @@ pub enum PostgresMode {
 /// A database outside the cluster.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.caSecretRef) || (has(self.sslMode) && self.sslMode in ['VerifyCa', 'VerifyFull'])")
+    .message("caSecretRef is used with sslMode VerifyCa or VerifyFull alone: set one of them, or remove caSecretRef")
+    .field_path(".caSecretRef"))]
 pub struct ExternalPostgres {
     /// DNS name or IP address. Clients get it as it is, so that TLS names fit; the Service
     /// `<platform>-postgres` points there too.
     #[schemars(length(min = 1, max = 253))]
-    #[x_kube(validation = Rule::new("isIP(self) || self.matches('^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?([.][a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$')")
-        .message("host must be a DNS name or an IP address, without scheme, port or path"))]
-    #[x_kube(validation = Rule::new("isIP(self) ? !ip(self).isLoopback() && !ip(self).isLinkLocalUnicast() && !ip(self).isUnspecified() && self != 'fd00:ec2::254' : self.lowerAscii() != 'localhost'")
-        .message("host must be reachable from the pods: not loopback, link-local, nor the cloud's metadata address"))]
+    #[x_kube(validation = is_host())]
+    #[x_kube(validation = is_outside())]
     pub host: String,
+    /// The same for read replicas, which `connectsTo: [postgres-ro]` leads to; none where it is
+    /// left out.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = is_host())]
+    #[x_kube(validation = is_outside())]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only_host: Option<String>,
     /// Port; default 5432.
     #[schemars(range(min = 1, max = 65535))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +181,10 @@ pub struct ExternalPostgres {
     /// libpq's sslmode; default `Require`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ssl_mode: Option<SslMode>,
+    /// Certificate authority of the database, for `VerifyCa` and `VerifyFull`: a key of a Secret.
+    /// Components get it as a file (`PGSSLROOTCERT`); the system's authorities where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<CaRef>,
     /// Secret with the login.
     pub credentials_secret_ref: CredentialsRef,
     /// Address blocks of the database for the network policy. Where they are left out and `host`
@@ -85,19 +224,32 @@ impl SslMode {
     }
 }
 
+/// One key of a Secret.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CaRef {
+    /// Name of the Secret.
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    pub name: String,
+    /// Key in it; default `ca.crt`.
+    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
 /// A Secret with a user name and a password.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialsRef {
     /// Name of the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
     /// Key of the user name; default `username`.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username_key: Option<String>,
     /// Key of the password; default `password`.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_key: Option<String>,
 }

@@ -7,12 +7,14 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// What the apiserver accepts as a non-negative quantity, after
 /// `k8s.io/apimachinery/pkg/api/resource`.
-pub const QUANTITY_PATTERN: &str =
-    r"^(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$";
+pub const QUANTITY_PATTERN: &str = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?1?[0-9])?$";
 
 /// [`QUANTITY_PATTERN`] with a digit that is not 0.
 pub const POSITIVE_QUANTITY_PATTERN: &str =
-    r"^[0-9]*(\.[0-9]*)?[1-9][0-9]*(\.[0-9]*)?(([KMGTPE]i)|[numkMGTPE]|([eE][+-]?[0-9]+))?$";
+    r"^([0-9]*[1-9][0-9]*(\.[0-9]*)?|[0-9]*\.[0-9]*[1-9][0-9]*)([KMGTPE]i|[numkMGTPE]|[eE][+-]?1?[0-9])?$";
+
+/// Largest whole number; more is written with a unit.
+const MAX_NUMBER: u64 = 1_000_000_000_000_000;
 
 /// A Kubernetes quantity: `500m` is half a core, `2Gi` is two gibibytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -108,8 +110,10 @@ impl JsonSchema for Quantity {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "x-kubernetes-int-or-string": true,
+            "minimum": 0,
+            "maximum": MAX_NUMBER,
             "pattern": QUANTITY_PATTERN,
-            "maxLength": 32,
+            "maxLength": 20,
         })
     }
 }
@@ -131,8 +135,9 @@ impl JsonSchema for PositiveQuantity {
         json_schema!({
             "x-kubernetes-int-or-string": true,
             "minimum": 1,
+            "maximum": MAX_NUMBER,
             "pattern": POSITIVE_QUANTITY_PATTERN,
-            "maxLength": 32,
+            "maxLength": 20,
         })
     }
 }

@@ -8,13 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Quantity,
-    component::{Disruption, Resources},
+    component::{Disruption, Qos, Resources},
     env::KeyRef,
     image::Image,
+    names::{DNS_SUBDOMAIN, is_host, is_outside},
+    network::Cidr,
     scheduling::Scheduling,
 };
 
-/// Redis in the platform's namespace. Its volumes outlive the platform unless
+/// Redis: run in the platform's namespace, or outside. Its volumes outlive the platform unless
 /// `spec.deletion.data` is `Delete`.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -23,6 +25,18 @@ use crate::{
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("self.mode == 'Cluster' || (!has(self.shards) && !has(self.replicasPerShard))")
     .message("shards and replicasPerShard are for mode Cluster: remove them")
+    .field_path(".mode"))]
+#[x_kube(validation = Rule::new("self.mode == 'Replicated' || (!has(self.instances) && !has(self.sentinel))")
+    .message("instances and sentinel are for mode Replicated: remove them")
+    .field_path(".mode"))]
+#[x_kube(validation = Rule::new("(has(self.instances) ? self.instances : 3) >= (has(oldSelf.instances) ? oldSelf.instances : 3)")
+    .message("instances can't be lowered in this release: the server that goes could be the master")
+    .field_path(".instances"))]
+#[x_kube(validation = Rule::new("(self.mode == 'External') == has(self.external)")
+    .message("mode External needs external (where Redis is), and the other modes must not have it")
+    .field_path(".external"))]
+#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.persistence) || has(self.maxmemory) || has(self.maxmemoryPolicy) || has(self.config) || has(self.disruption) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
+    .message("with mode External somebody else runs the servers: remove everything but external and auth")
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("(has(self.shards) ? self.shards : 3) == (has(oldSelf.shards) ? oldSelf.shards : 3) && (has(self.replicasPerShard) ? self.replicasPerShard : 1) == (has(oldSelf.replicasPerShard) ? oldSelf.replicasPerShard : 1)")
     .message("shards and replicasPerShard can't be changed in this release: keys would have to be moved between servers")
@@ -33,16 +47,28 @@ use crate::{
 #[x_kube(validation = Rule::new("!has(self.maxmemory) || !has(self.resources) || !has(self.resources.limits) || !has(self.resources.limits.memory) || quantity(string(self.maxmemory)).compareTo(quantity(string(self.resources.limits.memory))) < 0")
     .message("maxmemory must be below resources.limits.memory: the kernel would kill the server before it evicts")
     .field_path(".maxmemory"))]
-#[x_kube(validation = Rule::new("!has(self.config) || ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync', 'requirepass', 'masterauth', 'dir', 'port', 'bind', 'protected-mode', 'cluster-enabled', 'cluster-config-file', 'cluster-announce-ip', 'rename-command', 'include', 'loadmodule', 'aclfile', 'user', 'daemonize', 'save', 'logfile', 'pidfile', 'unixsocket', 'tls-port', 'enable-debug-command', 'enable-module-command', 'enable-protected-configs'].all(k, !(k in self.config))")
+#[x_kube(validation = Rule::new("!has(self.config) || ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync', 'requirepass', 'masterauth', 'dir', 'port', 'bind', 'protected-mode', 'cluster-enabled', 'cluster-config-file', 'cluster-announce-ip', 'rename-command', 'include', 'loadmodule', 'aclfile', 'user', 'daemonize', 'save', 'logfile', 'pidfile', 'unixsocket', 'tls-port', 'enable-debug-command', 'enable-module-command', 'enable-protected-configs', 'replicaof', 'slaveof', 'replica-announce-ip', 'replica-announce-port'].all(k, !(k in self.config))")
     .message("config may not set what the operator manages (ports, paths, passwords, cluster) or what has a field of its own (maxmemory, maxmemoryPolicy, persistence)")
     .field_path(".config"))]
 pub struct Redis {
-    /// `Standalone`: one server. `Cluster`: `shards` masters with `replicasPerShard` replicas
-    /// each (Redis Cluster; clients must speak its protocol). It can't be changed later.
+    /// `Standalone`: one server. `Replicated`: one master and its replicas, watched by Sentinels
+    /// (clients ask these for the master). `Cluster`: `shards` masters with `replicasPerShard`
+    /// replicas each (Redis Cluster; clients must speak its protocol). `External`: somebody else
+    /// runs it, see `external`. It can't be changed later.
     pub mode: RedisMode,
     /// Image; default `redis:7.4-alpine`. Any official Redis image of version 7 works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
+    /// Servers in mode `Replicated`, the master included; default 3. It can be raised later.
+    #[schemars(range(min = 2, max = 9))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<i32>,
+    /// The Sentinels in mode `Replicated`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel: Option<Sentinel>,
+    /// Where Redis is, in mode `External`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalRedis>,
     /// Masters of a cluster; default 3.
     #[schemars(range(max = 100))]
     #[x_kube(validation = Rule::new("self >= 3").message("a Redis Cluster needs at least 3 shards to have a majority"))]
@@ -55,6 +81,9 @@ pub struct Redis {
     /// What each server asks for and may use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
+    /// `Guaranteed`: what is requested is raised to the limits, in every container of a pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos: Option<Qos>,
     /// Volume of each server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
@@ -68,7 +97,8 @@ pub struct Redis {
     /// live are evicted. The `Allkeys` policies may evict queues and idempotency keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maxmemory_policy: Option<MaxmemoryPolicy>,
-    /// Password; generated once and kept in the Secret `<platform>-redis-auth` where it is left out.
+    /// Password; generated once and kept in the Secret `<platform>-redis-auth` where it is left
+    /// out. In mode `External` there is none where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<RedisAuth>,
     /// Further lines of redis.conf, directive to value, such as `timeout: "300"`.
@@ -99,8 +129,12 @@ pub struct Redis {
 pub enum RedisMode {
     /// One server.
     Standalone,
+    /// One master with replicas, and Sentinels.
+    Replicated,
     /// Redis Cluster.
     Cluster,
+    /// Somebody else runs it.
+    External,
 }
 
 impl RedisMode {
@@ -109,9 +143,62 @@ impl RedisMode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Standalone => "Standalone",
+            Self::Replicated => "Replicated",
             Self::Cluster => "Cluster",
+            Self::External => "External",
         }
     }
+}
+
+/// The Sentinels: they watch the servers, and make a replica the master where the master is lost.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.quorum) || self.quorum <= (has(self.instances) ? self.instances : 3)")
+    .message("quorum is greater than the number of Sentinels: a lost master would never be replaced")
+    .field_path(".quorum"))]
+pub struct Sentinel {
+    /// Number of Sentinels: 3 (default), 5 or 7.
+    #[schemars(range(min = 3, max = 7))]
+    #[x_kube(validation = Rule::new("self % 2 == 1").message("use an odd number: with an even one, half could disagree with the other half"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<i32>,
+    /// Sentinels that must agree that the master is lost; default the majority.
+    #[schemars(range(min = 1, max = 7))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quorum: Option<i32>,
+    /// What each Sentinel asks for and may use; default 50m–100m cpu and 64Mi–128Mi memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+}
+
+/// Redis that runs elsewhere.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExternalRedis {
+    /// DNS name or IP address; clients get it as it is, so that TLS names fit.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = is_host())]
+    #[x_kube(validation = is_outside())]
+    pub host: String,
+    /// Port; default 6379.
+    #[schemars(range(min = 1, max = 65535))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<i32>,
+    /// Whether clients use TLS (`rediss://`); default `true`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<bool>,
+    /// Whether it is a Redis Cluster; clients are told (`REDIS_MODE=cluster`). Default `false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_mode: Option<bool>,
+    /// User of the access control list; the default user where it is left out.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9._-]+$"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Its address blocks for the network policy. Where they are left out and `host` is a name,
+    /// the policy admits the port to any address but the cloud's metadata service.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub cidrs: Vec<Cidr>,
 }
 
 /// A data store's volume.
@@ -128,7 +215,7 @@ pub struct Storage {
         .message("size can't be changed yet: volumes can't shrink at all, and growing them is not supported by this release"))]
     pub size: Quantity,
     /// StorageClass; the cluster's default where it is left out. It can't be changed later.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_class_name: Option<String>,
 }

@@ -6,9 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A label's key: a name, with a DNS prefix or without.
-pub(crate) const LABEL_KEY: &str =
-    r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+use crate::names::{BAD_LABEL_KEY, DNS_SUBDOMAIN, KEYS_ARE_LABEL_KEYS, LABEL_KEY};
 
 /// Scheduling of a component's pods; the same fields for applications and data stores.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
@@ -24,19 +22,21 @@ pub struct Scheduling {
     /// How evenly the component's pods are spread; the pods are selected by the operator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["topologyKey".into(), "whenUnsatisfiable".into()]))]
     pub topology_spread_constraints: Vec<TopologySpread>,
     /// Labels that a node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     #[x_kube(validation = Rule::new("!('kubernetes.io/hostname' in self)")
         .message("a platform may not pick nodes by name: select them by a label that describes them"))]
+    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub node_selector: BTreeMap<String, LabelValue>,
     /// Taints that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub tolerations: Vec<Toleration>,
     /// Name of a PriorityClass. The `system-` classes are refused.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
     #[x_kube(validation = Rule::new("!self.startsWith('system-')")
         .message("the system- priority classes are the cluster's own: use another class"))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -224,6 +224,9 @@ impl WhenUnsatisfiable {
 #[x_kube(validation = Rule::new("!(has(self.operator) && self.operator == 'Exists') || !has(self.value)")
     .message("operator Exists has no value: remove value")
     .field_path(".value"))]
+#[x_kube(validation = Rule::new("!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')")
+    .message("tolerationSeconds is for effect NoExecute alone: set it, or remove tolerationSeconds")
+    .field_path(".tolerationSeconds"))]
 pub struct Toleration {
     /// Key of the taint. It can't be left out: that would tolerate every taint.
     #[schemars(length(min = 1, max = 316), regex(pattern = LABEL_KEY))]

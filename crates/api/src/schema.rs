@@ -16,6 +16,7 @@ pub fn crd() -> CustomResourceDefinition {
     let mut json = serde_json::to_value(&definition).unwrap_or_default();
     thin(&mut json);
     describe_components_once(&mut json);
+    describe_stores_once(&mut json);
     drop_costly_rules(&mut json);
     // The value came from this type and lost only descriptions; reading it back can't fail.
     serde_json::from_value(json).unwrap_or(definition)
@@ -60,6 +61,34 @@ fn describe_components_once(definition: &mut Value) {
     }
 }
 
+/// Fields of a data store that are those of a component too, scheduling above all.
+fn describe_stores_once(definition: &mut Value) {
+    let backend = definition.pointer(&format!("{SPEC}/backend/properties")).cloned().unwrap_or_default();
+    for store in ["redis", "postgres"] {
+        let fields = definition.pointer_mut(&format!("{SPEC}/{store}/properties"));
+        let Some(Value::Object(fields)) = fields else { continue };
+        for (name, field) in fields.iter_mut().filter(|(name, field)| is_same(&backend[name.as_str()], field))
+        {
+            let Some(own) = field.get("description").and_then(Value::as_str).map(str::to_owned) else {
+                continue;
+            };
+            let further = drop_descriptions(field) > 1;
+            let see = if further { format!(" Its fields: see spec.backend.{name}.") } else { String::new() };
+            field["description"] = Value::String(own + &see);
+        }
+    }
+}
+
+/// Whether two fields differ in descriptions alone.
+fn is_same(one: &Value, other: &Value) -> bool {
+    let bare = |value: &Value| {
+        let mut value = value.clone();
+        drop_descriptions(&mut value);
+        value
+    };
+    bare(one) == bare(other)
+}
+
 /// Drops all descriptions and returns how many there were.
 fn drop_descriptions(value: &mut Value) -> usize {
     match value {
@@ -83,6 +112,20 @@ fn thin(value: &mut Value) {
             if let Some(Value::String(text)) = map.get_mut("description") {
                 let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
                 *text = first;
+            }
+            // Bounds say more than the width of a number.
+            if map.contains_key("minimum") && map.contains_key("maximum") {
+                map.remove("format");
+            }
+            // A service has the rules of its component twice.
+            if let Some(Value::Array(rules)) = map.get_mut("x-kubernetes-validations") {
+                let mut seen = Vec::new();
+                rules.retain(|rule| {
+                    !seen.contains(rule) && {
+                        seen.push(rule.clone());
+                        true
+                    }
+                });
             }
             // Without it the apiserver treats null as absent, and so do the rules.
             map.remove("nullable");

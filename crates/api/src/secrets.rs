@@ -43,7 +43,7 @@ pub struct ExternalSecret {
 #[serde(rename_all = "camelCase")]
 pub struct StoreRef {
     /// Name of the store.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = crate::names::DNS_SUBDOMAIN))]
     pub name: String,
     /// `SecretStore` (default; in the platform's namespace) or `ClusterSecretStore`.
     #[serde(skip_serializing_if = "Option::is_none")]

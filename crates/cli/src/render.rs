@@ -97,8 +97,8 @@ fn document(object: &Object) -> Result<String> {
     let body = yaml::print(&object.body)?;
     Ok(match &object.content {
         Content::Rendered => body,
-        Content::GeneratedOnce(keys) => {
-            let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+        Content::GeneratedOnce(texts) => {
+            let keys: Vec<String> = texts.keys().map(|key| format!("`{key}`")).collect();
             let keys = keys.join(", ");
             format!("# The operator fills {keys} once, when it makes this Secret, and keeps it.\n{body}")
         }

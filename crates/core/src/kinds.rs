@@ -151,6 +151,7 @@ macro_rules! kinds {
 
 kinds! {
     ResourceQuota: "" "v1" "resourcequotas" Metadata;
+    LimitRange: "" "v1" "limitranges" Metadata;
     NetworkPolicy: "networking.k8s.io" "v1" "networkpolicies" Metadata;
     ServiceAccount: "" "v1" "serviceaccounts" Metadata;
     ExternalSecret: "external-secrets.io" "v1" "externalsecrets" Metadata of ExternalSecrets;
@@ -159,6 +160,7 @@ kinds! {
     Service: "" "v1" "services" Metadata;
     EndpointSlice: "discovery.k8s.io" "v1" "endpointslices" Metadata;
     PodDisruptionBudget: "policy" "v1" "poddisruptionbudgets" Metadata;
+    PersistentVolumeClaim: "" "v1" "persistentvolumeclaims" Metadata;
     StatefulSet: "apps" "v1" "statefulsets" Status;
     Deployment: "apps" "v1" "deployments" Status;
     HorizontalPodAutoscaler: "autoscaling" "v2" "horizontalpodautoscalers" Status;

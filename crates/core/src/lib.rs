@@ -11,6 +11,7 @@ pub mod inputs;
 pub mod kinds;
 pub mod object;
 pub mod plan;
+pub mod preflight;
 pub mod problem;
 pub mod rbac;
 pub mod render;

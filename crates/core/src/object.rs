@@ -1,10 +1,15 @@
 //! A rendered object, ready to be compared and applied.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use trading_api::labels;
 
 use crate::{digest, kinds::Kind};
+
+/// Stands for the random password in a generated Secret.
+pub const PASSWORD: &str = "{password}";
 
 /// Whether an object goes when its platform goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +26,9 @@ pub enum Lifetime {
 pub enum Content {
     /// All of it is in the body.
     Rendered,
-    /// These keys of a Secret are generated when it is made, and never touched again.
-    GeneratedOnce(Vec<String>),
+    /// These keys of a Secret are made with it, and never touched again. Each value is a text in
+    /// which [`PASSWORD`] stands for one random password.
+    GeneratedOnce(BTreeMap<String, String>),
 }
 
 /// A rendered object.
@@ -69,10 +75,10 @@ impl Object {
         object
     }
 
-    /// Says that keys of this Secret are generated once.
+    /// Says that these keys of this Secret are generated once.
     #[must_use]
-    pub fn generated_once(mut self, keys: &[&str]) -> Self {
-        self.content = Content::GeneratedOnce(keys.iter().map(|&key| key.to_owned()).collect());
+    pub fn generated_once<const N: usize>(mut self, keys: [(&str, String); N]) -> Self {
+        self.content = Content::GeneratedOnce(keys.map(|(key, text)| (key.to_owned(), text)).into());
         self
     }
 

@@ -13,7 +13,7 @@ use trading_api::{
     image::PullPolicy,
     network::{Cidr, EgressRule},
     placement::Quota,
-    platform::Environment,
+    platform::{Environment, SharedVolume},
     postgres::SslMode,
     redis::{MaxmemoryPolicy, RedisMode},
     scheduling::{LabelValue, Scheduling, Toleration},
@@ -29,6 +29,14 @@ use monitoring::{MonitoringPlan, TelemetryPlan};
 pub const REDIS: &str = "redis";
 /// Name of the database among components.
 pub const POSTGRES: &str = "postgres";
+/// Name of the Sentinels among components.
+pub const SENTINEL: &str = "sentinel";
+/// What a component connects to for the read replicas of the database.
+pub const POSTGRES_RO: &str = "postgres-ro";
+/// Port of a Postgres server.
+pub const POSTGRES_PORT: i32 = 5432;
+/// Port of a Sentinel.
+pub const SENTINEL_PORT: i32 = 26379;
 /// Port of a Redis server.
 pub const REDIS_PORT: i32 = 6379;
 /// Port on which the servers of a Redis Cluster talk to each other.
@@ -49,14 +57,18 @@ pub struct Plan {
     pub pods: PodDefaults,
     /// The workloads, in the order of their roles.
     pub components: Vec<ComponentPlan>,
-    /// Redis.
+    /// Redis that the platform runs.
     pub redis: Option<RedisPlan>,
+    /// Redis that somebody else runs.
+    pub external_redis: Option<ExternalRedisPlan>,
     /// The database.
     pub postgres: Option<PostgresPlan>,
     /// Access from outside.
     pub ingress: Option<IngressPlan>,
     /// Network policies, unless they are switched off.
     pub network: Option<NetworkPlan>,
+    /// Volumes that components share.
+    pub shared_volumes: Vec<SharedVolume>,
     /// Quota of the namespace.
     pub quota: Option<Quota>,
     /// Scraping, alerts and dashboards.
@@ -153,6 +165,8 @@ pub struct ComponentPlan {
     pub scaling: Scaling,
     /// Resources of the container.
     pub resources: ResourcesPlan,
+    /// Seconds for which a pod still serves after it was asked to stop.
+    pub pre_stop: Option<i64>,
     /// What it talks to.
     pub targets: Vec<Target>,
     /// Secrets and `ConfigMaps` it consumes.
@@ -189,6 +203,15 @@ pub enum Scaling {
 }
 
 impl Scaling {
+    /// Most pods.
+    #[must_use]
+    pub fn max(&self) -> i32 {
+        match self {
+            Self::Fixed(replicas) => *replicas,
+            Self::Auto(autoscaling) => autoscaling.max_replicas,
+        }
+    }
+
     /// Fewest pods.
     #[must_use]
     pub fn min(&self) -> i32 {
@@ -219,6 +242,8 @@ pub enum Target {
     Redis,
     /// The platform's database.
     Postgres,
+    /// Its read replicas.
+    PostgresReadOnly,
     /// Another component.
     Component(String),
 }
@@ -245,6 +270,8 @@ pub struct RedisPlan {
     pub version: String,
     /// Number of servers.
     pub servers: i32,
+    /// The Sentinels, in mode `Replicated`.
+    pub sentinel: Option<SentinelPlan>,
     /// Resources of each server.
     pub resources: ResourcesPlan,
     /// Size of each volume.
@@ -255,8 +282,6 @@ pub struct RedisPlan {
     pub config: Vec<(String, String)>,
     /// Where its password is.
     pub password: PasswordSource,
-    /// Whether that holds one now.
-    pub password_is_there: bool,
     /// Digest of what the servers consume.
     pub checksum: String,
     /// Where the servers run.
@@ -282,6 +307,40 @@ pub struct PasswordSource {
     pub key: String,
     /// Made by the operator.
     pub generated: bool,
+    /// Whether the Secret holds one now.
+    pub is_there: bool,
+}
+
+/// The Sentinels with every value decided.
+#[derive(Clone, Debug)]
+pub struct SentinelPlan {
+    /// How many.
+    pub instances: i32,
+    /// How many must agree.
+    pub quorum: i32,
+    /// Resources of each.
+    pub resources: ResourcesPlan,
+    /// Digest of what they consume.
+    pub checksum: String,
+}
+
+/// Redis that somebody else runs.
+#[derive(Clone, Debug)]
+pub struct ExternalRedisPlan {
+    /// Host as the clients get it.
+    pub host: Host,
+    /// Port.
+    pub port: i32,
+    /// Clients use TLS.
+    pub tls: bool,
+    /// It is a Redis Cluster.
+    pub cluster: bool,
+    /// User of the access control list.
+    pub username: Option<String>,
+    /// Secret and key of the password, where there is one.
+    pub password: Option<(String, String)>,
+    /// Address blocks; empty where only the name is known.
+    pub cidrs: Vec<Cidr>,
 }
 
 /// A Secret that External Secrets fetches.
@@ -314,6 +373,131 @@ pub struct PostgresPlan {
     pub password_key: String,
     /// Address blocks; empty where only the name is known.
     pub cidrs: Vec<Cidr>,
+    /// Host of the read replicas as the clients get it.
+    pub read_only_host: Option<Host>,
+    /// Secret and key of the certificate authority.
+    pub ca: Option<(String, String)>,
+    /// The servers, where the platform runs them.
+    pub servers: Option<PostgresServers>,
+}
+
+/// Servers of the database with every value decided.
+#[derive(Clone, Debug)]
+pub struct PostgresServers {
+    /// How many; the first is the primary.
+    pub instances: i32,
+    /// Major version.
+    pub major: i32,
+    /// Full image reference.
+    pub image: String,
+    /// Release shown in labels and status.
+    pub version: String,
+    /// Role that owns the database.
+    pub owner: String,
+    /// Resources of each server.
+    pub resources: ResourcesPlan,
+    /// Size and class of each data volume.
+    pub storage: VolumePlan,
+    /// The same for the write-ahead log, where it has a volume of its own.
+    pub wal_storage: Option<VolumePlan>,
+    /// Lines of postgresql.conf but for secrets.
+    pub parameters: Vec<(String, String)>,
+    /// Passwords of the owner, the superuser and the replicas.
+    pub passwords: PostgresPasswords,
+    /// Digest of what the servers consume.
+    pub checksum: String,
+    /// Where the servers run.
+    pub scheduling: Scheduling,
+    /// Whether the servers are kept apart as far as possible by preset.
+    pub apart: bool,
+    /// User of the server.
+    pub user: i64,
+    /// Group that owns the volumes.
+    pub group: i64,
+    /// What may be away at once, where the resource says it.
+    pub disruption: Option<trading_api::component::Disruption>,
+}
+
+/// Where the passwords of a database are; all generated.
+#[derive(Clone, Debug)]
+pub struct PostgresPasswords {
+    /// Of the role that clients log in as.
+    pub owner: PasswordSource,
+    /// Of the superuser.
+    pub superuser: PasswordSource,
+    /// Of the role that replicas log in as.
+    pub replication: PasswordSource,
+}
+
+impl PostgresPasswords {
+    /// All three.
+    #[must_use]
+    pub fn all(&self) -> [&PasswordSource; 3] {
+        [&self.owner, &self.superuser, &self.replication]
+    }
+}
+
+/// A volume of a data store.
+#[derive(Clone, Debug)]
+pub struct VolumePlan {
+    /// Size.
+    pub size: Quantity,
+    /// Class; the cluster's default where it is left out.
+    pub class: Option<String>,
+}
+
+/// What must hold of a data store that the platform runs, whichever it is.
+#[derive(Clone, Debug)]
+pub struct StoreFacts<'a> {
+    /// Which.
+    pub store: Store,
+    /// Name among components.
+    pub name: &'static str,
+    /// Topology, as the resource writes it.
+    pub mode: &'static str,
+    /// Where its passwords are.
+    pub passwords: Vec<&'a PasswordSource>,
+}
+
+/// Every data store that a platform can run, with its name among components and the word for it.
+pub const STORES: [(Store, &str, &str); 2] =
+    [(Store::Redis, REDIS, "Redis"), (Store::Postgres, POSTGRES, "Postgres")];
+
+/// The store that a component is a part of.
+#[must_use]
+pub fn store_of(component: &str) -> Option<Store> {
+    match component {
+        REDIS | SENTINEL => Some(Store::Redis),
+        POSTGRES => Some(Store::Postgres),
+        _ => None,
+    }
+}
+
+impl Plan {
+    /// The data stores that the platform runs.
+    #[must_use]
+    pub fn stores(&self) -> Vec<StoreFacts<'_>> {
+        let redis = self.redis.as_ref().map(|redis| StoreFacts {
+            store: Store::Redis,
+            name: REDIS,
+            mode: redis.mode.as_str(),
+            passwords: vec![&redis.password],
+        });
+        let servers = self.postgres.as_ref().and_then(|database| database.servers.as_ref());
+        let postgres = servers.map(|servers| StoreFacts {
+            store: Store::Postgres,
+            name: POSTGRES,
+            mode: "Managed",
+            passwords: servers.passwords.all().to_vec(),
+        });
+        redis.into_iter().chain(postgres).collect()
+    }
+
+    /// Whether the platform runs this store.
+    #[must_use]
+    pub fn runs(&self, store: Store) -> bool {
+        self.stores().iter().any(|facts| facts.store == store)
+    }
 }
 
 /// A host outside the cluster.

@@ -27,8 +27,8 @@ pub fn rules() -> Vec<PolicyRule> {
         rule(GROUP, &["tradingplatforms/status"], &["patch"]),
         // Needed to set `blockOwnerDeletion` where the apiserver enforces it.
         rule(GROUP, &["tradingplatforms/finalizers"], &["update"]),
-        // Only to remove the volumes of a platform that asks for it.
-        rule("", &["persistentvolumeclaims"], &["delete", "list"]),
+        // Only to mark the primary of a database, for the Service of its replicas.
+        rule("", &["pods"], &["get", "patch"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
     ]);
     rules

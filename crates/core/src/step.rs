@@ -7,8 +7,9 @@ use trading_api::deletion::{DataPolicy, Store};
 use crate::{
     add_ons, fields,
     kinds::Kind,
-    object::{Content, Object},
-    plan::{Plan, REDIS},
+    object::{Content, Lifetime, Object},
+    plan::{PasswordSource, Plan, REDIS, SENTINEL, STORES, StoreFacts, store_of},
+    preflight,
     problem::Problem,
     resolve::references::MISSING,
     status::workload::{Autoscaler, Workload},
@@ -169,8 +170,17 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
         let child = observed.get(&key);
         let is_workload =
             matches!(object.kind, Kind::Deployment | Kind::StatefulSet | Kind::HorizontalPodAutoscaler);
-        let waits = is_workload && waiting.contains(object.component.as_str());
-        if waits || blocked_stores.contains(object.component.as_str()) || child.is_some_and(|c| c.deleting) {
+        let is_blocked = store_of(&object.component).is_some_and(|store| {
+            // What stands for a store outside may not replace one that was not given up.
+            let is_kept = !plan.runs(store)
+                && !plan.acknowledged.contains(&store)
+                && still_runs(plan, observed, name_of(store));
+            is_kept || object.lifetime == Lifetime::Store && blocked_stores.contains(&store)
+        });
+        // The Sentinels wait for what Redis waits for.
+        let awaited = if object.component == SENTINEL { REDIS } else { object.component.as_str() };
+        let waits = is_workload && waiting.contains(awaited);
+        if waits || is_blocked || child.is_some_and(|c| c.deleting) {
             steps.held.push(key);
             continue;
         }
@@ -187,7 +197,8 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
         }
     }
     steps.problems.extend(add_ons::missing(left_out));
-    prune(plan, desired, observed, &mut steps);
+    steps.problems.extend(preflight::problems(plan, desired));
+    prune(plan, desired, observed, &blocked_stores, &mut steps);
     steps
 }
 
@@ -212,35 +223,75 @@ fn replicas_of(object: &Object, child: &Child) -> Replicas {
 }
 
 /// Stores that must not be touched, because what is live contradicts the resource.
-fn blocked_stores(plan: &Plan, observed: &Observed, steps: &mut Steps) -> BTreeSet<&'static str> {
-    let mut blocked = BTreeSet::new();
-    let Some(redis) = &plan.redis else { return blocked };
-    let Some(live) = observed.get(&(Kind::StatefulSet, plan.identity.child(REDIS))) else {
-        return blocked;
-    };
-    if let Some(mode) = live.store_mode.as_deref().filter(|mode| *mode != redis.mode.as_str()) {
-        blocked.insert(REDIS);
-        steps.problems.push(Problem::of(
-            REDIS,
-            "StoreModeDiffers",
-            format!(
-                "Redis runs in mode {mode} and holds data; the resource asks for {}: set redis.mode back to {mode}, or make a second platform and move the data",
-                redis.mode.as_str()
-            ),
-        ));
-    }
-    if redis.password.generated && !redis.password_is_there && live.platform == plan.identity.name {
-        blocked.insert(REDIS);
-        steps.problems.push(Problem::of(
-            REDIS,
-            "PasswordLost",
-            format!(
-                "Secret {:?} with the password of the running Redis is gone; no new one is made while the old is in use: make the Secret again with the old value under key {:?} (the pods of StatefulSet {:?} still have it in REDIS_PASSWORD)",
-                redis.password.secret, redis.password.key, live.name
-            ),
-        ));
+fn blocked_stores(plan: &Plan, observed: &Observed, steps: &mut Steps) -> Vec<Store> {
+    let mut blocked = Vec::new();
+    for facts in plan.stores() {
+        let Some(live) = observed.get(&(Kind::StatefulSet, plan.identity.child(facts.name))) else {
+            continue;
+        };
+        let problems: Vec<Problem> = mode_differs(&facts, live)
+            .into_iter()
+            .chain(facts.passwords.iter().filter_map(|password| password_lost(plan, &facts, password, live)))
+            .collect();
+        if !problems.is_empty() {
+            blocked.push(facts.store);
+            steps.problems.extend(problems);
+        }
     }
     blocked
+}
+
+fn mode_differs(facts: &StoreFacts, live: &Child) -> Option<Problem> {
+    let mode = live.store_mode.as_deref().filter(|mode| *mode != facts.mode)?;
+    let (name, title) = (facts.name, title(facts.store));
+    Some(Problem::of(
+        name,
+        "StoreModeDiffers",
+        format!(
+            "{title} runs in mode {mode} and holds data; the resource asks for {}: set {name}.mode back to {mode}, or make a second platform and move the data",
+            facts.mode
+        ),
+    ))
+}
+
+fn password_lost(
+    plan: &Plan,
+    facts: &StoreFacts,
+    password: &PasswordSource,
+    live: &Child,
+) -> Option<Problem> {
+    if !password.generated || password.is_there || live.platform != plan.identity.name {
+        return None;
+    }
+    let remedy = match facts.store {
+        Store::Redis => {
+            format!("(the pods of StatefulSet {:?} still have it in REDIS_PASSWORD)", live.name)
+        }
+        Store::Postgres => format!(
+            "(or with a new one that you have set with ALTER ROLE; psql works without it in the pods of StatefulSet {:?})",
+            live.name
+        ),
+    };
+    Some(Problem::of(
+        facts.name,
+        "PasswordLost",
+        format!(
+            "Secret {:?} with the password of the running {} is gone; no new one is made while the old is in use: make the Secret again with the old value under key {:?} {remedy}",
+            password.secret,
+            title(facts.store),
+            password.key
+        ),
+    ))
+}
+
+/// The word for a store.
+fn title(store: Store) -> &'static str {
+    STORES.iter().find(|(other, ..)| *other == store).map_or("", |(_, _, title)| title)
+}
+
+/// Its name among components.
+fn name_of(store: Store) -> &'static str {
+    STORES.iter().find(|(other, ..)| *other == store).map_or("", |(_, name, _)| name)
 }
 
 fn name_taken(object: &Object, other: &Child) -> Problem {
@@ -256,32 +307,26 @@ fn name_taken(object: &Object, other: &Child) -> Problem {
 }
 
 /// Live objects of this very platform that it no longer becomes.
-fn prune(plan: &Plan, desired: &[Object], observed: &Observed, steps: &mut Steps) {
+fn prune(plan: &Plan, desired: &[Object], observed: &Observed, blocked_stores: &[Store], steps: &mut Steps) {
     let wished: BTreeSet<Key> = desired.iter().map(|object| (object.kind, object.name.clone())).collect();
     let surplus: Vec<&Child> = observed
         .values()
         .filter(|child| child.platform_uid == plan.identity.uid && !child.deleting)
         .filter(|child| !wished.contains(&(child.kind, child.name.clone())))
         .collect();
-    let redis_goes = plan.redis.is_none()
-        && surplus.iter().any(|child| child.kind == Kind::StatefulSet && child.component == REDIS);
-    let acknowledged = plan.acknowledged.contains(&Store::Redis);
-    if redis_goes && !acknowledged {
-        steps.problems.push(Problem::of(
-            REDIS,
-            "StoreRemovalNotAcknowledged",
-            "redis was removed from the resource but holds data, so it keeps running: put it back, or add Redis to deletion.acknowledgeStoreRemoval to take it down".to_owned(),
-        ));
-    }
-    if redis_goes && acknowledged && plan.data == DataPolicy::Delete {
-        steps.delete_claims_of.push(REDIS.to_owned());
-    }
+    let goes: Vec<Store> = removed_stores(plan, &surplus, steps);
     for child in surplus {
+        let store = store_of(&child.component).filter(|_| child.is_store);
+        // What fetches the login of a store outside goes with it.
+        let is_of_own = child.kind != Kind::ExternalSecret || still_runs(plan, observed, &child.component);
         let keeps_running =
-            child.is_store && child.component == REDIS && plan.redis.is_none() && !acknowledged;
+            is_of_own && store.is_some_and(|store| !plan.runs(store) && !goes.contains(&store));
         // A password outlives its store as the volumes do.
-        let is_kept_secret = child.is_store && child.kind == Kind::Secret && plan.data == DataPolicy::Retain;
-        if keeps_running || is_kept_secret {
+        let is_kept_secret = store.is_some() && child.kind == Kind::Secret && plan.data == DataPolicy::Retain;
+        // Data that components share goes with the platform, where `deletion.data` says so, or by hand.
+        let is_data = child.kind == Kind::PersistentVolumeClaim;
+        let is_blocked = store.is_some_and(|store| blocked_stores.contains(&store));
+        if keeps_running || is_blocked || is_kept_secret || is_data {
             continue;
         }
         if child.kind == Kind::HorizontalPodAutoscaler {
@@ -290,4 +335,33 @@ fn prune(plan: &Plan, desired: &[Object], observed: &Observed, steps: &mut Steps
             steps.prune.push(child.into());
         }
     }
+}
+
+/// Whether servers of this store are live.
+fn still_runs(plan: &Plan, observed: &Observed, store: &str) -> bool {
+    observed.contains_key(&(Kind::StatefulSet, plan.identity.child(store)))
+}
+
+/// Stores that were removed from the resource and may go; the others are reported.
+fn removed_stores(plan: &Plan, surplus: &[&Child], steps: &mut Steps) -> Vec<Store> {
+    let mut goes = Vec::new();
+    for (store, name, _) in STORES {
+        let runs = |child: &&&Child| child.kind == Kind::StatefulSet && child.component == name;
+        let still_runs = !plan.runs(store) && surplus.iter().any(|child| runs(&child));
+        if plan.acknowledged.contains(&store) {
+            goes.push(store);
+            if still_runs && plan.data == DataPolicy::Delete {
+                steps.delete_claims_of.push(name.to_owned());
+            }
+        } else if still_runs {
+            steps.problems.push(Problem::of(
+                name,
+                "StoreRemovalNotAcknowledged",
+                format!(
+                    "{name} was removed from the resource but holds data, so it keeps running: put it back, or add {store:?} to deletion.acknowledgeStoreRemoval to take it down"
+                ),
+            ));
+        }
+    }
+    goes
 }

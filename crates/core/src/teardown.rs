@@ -42,7 +42,7 @@ pub fn teardown(children: &[Child], data: DataPolicy, orphan: bool) -> Teardown 
     let is_server = |child: &&Child| child.is_store && child.kind == Kind::StatefulSet;
     let is_rest = |child: &&Child| {
         child.is_store
-            && child.kind != Kind::StatefulSet
+            && !matches!(child.kind, Kind::StatefulSet | Kind::PersistentVolumeClaim)
             && (child.kind != Kind::Secret || data == DataPolicy::Delete)
     };
     phase(children, is_application, "the applications to stop")

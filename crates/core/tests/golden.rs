@@ -1,4 +1,5 @@
-//! Every object that the examples become in each environment, as files of `tests/golden`.
+//! Every object that the examples become in each environment, and what each kind of store becomes,
+//! as files of `tests/golden`.
 //!
 //! `cargo xtask generate` rewrites them; what changed is then read in the diff of the commit.
 
@@ -23,15 +24,19 @@ const COMMAND: &str = "cargo xtask generate";
 /// Lines of a difference that are shown on each side.
 const SHOWN: usize = 8;
 
-/// `tests/golden/<example>/<environment>` for every one that is there.
+/// `<example>/<environment>` for every folder in `tests/golden`.
 fn environments() -> Vec<String> {
-    let folders = |path: &str| -> Vec<String> {
+    let names = |path: &str| -> Vec<String> {
         let entries = fs::read_dir(repository(path)).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        names.map(|name| format!("{path}/{name}")).collect()
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     };
-    let mut found: Vec<String> =
-        folders("tests/golden").iter().flat_map(|example| folders(example)).collect();
+    let mut found: Vec<String> = names("tests/golden")
+        .into_iter()
+        .flat_map(|example| {
+            let environments = names(&format!("tests/golden/{example}"));
+            environments.into_iter().map(move |environment| format!("{example}/{environment}"))
+        })
+        .collect();
     found.sort();
     found
 }
@@ -41,8 +46,9 @@ fn every_environment_of_every_example_is_rendered_as_before() {
     let folders = environments();
     assert!(folders.len() >= 3, "{folders:?}");
     let mut all = String::new();
-    for folder in folders {
-        let wished = files(&folder);
+    for environment in folders {
+        let wished = files(&environment);
+        let folder = format!("tests/golden/{environment}");
         if env::var_os("UPDATE_GOLDEN").is_some() {
             update(&repository(&folder), &wished);
         } else {
@@ -56,8 +62,8 @@ fn every_environment_of_every_example_is_rendered_as_before() {
 }
 
 /// File name to content.
-fn files(folder: &str) -> BTreeMap<String, String> {
-    let (_, objects) = rendered(&platform_of(folder));
+fn files(environment: &str) -> BTreeMap<String, String> {
+    let (_, objects) = rendered(&platform_of(environment));
     let count = objects.len();
     let files: BTreeMap<String, String> = objects
         .iter()

@@ -13,7 +13,7 @@ use trading_core::{
     fields::{cover, tracked},
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
     kinds::Kind,
-    object::{Content, Object},
+    object::{Content, Object, PASSWORD},
     plan::Plan,
     render::render,
     resolve::resolve,
@@ -427,7 +427,7 @@ fn what_others_add_is_left_alone() {
 fn a_generated_password_is_never_touched_for_its_fields() {
     let wish = wish(&redis());
     let secret = wish.objects.iter().find(|object| object.kind == Kind::Secret).unwrap();
-    assert_eq!(secret.content, Content::GeneratedOnce(vec!["password".to_owned()]));
+    assert_eq!(secret.content, Content::GeneratedOnce([("password".to_owned(), PASSWORD.to_owned())].into()));
     let mut live = wish.live();
     change_key(&mut live, &key(secret), |child| child.ownership = Ownership::Fields(json!({})));
     assert_eq!(words(&wish.steps(&live)), Done::default());

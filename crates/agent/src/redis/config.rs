@@ -131,7 +131,7 @@ fn directives(template: &str) -> impl Iterator<Item = Directive<'_>> {
 ///
 /// Redis' `sdssplitargs` reads back every escape that Rust writes: `\xHH`, `\n`, `\r`, `\t`, and
 /// a backslash before `"`, `'` or itself.
-fn quote(value: &[u8]) -> String {
+pub fn quote(value: &[u8]) -> String {
     format!("\"{}\"", value.escape_ascii())
 }
 

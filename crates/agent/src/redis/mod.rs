@@ -4,6 +4,7 @@ mod config;
 mod password;
 mod prepare;
 mod probe;
+mod replicated;
 mod resp;
 mod verdict;
 
@@ -20,7 +21,8 @@ use password::Password;
 pub enum Command {
     /// Install this program for the probes and write the server's configuration.
     ///
-    /// Reads `REDIS_PASSWORD` and, for a cluster node, `POD_IP` from the environment.
+    /// Reads `REDIS_PASSWORD` from the environment, and what the server is reached at: `POD_IP` for
+    /// a cluster node, `POD_HOST` where Sentinels watch.
     Prepare(PrepareArgs),
     /// Ask the server in this pod how it is; exits with 1 and one line on stderr if not well.
     ///
@@ -40,6 +42,15 @@ pub struct PrepareArgs {
     /// Where this program copies itself
     #[arg(long)]
     binary: PathBuf,
+    /// Name under which Sentinels watch the servers; alone, the configuration is a Sentinel's
+    #[arg(long)]
+    master_name: Option<String>,
+    /// Host of the server that is master until Sentinels say otherwise; for a server that they watch
+    #[arg(long, requires = "sentinels", requires = "master_name")]
+    first_master: Option<String>,
+    /// Where Sentinels answer, as host:port
+    #[arg(long, requires = "first_master")]
+    sentinels: Option<String>,
 }
 
 /// What `probe` asks, and how long it may take.
@@ -83,8 +94,11 @@ pub fn run(command: Command) -> Result<(), RedisError> {
     let password = std::env::var_os("REDIS_PASSWORD").and_then(Password::new);
     match command {
         Command::Prepare(args) => {
-            let pod_ip = std::env::var_os("POD_IP");
-            prepare::run(&args, password.as_ref(), pod_ip.as_deref())?;
+            let own = prepare::Own {
+                ip: std::env::var_os("POD_IP"),
+                host: std::env::var("POD_HOST").ok().filter(|host| !host.is_empty()),
+            };
+            prepare::run(&args, password.as_ref(), &own)?;
         }
         Command::Probe(args) => probe::run(&args, password.as_ref())?,
     }

@@ -1,6 +1,6 @@
 //! Prepare stage, I/O: installs this program and writes redis.conf before Redis starts.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::PrepareArgs;
 use super::config::{self, ConfigError};
 use super::password::Password;
+use super::replicated::{self, ReplicatedError};
 use crate::install::{self, InstallError};
 
 /// Why the pod could not be prepared.
@@ -26,20 +27,36 @@ pub enum PrepareError {
     /// The template, the password or the address is not fit for use.
     #[error("cannot compose redis.conf")]
     Config(#[from] ConfigError),
+    /// The server's place among its replicas and Sentinels can't be told.
+    #[error("cannot compose what Sentinels need")]
+    Replicated(#[from] ReplicatedError),
     /// One of the two files cannot be put in place.
     #[error(transparent)]
     Install(#[from] InstallError),
 }
 
+/// Where the server is reached.
+pub struct Own {
+    /// Address of the pod.
+    pub ip: Option<OsString>,
+    /// Its name in DNS.
+    pub host: Option<String>,
+}
+
 /// Puts the program and the configuration in place. Running it twice changes nothing.
-pub fn run(
-    args: &PrepareArgs,
-    password: Option<&Password>,
-    pod_ip: Option<&OsStr>,
-) -> Result<(), PrepareError> {
+pub fn run(args: &PrepareArgs, password: Option<&Password>, own: &Own) -> Result<(), PrepareError> {
     let template = fs::read_to_string(&args.template)
         .map_err(|source| PrepareError::Template { path: args.template.clone(), source })?;
-    let config = config::compose(&template, password, pod_ip)?;
+    let config = match (&args.master_name, &args.first_master, &args.sentinels) {
+        (None, ..) => config::compose(&template, password, own.ip.as_deref())?,
+        (Some(name), Some(first), Some(sentinels)) => {
+            let mut config = config::compose(&template, password, own.ip.as_deref())?;
+            let master = replicated::master(sentinels, name, password).unwrap_or_else(|| first.clone());
+            config.push_str(&replicated::of_server(&master, own.host.as_deref())?);
+            config
+        }
+        (Some(name), ..) => replicated::of_sentinel(&template, name, password, own.host.as_deref())?,
+    };
     install::own_program(&args.binary)?;
     install::replace(&args.output, 0o600, &mut config.as_bytes())?;
 

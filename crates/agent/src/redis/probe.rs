@@ -53,7 +53,8 @@ pub enum ProbeError {
 
 /// `Ok` if the server passes the check.
 pub fn run(args: &ProbeArgs, password: Option<&Password>) -> Result<(), ProbeError> {
-    let mut server = Server::connect(args.port, Deadline::after(args.timeout()))?;
+    let mut server =
+        Server::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)), Deadline::after(args.timeout()))?;
 
     if let Some(password) = password {
         let reply = server.ask("AUTH", &[b"AUTH", password.bytes()])?;
@@ -76,14 +77,15 @@ pub fn run(args: &ProbeArgs, password: Option<&Password>) -> Result<(), ProbeErr
     Ok(())
 }
 
+/// The end of a whole conversation.
 #[derive(Clone, Copy)]
-struct Deadline {
+pub struct Deadline {
     end: Instant,
     timeout: Duration,
 }
 
 impl Deadline {
-    fn after(timeout: Duration) -> Self {
+    pub fn after(timeout: Duration) -> Self {
         Self { end: Instant::now() + timeout, timeout }
     }
 
@@ -113,15 +115,15 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-struct Server {
+/// A connection to a server.
+pub struct Server {
     stream: TcpStream,
     deadline: Deadline,
 }
 
 impl Server {
-    fn connect(port: u16, deadline: Deadline) -> Result<Self, ProbeError> {
+    pub fn connect(address: SocketAddr, deadline: Deadline) -> Result<Self, ProbeError> {
         let step = "connecting";
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let stream = TcpStream::connect_timeout(&address, deadline.left(step)?).map_err(|source| {
             if is_timeout(&source) {
                 return deadline.missed(step);
@@ -131,7 +133,7 @@ impl Server {
         Ok(Self { stream, deadline })
     }
 
-    fn ask(&mut self, step: &'static str, words: &[&[u8]]) -> Result<Reply, ProbeError> {
+    pub fn ask(&mut self, step: &'static str, words: &[&[u8]]) -> Result<Reply, ProbeError> {
         // A server at its maxclients says so and hangs up before it is asked: the write may
         // fail while an answer is there to be read.
         let sent = self.send(step, &resp::command(words));

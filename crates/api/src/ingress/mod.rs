@@ -44,7 +44,7 @@ pub struct Ingress {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub controller: Option<Controller>,
     /// IngressClass; default `nginx` or `alb` by the controller, or the cluster's default.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = crate::names::DNS_SUBDOMAIN))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class_name: Option<String>,
     /// Gateways that the hosts are attached to; for `Gateway`.
@@ -165,11 +165,11 @@ pub enum PathType {
     .message("set secretName (a Secret that holds the certificate) or clusterIssuer (cert-manager makes it)"))]
 pub struct IngressTls {
     /// Secret of type `kubernetes.io/tls`; default `<platform>-tls` with a `clusterIssuer`.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = crate::names::DNS_SUBDOMAIN))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
     /// cert-manager's `ClusterIssuer` that makes the certificate.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = crate::names::DNS_SUBDOMAIN))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster_issuer: Option<String>,
 }

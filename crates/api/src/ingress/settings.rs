@@ -14,18 +14,18 @@ use crate::network::Cidr;
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
     /// Its name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = crate::names::DNS_SUBDOMAIN))]
     pub name: String,
     /// Its namespace; default the platform's. It must admit routes from the platform's namespace.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// Listener, such as that for HTTPS; all where it is left out.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = crate::names::DNS_SUBDOMAIN))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub section_name: Option<String>,
     /// Listener for HTTP, for `httpsRedirect`.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = crate::names::DNS_SUBDOMAIN))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http_section_name: Option<String>,
 }

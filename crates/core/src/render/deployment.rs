@@ -6,26 +6,25 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            ConfigMapVolumeSource, Container, ContainerPort, ExecAction, HTTPGetAction, Lifecycle,
-            LifecycleHandler, PodTemplateSpec, Probe, SleepAction, TCPSocketAction, Volume, VolumeMount,
+            ConfigMapVolumeSource, Container, ContainerPort, ExecAction, HTTPGetAction, KeyToPath, Lifecycle,
+            LifecycleHandler, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Probe, SecretVolumeSource,
+            SleepAction, TCPSocketAction, Volume, VolumeMount,
         },
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
-use trading_api::{component::Port, labels, probe as api};
+use trading_api::{
+    component::{Mount, Port},
+    labels, probe as api,
+};
 
 use super::{env, meta, pod, scheduling};
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
-    plan::{ComponentPlan, Plan, Scaling},
+    plan::{ComponentPlan, Plan, Scaling, Target},
+    resolve::component::GRACE_SECONDS,
 };
-
-/// Seconds for which a pod still serves after it was asked to stop, while load balancers and
-/// kube-proxy learn that it is leaving. Without it a rollout loses requests.
-const PRE_STOP_SECONDS: i64 = 5;
-/// Kubernetes' own default; written down because the pre-stop sleep counts against it.
-const GRACE_SECONDS: i64 = 30;
 
 pub(super) fn render(plan: &Plan, component: &ComponentPlan) -> Object {
     let replicas = match &component.scaling {
@@ -64,7 +63,7 @@ fn strategy(component: &ComponentPlan) -> DeploymentStrategy {
 fn template(plan: &Plan, component: &ComponentPlan) -> PodTemplateSpec {
     let name = plan.identity.child(&component.name);
     let mut spec = pod::restricted(plan, &name, component.user, component.group);
-    let (volumes, mounts) = volumes(&name, component);
+    let (volumes, mounts) = volumes(plan, &name, component);
     spec.containers = vec![container(plan, component, mounts)];
     spec.volumes = Some(volumes);
     spec.termination_grace_period_seconds =
@@ -87,7 +86,7 @@ fn pod_metadata(plan: &Plan, component: &ComponentPlan) -> ObjectMeta {
     ObjectMeta { labels: Some(all), annotations: Some(annotations), ..ObjectMeta::default() }
 }
 
-fn volumes(name: &str, component: &ComponentPlan) -> (Vec<Volume>, Vec<VolumeMount>) {
+fn volumes(plan: &Plan, name: &str, component: &ComponentPlan) -> (Vec<Volume>, Vec<VolumeMount>) {
     let mut volumes = vec![pod::empty_dir("tmp", None)];
     let mut mounts = vec![pod::mount("tmp", "/tmp", false)];
     let scratch = component.spec.scratch.iter().filter(|path| path.as_str() != "/tmp");
@@ -107,7 +106,49 @@ fn volumes(name: &str, component: &ComponentPlan) -> (Vec<Volume>, Vec<VolumeMou
         });
         mounts.push(pod::mount("config", &config.mount_path, true));
     }
+    for (index, given) in component.spec.volumes.iter().enumerate() {
+        let volume = format!("volume-{index}");
+        volumes.push(claimed(plan, &volume, given));
+        mounts.push(pod::mount(&volume, &given.mount_path, given.read_only.unwrap_or(false)));
+    }
+    if let Some((secret, key)) = authority(plan, component) {
+        volumes.push(Volume {
+            name: "postgres-ca".to_owned(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(secret.clone()),
+                items: Some(vec![KeyToPath {
+                    key: key.clone(),
+                    path: env::AUTHORITY_FILE.to_owned(),
+                    mode: None,
+                }]),
+                ..SecretVolumeSource::default()
+            }),
+            ..Volume::default()
+        });
+        mounts.push(pod::mount("postgres-ca", env::AUTHORITY_FOLDER, true));
+    }
     (volumes, mounts)
+}
+
+/// A claim of the platform's own, or one that was there before.
+fn claimed(plan: &Plan, volume: &str, given: &Mount) -> Volume {
+    let own = given.shared_volume.as_ref().map(|name| plan.identity.child(name));
+    let claim_name = own.or_else(|| given.claim_name.clone()).unwrap_or_default();
+    Volume {
+        name: volume.to_owned(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name,
+            read_only: given.read_only.filter(|read_only| *read_only),
+        }),
+        ..Volume::default()
+    }
+}
+
+/// Secret and key of the database's certificate authority, for who talks to the database.
+fn authority<'a>(plan: &'a Plan, component: &ComponentPlan) -> Option<&'a (String, String)> {
+    let talks =
+        component.targets.iter().any(|target| matches!(target, Target::Postgres | Target::PostgresReadOnly));
+    plan.postgres.as_ref().filter(|_| talks)?.ca.as_ref()
 }
 
 fn container(plan: &Plan, component: &ComponentPlan, mounts: Vec<VolumeMount>) -> Container {
@@ -131,7 +172,7 @@ fn container(plan: &Plan, component: &ComponentPlan, mounts: Vec<VolumeMount>) -
             .as_ref()
             .or((!ports.is_empty()).then_some(&api::Probe::default()))
             .and_then(|given| probe(given, component)),
-        lifecycle: (!ports.is_empty()).then(pre_stop),
+        lifecycle: component.pre_stop.filter(|_| !ports.is_empty()).map(pre_stop),
         security_context: Some(pod::container_security()),
         volume_mounts: Some(mounts),
         ..Container::default()
@@ -147,10 +188,10 @@ fn container_port(port: &Port) -> ContainerPort {
     }
 }
 
-fn pre_stop() -> Lifecycle {
+fn pre_stop(seconds: i64) -> Lifecycle {
     Lifecycle {
         pre_stop: Some(LifecycleHandler {
-            sleep: Some(SleepAction { seconds: PRE_STOP_SECONDS }),
+            sleep: Some(SleepAction { seconds }),
             ..LifecycleHandler::default()
         }),
         ..Lifecycle::default()

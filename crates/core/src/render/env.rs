@@ -10,7 +10,15 @@ use trading_api::{
     redis::RedisMode,
 };
 
-use crate::plan::{ComponentPlan, Plan, PostgresPlan, REDIS_PORT, RedisPlan, Target};
+use crate::plan::{
+    ComponentPlan, ExternalRedisPlan, Host, Plan, PostgresPlan, REDIS, REDIS_PORT, RedisPlan, SENTINEL,
+    SENTINEL_PORT, Target,
+};
+
+/// Where the certificate authority of the database is in a component's container.
+pub(super) const AUTHORITY_FOLDER: &str = "/etc/platform/postgres";
+/// And what the file is called.
+pub(super) const AUTHORITY_FILE: &str = "ca.crt";
 
 /// All variables; one that the component sets itself replaces ours.
 pub(super) fn variables(plan: &Plan, component: &ComponentPlan) -> Vec<EnvVar> {
@@ -20,8 +28,14 @@ pub(super) fn variables(plan: &Plan, component: &ComponentPlan) -> Vec<EnvVar> {
     all.extend(origins(plan, component));
     for target in &component.targets {
         match target {
-            Target::Redis => all.extend(plan.redis.iter().flat_map(|store| redis(plan, store))),
+            Target::Redis => {
+                all.extend(plan.redis.iter().flat_map(|store| redis(plan, store)));
+                all.extend(plan.external_redis.iter().flat_map(external_redis));
+            }
             Target::Postgres => all.extend(plan.postgres.iter().flat_map(postgres)),
+            // With both, the writable one is the main one, and names the read-only one too.
+            Target::PostgresReadOnly if component.targets.contains(&Target::Postgres) => {}
+            Target::PostgresReadOnly => all.extend(plan.postgres.iter().flat_map(postgres_read_only)),
             Target::Component(name) => all.extend(other(plan, name)),
         }
     }
@@ -86,29 +100,94 @@ fn tracing(plan: &Plan, component: &ComponentPlan) -> Vec<EnvVar> {
 }
 
 fn redis(plan: &Plan, store: &RedisPlan) -> Vec<EnvVar> {
-    let host = plan.identity.child("redis");
+    let host = plan.identity.child(REDIS);
+    let password = secret("REDIS_PASSWORD", &store.password.secret, &store.password.key);
     let mode = match store.mode {
-        RedisMode::Standalone => "standalone",
+        RedisMode::Replicated => return sentinels(plan, &host, password),
         RedisMode::Cluster => "cluster",
+        RedisMode::Standalone | RedisMode::External => "standalone",
     };
+    let mut all = at("redis", &host, REDIS_PORT, mode);
+    all.push(password);
+    all
+}
+
+/// Which server takes writes is the Sentinels' to say, so no address of one is given for that: a
+/// client that does not ask them would write to a replica one day.
+fn sentinels(plan: &Plan, host: &str, password: EnvVar) -> Vec<EnvVar> {
     vec![
-        literal("REDIS_HOST", host.clone()),
+        literal("REDIS_MODE", "sentinel".to_owned()),
+        literal("REDIS_SENTINEL_HOST", plan.identity.child(SENTINEL)),
+        literal("REDIS_SENTINEL_PORT", SENTINEL_PORT.to_string()),
+        literal("REDIS_SENTINEL_MASTER", plan.identity.name.clone()),
+        literal("REDIS_HOST_RO", host.to_owned()),
         literal("REDIS_PORT", REDIS_PORT.to_string()),
-        literal("REDIS_URL", format!("redis://{host}:{REDIS_PORT}")),
+        password,
+    ]
+}
+
+fn external_redis(redis: &ExternalRedisPlan) -> Vec<EnvVar> {
+    let (scheme, mode) =
+        (if redis.tls { "rediss" } else { "redis" }, if redis.cluster { "cluster" } else { "standalone" });
+    let mut all = at(scheme, &redis.host.to_string(), redis.port, mode);
+    all.extend(redis.username.clone().map(|name| literal("REDIS_USERNAME", name)));
+    all.extend(redis.password.iter().map(|(name, key)| secret("REDIS_PASSWORD", name, key)));
+    all
+}
+
+fn at(scheme: &str, host: &str, port: i32, mode: &str) -> Vec<EnvVar> {
+    vec![
+        literal("REDIS_HOST", host.to_owned()),
+        literal("REDIS_PORT", port.to_string()),
+        literal("REDIS_URL", format!("{scheme}://{}:{port}", in_url(host))),
+        literal("REDIS_TLS", (scheme == "rediss").to_string()),
         literal("REDIS_MODE", mode.to_owned()),
-        secret("REDIS_PASSWORD", &store.password.secret, &store.password.key),
     ]
 }
 
 fn postgres(database: &PostgresPlan) -> Vec<EnvVar> {
-    vec![
-        literal("PGHOST", database.host.to_string()),
-        literal("PGPORT", database.port.to_string()),
-        literal("PGDATABASE", database.database.clone()),
-        literal("PGSSLMODE", database.ssl_mode.as_libpq().to_owned()),
+    let mut all = database_at(&database.host, database);
+    all.extend(read_only_host(database));
+    all
+}
+
+/// For those that only read: the read replicas are the database.
+fn postgres_read_only(database: &PostgresPlan) -> Vec<EnvVar> {
+    let host = database.read_only_host.as_ref().unwrap_or(&database.host);
+    let mut all = database_at(host, database);
+    all.extend(read_only_host(database));
+    all
+}
+
+fn read_only_host(database: &PostgresPlan) -> Option<EnvVar> {
+    database.read_only_host.as_ref().map(|host| literal("PGHOST_RO", host.to_string()))
+}
+
+/// libpq's own names; the login is not in the URL, libpq takes it from the other variables.
+fn database_at(host: &Host, database: &PostgresPlan) -> Vec<EnvVar> {
+    let PostgresPlan { port, database: name, ssl_mode, .. } = database;
+    let mode = ssl_mode.as_libpq();
+    let mut all = vec![
+        literal("PGHOST", host.to_string()),
+        literal("PGPORT", port.to_string()),
+        literal("PGDATABASE", name.clone()),
+        literal("PGSSLMODE", mode.to_owned()),
+        literal(
+            "DATABASE_URL",
+            format!("postgresql://{}:{port}/{name}?sslmode={mode}", in_url(&host.to_string())),
+        ),
         secret("PGUSER", &database.secret, &database.username_key),
         secret("PGPASSWORD", &database.secret, &database.password_key),
-    ]
+    ];
+    if database.ca.is_some() {
+        all.push(literal("PGSSLROOTCERT", format!("{AUTHORITY_FOLDER}/{AUTHORITY_FILE}")));
+    }
+    all
+}
+
+/// An IPv6 address stands in brackets.
+fn in_url(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 fn other(plan: &Plan, name: &str) -> Vec<EnvVar> {

@@ -12,10 +12,14 @@ mod monitoring;
 mod network_policy;
 mod pod;
 mod postgres;
+mod postgres_servers;
 mod quota;
 mod redis;
 mod scheduling;
+mod sentinel;
 mod service;
+mod shared_volume;
+mod store;
 
 use crate::{object::Object, plan::Plan};
 
@@ -34,6 +38,7 @@ pub fn render(plan: &Plan) -> Vec<Object> {
     if let Some(store) = &plan.redis {
         objects.extend(redis::render(plan, store));
     }
+    objects.extend(plan.shared_volumes.iter().map(|volume| shared_volume::render(plan, volume)));
     for component in &plan.components {
         objects.push(service::account(plan, component));
         objects.extend(config_map::render(plan, component));

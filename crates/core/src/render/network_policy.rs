@@ -9,15 +9,20 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
-use trading_api::{component::Port, labels, network::EgressRule, redis::RedisMode};
+use trading_api::{
+    component::Port,
+    labels,
+    network::{Cidr, EgressRule},
+    redis::RedisMode,
+};
 
 use super::meta;
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
     plan::{
-        ComponentPlan, IngressPlan, IngressSource, NetworkPlan, Plan, PostgresPlan, REDIS, REDIS_BUS_PORT,
-        REDIS_PORT, RedisPlan, Target,
+        ComponentPlan, IngressPlan, IngressSource, NetworkPlan, POSTGRES, POSTGRES_PORT, Plan, PostgresPlan,
+        PostgresServers, REDIS, REDIS_BUS_PORT, REDIS_PORT, RedisPlan, SENTINEL, SENTINEL_PORT, Target,
         monitoring::{ScrapePort, TracingPlan},
     },
 };
@@ -33,7 +38,12 @@ pub(super) fn render(plan: &Plan) -> Vec<Object> {
     let Some(network) = &plan.network else { return Vec::new() };
     let mut policies = vec![default_deny(plan)];
     policies.extend(plan.components.iter().map(|component| of_component(plan, network, component)));
-    policies.extend(plan.redis.iter().map(|store| of_redis(plan, network, store)));
+    if let Some(store) = &plan.redis {
+        policies.push(of_redis(plan, network, store));
+        policies.extend(store.sentinel.as_ref().map(|_| of_sentinels(plan)));
+    }
+    let servers = plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
+    policies.extend(servers.map(|servers| of_postgres(plan, network, servers)));
     policies
 }
 
@@ -95,9 +105,17 @@ fn of_component(plan: &Plan, network: &NetworkPlan, component: &ComponentPlan) -
     for target in &component.targets {
         match target {
             Target::Redis => {
-                egress.extend(plan.redis.iter().map(|_| to(vec![pods(plan, REDIS)], vec![tcp(REDIS_PORT)])));
+                if let Some(store) = &plan.redis {
+                    egress.push(to(vec![pods(plan, REDIS)], vec![tcp(REDIS_PORT)]));
+                    egress.extend(store.sentinel.as_ref().map(|_| to_sentinels(plan)));
+                }
+                let outside = plan.external_redis.iter();
+                egress.extend(outside.map(|redis| to_blocks(&redis.cidrs, redis.port)));
             }
-            Target::Postgres => egress.extend(plan.postgres.iter().map(to_database)),
+            Target::PostgresReadOnly if component.targets.contains(&Target::Postgres) => {}
+            Target::Postgres | Target::PostgresReadOnly => {
+                egress.extend(plan.postgres.iter().map(|database| to_database(plan, database)));
+            }
             Target::Component(name) => {
                 let ports: Vec<NetworkPolicyPort> = plan
                     .components
@@ -154,10 +172,47 @@ fn of_redis(plan: &Plan, network: &NetworkPlan, store: &RedisPlan) -> Object {
         ingress.extend(admit(vec![pods(plan, REDIS)], &between));
         egress.push(to(vec![pods(plan, REDIS)], between));
     }
+    if store.sentinel.is_some() {
+        ingress.extend(admit(vec![pods(plan, SENTINEL)], &[tcp(REDIS_PORT)]));
+        // A server that starts asks them who is master.
+        egress.push(to_sentinels(plan));
+    }
     if !network.monitoring_namespace.is_empty() {
         ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &[tcp(REDIS_PORT)]));
     }
     policy(plan, REDIS, meta::CACHE, Lifetime::Store, ingress, egress)
+}
+
+/// Sentinels watch the servers and each other, and tell clients and starting servers who is master.
+fn of_sentinels(plan: &Plan) -> Object {
+    let mut peers = vec![pods(plan, SENTINEL), pods(plan, REDIS)];
+    peers.extend(callers(plan, &Target::Redis).into_iter().map(|caller| pods(plan, caller)));
+    let ingress = admit(peers, &[tcp(SENTINEL_PORT)]);
+    let egress = vec![dns(), to_sentinels(plan), to(vec![pods(plan, REDIS)], vec![tcp(REDIS_PORT)])];
+    policy(plan, SENTINEL, meta::CACHE, Lifetime::Store, ingress.into_iter().collect(), egress)
+}
+
+fn to_sentinels(plan: &Plan) -> NetworkPolicyEgressRule {
+    to(vec![pods(plan, SENTINEL)], vec![tcp(SENTINEL_PORT)])
+}
+
+fn of_postgres(plan: &Plan, network: &NetworkPlan, servers: &PostgresServers) -> Object {
+    let port = [tcp(POSTGRES_PORT)];
+    let mut callers = callers(plan, &Target::Postgres);
+    callers.extend(self::callers(plan, &Target::PostgresReadOnly));
+    callers.sort_unstable();
+    callers.dedup();
+    let mut ingress = Vec::new();
+    ingress.extend(admit(callers.iter().map(|caller| pods(plan, caller)).collect(), &port));
+    let mut egress = vec![dns()];
+    if servers.instances > 1 {
+        ingress.extend(admit(vec![pods(plan, POSTGRES)], &port));
+        egress.push(to(vec![pods(plan, POSTGRES)], port.to_vec()));
+    }
+    if !network.monitoring_namespace.is_empty() {
+        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &port));
+    }
+    policy(plan, POSTGRES, meta::DATABASE, Lifetime::Store, ingress, egress)
 }
 
 /// Names of the components that talk to a target.
@@ -189,13 +244,21 @@ fn to(peers: Vec<NetworkPolicyPeer>, ports: Vec<NetworkPolicyPort>) -> NetworkPo
     NetworkPolicyEgressRule { to: Some(peers), ports: (!ports.is_empty()).then_some(ports) }
 }
 
-fn to_database(database: &PostgresPlan) -> NetworkPolicyEgressRule {
-    let peers = if database.cidrs.is_empty() {
+fn to_database(plan: &Plan, database: &PostgresPlan) -> NetworkPolicyEgressRule {
+    if database.servers.is_some() {
+        return to(vec![pods(plan, POSTGRES)], vec![tcp(POSTGRES_PORT)]);
+    }
+    to_blocks(&database.cidrs, database.port)
+}
+
+/// A port of address blocks; of all but the metadata services where none are known.
+fn to_blocks(cidrs: &[Cidr], port: i32) -> NetworkPolicyEgressRule {
+    let peers = if cidrs.is_empty() {
         vec![block("0.0.0.0/0", &METADATA_V4), block("::/0", &METADATA_V6)]
     } else {
-        database.cidrs.iter().map(|cidr| block(&cidr.0, &[])).collect()
+        cidrs.iter().map(|cidr| block(&cidr.0, &[])).collect()
     };
-    to(peers, vec![tcp(database.port)])
+    to(peers, vec![tcp(port)])
 }
 
 fn outside(rule: &EgressRule) -> NetworkPolicyEgressRule {

@@ -75,6 +75,15 @@ pub(super) fn empty_dir(name: &str, medium: Option<&str>) -> Volume {
     }
 }
 
+/// POSIX shared memory; what is in it counts against the memory limit of the container.
+pub(super) fn shared_memory(name: &str) -> Volume {
+    Volume {
+        name: name.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource { medium: Some("Memory".to_owned()), size_limit: None }),
+        ..Volume::default()
+    }
+}
+
 /// Where a volume appears.
 pub(super) fn mount(volume: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {

@@ -1,11 +1,11 @@
-//! The Service that stands for a database outside the cluster.
+//! The Service that stands for a database outside the cluster; one inside is [`postgres_servers`].
 
 use k8s_openapi::api::{
     core::v1::{Service, ServicePort, ServiceSpec},
     discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
 };
 
-use super::meta;
+use super::{meta, postgres_servers};
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
@@ -14,6 +14,9 @@ use crate::{
 
 pub(super) fn render(plan: &Plan) -> Vec<Object> {
     let Some(database) = &plan.postgres else { return Vec::new() };
+    if let Some(servers) = &database.servers {
+        return postgres_servers::render(plan, database, servers);
+    }
     match &database.host {
         Host::Name(name) => vec![external_name(plan, name, database)],
         Host::Address(address) => vec![

@@ -1,7 +1,9 @@
 //! Services and service accounts of components.
 
 use k8s_openapi::{
-    api::core::v1::{Service, ServiceAccount, ServicePort, ServiceSpec},
+    api::core::v1::{
+        ClientIPConfig, Service, ServiceAccount, ServicePort, ServiceSpec, SessionAffinityConfig,
+    },
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
@@ -11,6 +13,9 @@ use crate::{
     object::{Lifetime, Object},
     plan::{ComponentPlan, Plan},
 };
+
+/// Kubernetes' own default.
+const AFFINITY_SECONDS: i32 = 10_800;
 
 pub(super) fn render(plan: &Plan, component: &ComponentPlan) -> Option<Object> {
     if component.ports.is_empty() {
@@ -34,6 +39,14 @@ pub(super) fn render(plan: &Plan, component: &ComponentPlan) -> Option<Object> {
                     })
                     .collect(),
             ),
+            session_affinity: component.spec.session_affinity.as_ref().map(|_| "ClientIP".to_owned()),
+            session_affinity_config: component.spec.session_affinity.as_ref().map(|given| {
+                SessionAffinityConfig {
+                    client_ip: Some(ClientIPConfig {
+                        timeout_seconds: Some(given.timeout_seconds.unwrap_or(AFFINITY_SECONDS)),
+                    }),
+                }
+            }),
             ..ServiceSpec::default()
         }),
         status: None,

@@ -5,17 +5,19 @@ use trading_api::{
     scheduling::AntiAffinityMode,
 };
 
-use super::{Context, image_reference, preset, references};
-use crate::plan::{ComponentPlan, POSTGRES, PostgresPlan, REDIS, RedisPlan, Role, Scaling, Target};
+use super::{Context, Stores, image_reference, preset, references};
+use crate::plan::{ComponentPlan, POSTGRES, POSTGRES_RO, REDIS, Role, Scaling, Target};
 
 /// User of a container that does not say otherwise: that of the official Node image.
 const DEFAULT_USER: i64 = 1000;
 
-pub(super) fn resolve_all(
-    context: &mut Context,
-    redis: Option<&RedisPlan>,
-    postgres: Option<&PostgresPlan>,
-) -> Vec<ComponentPlan> {
+/// Seconds for which a pod still serves after it was asked to stop, while load balancers and
+/// kube-proxy learn that it is leaving. Without it a rollout loses requests.
+const PRE_STOP_SECONDS: i64 = 5;
+/// Kubernetes' own default; written down because the pre-stop sleep counts against it.
+pub(crate) const GRACE_SECONDS: i64 = 30;
+
+pub(super) fn resolve_all(context: &mut Context, stores: &Stores) -> Vec<ComponentPlan> {
     let spec = context.spec;
     let roles = [
         ("frontend", Role::Frontend, spec.frontend.as_ref()),
@@ -27,7 +29,7 @@ pub(super) fn resolve_all(
     let services = spec.services.iter().map(|s| (s.name.as_str(), Role::Service, &s.component));
     roles
         .chain(services)
-        .map(|(name, role, component)| resolve(context, name, role, component, redis, postgres))
+        .map(|(name, role, component)| resolve(context, name, role, component, stores))
         .collect()
 }
 
@@ -36,8 +38,7 @@ fn resolve(
     name: &str,
     role: Role,
     component: &Component,
-    redis: Option<&RedisPlan>,
-    postgres: Option<&PostgresPlan>,
+    stores: &Stores,
 ) -> ComponentPlan {
     let path = match role {
         Role::Service => format!("services[{name}]"),
@@ -49,7 +50,7 @@ fn resolve(
     let scaling = scaling(context, &path, role, component);
     let apart = spreads(context, component, &scaling);
     let user = component.run_as_user.unwrap_or(DEFAULT_USER);
-    let references = references::consumed(component, &targets, redis, postgres);
+    let references = references::consumed(component, &targets, stores);
     let checksum = references::checksum(context.inputs, &references, component.config.as_ref());
     references::report_missing(context, name, &references);
 
@@ -59,7 +60,8 @@ fn resolve(
         image,
         version,
         ports: ports(role, component),
-        resources: preset::resources(context, &path, component.resources.as_ref()),
+        pre_stop: pre_stop(component),
+        resources: preset::resources(context, &path, component.resources.as_ref(), component.qos),
         targets,
         references,
         checksum,
@@ -70,6 +72,12 @@ fn resolve(
         scaling,
         spec: component.clone(),
     }
+}
+
+/// A second of the grace period is left for the stop itself.
+fn pre_stop(component: &Component) -> Option<i64> {
+    let grace = component.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS);
+    Some(PRE_STOP_SECONDS.min(grace - 1)).filter(|seconds| *seconds > 0)
 }
 
 fn ports(role: Role, component: &Component) -> Vec<Port> {
@@ -95,6 +103,7 @@ fn targets(context: &mut Context, role: Role, component: &Component) -> Vec<Targ
             .map(|target| match target.as_str() {
                 REDIS => Target::Redis,
                 POSTGRES => Target::Postgres,
+                POSTGRES_RO => Target::PostgresReadOnly,
                 other => Target::Component(other.to_owned()),
             })
             .collect();

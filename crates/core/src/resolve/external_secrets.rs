@@ -2,25 +2,23 @@
 
 use trading_api::secrets::ExternalSecret;
 
-use super::Context;
+use super::{Context, Stores};
 use crate::{
-    plan::{ExternalSecretPlan, POSTGRES, PostgresPlan, REDIS, RedisPlan},
+    plan::{ExternalSecretPlan, POSTGRES, REDIS},
     problem::Problem,
 };
 
-pub(super) fn resolve_all(
-    context: &mut Context,
-    redis: Option<&RedisPlan>,
-    postgres: Option<&PostgresPlan>,
-) -> Vec<ExternalSecretPlan> {
+pub(super) fn resolve_all(context: &mut Context, stores: &Stores) -> Vec<ExternalSecretPlan> {
     let all = context.spec.secrets.iter().flat_map(|secrets| &secrets.external);
     all.filter_map(|secret| {
-        if redis.is_some_and(|redis| redis.password.generated && redis.password.secret == secret.name) {
-            context.problems.push(generated(secret));
+        if let Some((title, remedy)) = generated_for(stores, &secret.name) {
+            context.problems.push(generated(secret, title, remedy));
             return None;
         }
-        let of_redis = redis.is_some_and(|redis| redis.password.secret == secret.name);
-        let of_postgres = postgres.is_some_and(|postgres| postgres.secret == secret.name);
+        let redis = stores.redis.iter().map(|redis| &redis.password.secret);
+        let outside = stores.external_redis.iter().filter_map(|redis| redis.password.as_ref());
+        let of_redis = redis.chain(outside.map(|(name, _)| name)).any(|name| *name == secret.name);
+        let of_postgres = stores.postgres.as_ref().is_some_and(|postgres| postgres.secret == secret.name);
         Some(ExternalSecretPlan {
             store: of_redis.then_some(REDIS).or(of_postgres.then_some(POSTGRES)),
             refresh_interval: context.fill(
@@ -35,11 +33,21 @@ pub(super) fn resolve_all(
     .collect()
 }
 
-fn generated(secret: &ExternalSecret) -> Problem {
+/// The store for which the operator generates this Secret, and how to bring one's own.
+fn generated_for(stores: &Stores, name: &str) -> Option<(&'static str, &'static str)> {
+    let redis = stores.redis.as_ref().map(|redis| &redis.password);
+    if redis.is_some_and(|password| password.generated && password.secret == name) {
+        return Some(("Redis", " and refer to it in redis.auth.passwordSecretRef"));
+    }
+    let servers = stores.postgres.as_ref().and_then(|postgres| postgres.servers.as_ref())?;
+    servers.passwords.all().iter().any(|password| password.secret == name).then_some(("Postgres", ""))
+}
+
+fn generated(secret: &ExternalSecret, title: &str, remedy: &str) -> Problem {
     Problem::whole(
         "SecretNameTaken",
         format!(
-            "secrets.external makes Secret {:?}, in which the operator keeps the password that it generated for Redis: give it another name and refer to it in redis.auth.passwordSecretRef",
+            "secrets.external makes Secret {:?}, in which the operator keeps the password that it generated for {title}: give it another name{remedy}",
             secret.name
         ),
     )

@@ -1,7 +1,7 @@
 //! Stage one, pure: decides every value that the resource leaves open. The only place where
 //! defaults live.
 
-mod component;
+pub(crate) mod component;
 mod external_secrets;
 mod ingress;
 mod monitoring;
@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use trading_api::{
     TradingPlatform, TradingPlatformSpec,
     image::{Image, PullPolicy},
+    network::Cidr,
     placement::Placement,
     platform::Environment,
     scheduling::LabelValue,
@@ -24,10 +25,17 @@ use trading_api::{
 
 use crate::{
     inputs::Inputs,
-    plan::{Identity, Plan, PodDefaults},
+    plan::{ExternalRedisPlan, Host, Identity, Plan, PodDefaults, PostgresPlan, RedisPlan},
     problem::Problem,
 };
 use preset::Preset;
+
+/// What components can connect to besides each other.
+struct Stores {
+    redis: Option<RedisPlan>,
+    external_redis: Option<ExternalRedisPlan>,
+    postgres: Option<PostgresPlan>,
+}
 
 /// Collects what is filled in and what goes wrong on the way.
 struct Context<'a> {
@@ -82,12 +90,15 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
 
     let features = features(&mut context);
     let pods = pod_defaults(&mut context);
-    let redis = spec.redis.as_ref().map(|redis| redis::resolve(&mut context, redis));
-    let postgres = spec.postgres.as_ref().map(|postgres| postgres::resolve(&mut context, postgres));
-    let external_secrets = external_secrets::resolve_all(&mut context, redis.as_ref(), postgres.as_ref());
-    let components = component::resolve_all(&mut context, redis.as_ref(), postgres.as_ref());
+    let stores = Stores {
+        redis: spec.redis.as_ref().and_then(|redis| redis::resolve(&mut context, redis)),
+        external_redis: spec.redis.as_ref().and_then(|redis| redis::resolve_external(&mut context, redis)),
+        postgres: spec.postgres.as_ref().and_then(|postgres| postgres::resolve(&mut context, postgres)),
+    };
+    let external_secrets = external_secrets::resolve_all(&mut context, &stores);
+    let components = component::resolve_all(&mut context, &stores);
     let ingress = spec.ingress.as_ref().map(|ingress| ingress::resolve(&mut context, ingress, &components));
-    let network = network::policies(&mut context, ingress.as_ref(), postgres.as_ref(), &components);
+    let network = network::policies(&mut context, ingress.as_ref(), &stores, &components);
     let monitoring = monitoring::resolve(&mut context, &components);
     let telemetry = monitoring::telemetry(&mut context, network.as_ref());
     let deletion = spec.deletion.clone().unwrap_or_default();
@@ -100,10 +111,12 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
         features,
         pods,
         components,
-        redis,
-        postgres,
+        redis: stores.redis,
+        external_redis: stores.external_redis,
+        postgres: stores.postgres,
         ingress,
         network,
+        shared_volumes: spec.shared_volumes.clone(),
         quota: spec.quota.clone(),
         external_secrets,
         monitoring,
@@ -183,6 +196,33 @@ fn pinned(placement: &Placement) -> Vec<(&'static str, Vec<String>)> {
     .into_iter()
     .filter(|(_, values)| !values.is_empty())
     .collect()
+}
+
+/// Address blocks for the network policy: those that are given, or the hosts' own where all of
+/// them are addresses.
+fn blocks(context: &mut Context, path: &str, hosts: &[&Host], given: &[Cidr]) -> Vec<Cidr> {
+    if !given.is_empty() {
+        return given.to_vec();
+    }
+    let own: Option<Vec<Cidr>> = hosts.iter().map(|host| own_block(host)).collect();
+    own.unwrap_or_else(|| {
+        let wide = "any address but the cloud's metadata service, for want of address blocks";
+        context.fill(&format!("{path}.cidrs"), None, wide.to_owned(), "operator");
+        Vec::new()
+    })
+}
+
+fn own_block(host: &Host) -> Option<Cidr> {
+    match host {
+        Host::Name(_) => None,
+        Host::Address(address) => {
+            Some(Cidr(format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })))
+        }
+    }
+}
+
+fn host_of(text: &str) -> Host {
+    text.parse().map_or_else(|_| Host::Name(text.to_owned()), Host::Address)
 }
 
 /// The full reference of an image and the release that it stands for.

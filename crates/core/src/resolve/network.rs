@@ -4,31 +4,28 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trading_api::{network::NetworkPolicySettings, scheduling::LabelValue};
 
-use super::Context;
+use super::{Context, Stores};
 use crate::{
-    plan::{
-        ComponentPlan, ControllerPlan, IngressPlan, IngressSource, NetworkPlan, POSTGRES, PostgresPlan,
-        Target,
-    },
+    plan::{ComponentPlan, ControllerPlan, IngressPlan, IngressSource, NetworkPlan, POSTGRES, REDIS, Target},
     problem::Problem,
 };
 
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
 
-/// Reason of the warning that the database's addresses are not known; the platform runs all the same.
+/// Reason of the warning that addresses of a store outside are not known; the platform runs all the same.
 pub const ADDRESSES_UNKNOWN: &str = "DatabaseAddressesUnknown";
 
 pub(super) fn policies(
     context: &mut Context,
     ingress: Option<&IngressPlan>,
-    postgres: Option<&PostgresPlan>,
+    stores: &Stores,
     components: &[ComponentPlan],
 ) -> Option<NetworkPlan> {
     let settings = context.spec.network_policy.clone().unwrap_or_default();
     if !context.fill("networkPolicy.enabled", settings.enabled.as_ref(), true, "operator") {
         return None;
     }
-    warn_of_unknown_addresses(context, postgres, components);
+    warn_of_unknown_addresses(context, stores, components);
     Some(NetworkPlan {
         ingress: ingress.map(|ingress| sources(context, &settings, ingress)).unwrap_or_default(),
         monitoring_namespace: monitoring(context, &settings),
@@ -88,22 +85,30 @@ fn sources(
 }
 
 /// Policies know addresses, no names.
-fn warn_of_unknown_addresses(
-    context: &mut Context,
-    postgres: Option<&PostgresPlan>,
-    components: &[ComponentPlan],
-) {
-    let Some(database) = postgres.filter(|database| database.cidrs.is_empty()) else { return };
-    if components.iter().any(|component| component.targets.contains(&Target::Postgres)) {
-        context.problems.push(Problem::of(
-            POSTGRES,
-            ADDRESSES_UNKNOWN,
-            format!(
-                "network policies know addresses, and of the database only the name {} is known: its clients may reach port {} of any address but the clouds' metadata services; set postgres.external.cidrs",
-                database.host, database.port
-            ),
-        ));
-    }
+fn warn_of_unknown_addresses(context: &mut Context, stores: &Stores, components: &[ComponentPlan]) {
+    let uses = |target: &Target| components.iter().any(|component| component.targets.contains(target));
+    let database = stores.postgres.as_ref().filter(|database| {
+        database.servers.is_none()
+            && database.cidrs.is_empty()
+            && (uses(&Target::Postgres) || uses(&Target::PostgresReadOnly))
+    });
+    let redis = stores.external_redis.as_ref().filter(|redis| redis.cidrs.is_empty() && uses(&Target::Redis));
+    let unknown = database
+        .map(|database| (POSTGRES, "the database", &database.host, database.port))
+        .into_iter()
+        .chain(redis.map(|redis| (REDIS, "Redis", &redis.host, redis.port)));
+    let problems: Vec<Problem> = unknown
+        .map(|(name, title, host, port)| {
+            Problem::of(
+                name,
+                ADDRESSES_UNKNOWN,
+                format!(
+                    "network policies know addresses, and of {title} only the name {host} is known: its clients may reach port {port} of any address but the clouds' metadata services; set {name}.external.cidrs"
+                ),
+            )
+        })
+        .collect();
+    context.problems.extend(problems);
 }
 
 fn plain(labels: &BTreeMap<String, LabelValue>) -> BTreeMap<String, String> {

@@ -1,40 +1,170 @@
-//! Decides how the platform reaches its database.
+//! Decides how the platform reaches its database, and how it runs where it is the platform's own.
+
+use std::collections::BTreeMap;
 
 use trading_api::{
-    network::Cidr,
-    postgres::{Postgres, SslMode},
+    Quantity,
+    image::Image,
+    postgres::{ExternalPostgres, Postgres, PostgresMode, SslMode},
+    redis::Storage,
 };
 
-use super::Context;
-use crate::plan::{Host, PostgresPlan};
+use super::{Context, blocks, host_of, image_reference, preset, references};
+use crate::plan::{
+    Host, POSTGRES, POSTGRES_PORT, POSTGRES_RO, PasswordSource, PostgresPasswords, PostgresPlan,
+    PostgresServers, ResourcesPlan, VolumePlan,
+};
 
-pub(super) fn resolve(context: &mut Context, postgres: &Postgres) -> PostgresPlan {
-    let external = &postgres.external;
-    let host = match external.host.parse() {
-        Ok(address) => Host::Address(address),
-        Err(_) => Host::Name(external.host.clone()),
-    };
-    let mut cidrs = external.cidrs.clone();
-    if let (true, Host::Address(address)) = (cidrs.is_empty(), &host) {
-        cidrs.push(Cidr(format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })));
+/// Database and role of a platform that names none.
+const DEFAULT_NAME: &str = "app";
+/// Users of the official images, on Debian and on Alpine.
+const DEBIAN_USER: i64 = 999;
+const ALPINE_USER: i64 = 70;
+/// Share of the container's memory limit that the servers take as shared buffers: what Postgres'
+/// documentation begins with.
+const SHARED_BUFFERS_SHARE: f64 = 0.25;
+/// Most shared buffers that Postgres takes: 2^30 - 1 pages of 8 KiB.
+const MAX_KIBIBYTES: u64 = 8 * ((1 << 30) - 1);
+
+/// `None` where the resource says too little, which admission refuses.
+pub(super) fn resolve(context: &mut Context, postgres: &Postgres) -> Option<PostgresPlan> {
+    match postgres.mode {
+        PostgresMode::External => postgres.external.as_ref().map(|external| outside(context, external)),
+        PostgresMode::Managed => postgres.version.map(|major| managed(context, postgres, major)),
     }
-    if cidrs.is_empty() {
-        context.fill(
-            "postgres.external.cidrs",
-            None,
-            "any address but the cloud's metadata service, for want of address blocks".to_owned(),
-            "operator",
-        );
-    }
+}
+
+fn outside(context: &mut Context, external: &ExternalPostgres) -> PostgresPlan {
+    let host = host_of(&external.host);
+    let read_only_host = external.read_only_host.as_deref().map(host_of);
+    let hosts: Vec<&Host> = [&host].into_iter().chain(&read_only_host).collect();
+    let cidrs = blocks(context, "postgres.external", &hosts, &external.cidrs);
     let login = &external.credentials_secret_ref;
     PostgresPlan {
-        host,
-        port: context.fill("postgres.external.port", external.port.as_ref(), 5432, "operator"),
+        port: context.fill("postgres.external.port", external.port.as_ref(), POSTGRES_PORT, "operator"),
         database: external.database.clone(),
         ssl_mode: external.ssl_mode.unwrap_or(SslMode::Require),
         secret: login.name.clone(),
         username_key: login.username_key.clone().unwrap_or_else(|| "username".to_owned()),
         password_key: login.password_key.clone().unwrap_or_else(|| "password".to_owned()),
         cidrs,
+        host,
+        read_only_host,
+        ca: external
+            .ca_secret_ref
+            .as_ref()
+            .map(|ca| (ca.name.clone(), ca.key.clone().unwrap_or_else(|| "ca.crt".to_owned()))),
+        servers: None,
     }
+}
+
+fn managed(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresPlan {
+    let database = name(context, "database", postgres.database.as_ref());
+    let servers = servers(context, postgres, major);
+    let replicas = servers.instances > 1;
+    PostgresPlan {
+        host: Host::Name(context.identity.child(POSTGRES)),
+        port: POSTGRES_PORT,
+        database,
+        // Inside the cluster the policies keep everybody else away; the server has no certificate.
+        ssl_mode: SslMode::Prefer,
+        secret: servers.passwords.owner.secret.clone(),
+        username_key: "username".to_owned(),
+        password_key: servers.passwords.owner.key.clone(),
+        cidrs: Vec::new(),
+        read_only_host: replicas.then(|| Host::Name(context.identity.child(POSTGRES_RO))),
+        ca: None,
+        servers: Some(servers),
+    }
+}
+
+fn name(context: &mut Context, field: &str, given: Option<&String>) -> String {
+    context.fill(&format!("postgres.{field}"), given, DEFAULT_NAME.to_owned(), "operator")
+}
+
+fn servers(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresServers {
+    let default = Image { repository: POSTGRES.to_owned(), tag: None, digest: None };
+    let given = postgres.image.as_ref().unwrap_or(&default);
+    let (image, version) = image_reference(given, None, &major.to_string());
+    let is_alpine = given.tag.as_deref().is_some_and(|tag| tag.contains("alpine"));
+    let user = postgres.run_as_user.unwrap_or(if is_alpine { ALPINE_USER } else { DEBIAN_USER });
+    let resources = preset::resources(context, POSTGRES, postgres.resources.as_ref(), postgres.qos);
+    let parameters = parameters(context, postgres, &resources);
+    let owner = name(context, "owner", postgres.owner.as_ref());
+    let passwords = passwords(context);
+    let instances = context.fill("postgres.instances", postgres.instances.as_ref(), 1, "operator");
+    PostgresServers {
+        instances,
+        major,
+        image,
+        version,
+        owner,
+        storage: storage(context, postgres.storage.as_ref()),
+        wal_storage: postgres
+            .wal_storage
+            .as_ref()
+            .map(|given| VolumePlan { size: given.size.clone(), class: given.storage_class_name.clone() }),
+        checksum: crate::digest::of(&serde_json::json!([parameters, secrets(context, &passwords)])),
+        parameters,
+        passwords,
+        resources,
+        scheduling: postgres.scheduling.clone(),
+        apart: context.preset.spread && instances > 1 && postgres.scheduling.anti_affinity.is_none(),
+        user,
+        group: postgres.fs_group.unwrap_or(user),
+        disruption: postgres.disruption.clone(),
+    }
+}
+
+fn storage(context: &mut Context, given: Option<&Storage>) -> VolumePlan {
+    let (default, from) = (Quantity::from(context.preset.storage), context.preset_name());
+    VolumePlan {
+        size: context.fill("postgres.storage.size", given.map(|given| &given.size), default, &from),
+        class: given.and_then(|given| given.storage_class_name.clone()),
+    }
+}
+
+/// Three Secrets, each with the password of one role.
+fn passwords(context: &Context) -> PostgresPasswords {
+    let of = |suffix: &str| {
+        let (secret, key) = (context.identity.child(suffix), "password".to_owned());
+        let is_there = references::is_there(context.inputs, &references::secret_key(&secret, &key));
+        PasswordSource { secret, key, generated: true, is_there }
+    };
+    PostgresPasswords {
+        owner: of("postgres-app"),
+        superuser: of("postgres-superuser"),
+        replication: of("postgres-replication"),
+    }
+}
+
+/// Replicas read their password from a file that is made when their pod starts.
+fn secrets(context: &Context, passwords: &PostgresPasswords) -> String {
+    let replication = &passwords.replication;
+    let consumed = [references::secret_key(&replication.secret, &replication.key)];
+    references::checksum(context.inputs, &consumed, None)
+}
+
+fn parameters(
+    context: &mut Context,
+    postgres: &Postgres,
+    resources: &ResourcesPlan,
+) -> Vec<(String, String)> {
+    let mut lines: BTreeMap<String, String> =
+        postgres.parameters.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
+    let limit = resources.memory_limit.value().unwrap_or_default();
+    let buffers = context.fill(
+        "postgres.parameters.shared_buffers",
+        lines.get("shared_buffers"),
+        format!("{}kB", kibibytes(limit * SHARED_BUFFERS_SHARE)),
+        "operator",
+    );
+    lines.insert("shared_buffers".to_owned(), buffers);
+    lines.into_iter().collect()
+}
+
+/// Between the least and the most that Postgres starts with at all.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // bytes of a container: positive, far below 2^53
+fn kibibytes(bytes: f64) -> u64 {
+    ((bytes / 1024.0) as u64).clamp(128, MAX_KIBIBYTES)
 }

@@ -1,6 +1,10 @@
 //! What each environment fills in.
 
-use trading_api::{Quantity, component::Resources, platform::Environment};
+use trading_api::{
+    Quantity,
+    component::{Qos, Resources},
+    platform::Environment,
+};
 
 use super::Context;
 use crate::plan::ResourcesPlan;
@@ -60,20 +64,45 @@ impl Preset {
 }
 
 /// Requests and limits; a request that is left out is at most the limit that is given, and the
-/// other way round.
-pub(super) fn resources(context: &mut Context, path: &str, given: Option<&Resources>) -> ResourcesPlan {
+/// other way round. `Guaranteed` raises requests to the limits.
+pub(super) fn resources(
+    context: &mut Context,
+    path: &str,
+    given: Option<&Resources>,
+    qos: Option<Qos>,
+) -> ResourcesPlan {
+    let from = context.preset_name();
+    let defaults = context.preset.resources.map(Quantity::from);
+    let plan = within(context, path, given, defaults, &from);
+    match qos {
+        Some(Qos::Guaranteed) => ResourcesPlan {
+            cpu_request: plan.cpu_limit.clone(),
+            memory_request: plan.memory_limit.clone(),
+            ..plan
+        },
+        None => plan,
+    }
+}
+
+/// Requests and limits with other defaults than the preset's.
+pub(super) fn within(
+    context: &mut Context,
+    path: &str,
+    given: Option<&Resources>,
+    defaults: [Quantity; 4],
+    from: &str,
+) -> ResourcesPlan {
     let requests = given.and_then(|r| r.requests.clone()).unwrap_or_default();
     let limits = given.and_then(|r| r.limits.clone()).unwrap_or_default();
-    let from = context.preset_name();
-    let [cpu_request, memory_request, cpu_limit, memory_limit] = context.preset.resources.map(Quantity::from);
+    let [cpu_request, memory_request, cpu_limit, memory_limit] = defaults;
 
     let mut pair =
         |what: &str, request: Option<Quantity>, limit: Option<Quantity>, low: Quantity, high: Quantity| {
             let low = smaller(low, limit.as_ref());
             let high = greater(high, request.as_ref());
             (
-                context.fill(&format!("{path}.resources.requests.{what}"), request.as_ref(), low, &from),
-                context.fill(&format!("{path}.resources.limits.{what}"), limit.as_ref(), high, &from),
+                context.fill(&format!("{path}.resources.requests.{what}"), request.as_ref(), low, from),
+                context.fill(&format!("{path}.resources.limits.{what}"), limit.as_ref(), high, from),
             )
         };
     let (cpu_request, cpu_limit) = pair("cpu", requests.cpu, limits.cpu, cpu_request, cpu_limit);

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use trading_api::{
     Quantity,
+    component::Qos,
     image::Image,
     redis::{AppendFsync, MaxmemoryPolicy, Redis, RedisMode},
 };
 
-use super::{Context, image_reference, preset, references};
+use super::{Context, blocks, host_of, image_reference, preset, references};
 use crate::{
-    inputs::{Reference, ReferenceKind, ReferenceState},
-    plan::{ConsumedReference, PasswordSource, REDIS, REDIS_PORT, RedisPlan, ResourcesPlan},
+    plan::{ExternalRedisPlan, PasswordSource, REDIS, REDIS_PORT, RedisPlan, ResourcesPlan, SentinelPlan},
     problem::Problem,
 };
 
@@ -23,19 +23,37 @@ const DEFAULT_USER: i64 = 999;
 /// fragmentation and the copy on write of a snapshot.
 const MAXMEMORY_SHARE: f64 = 0.75;
 
-pub(super) fn resolve(context: &mut Context, redis: &Redis) -> RedisPlan {
+/// Redis that the platform runs.
+pub(super) fn resolve(context: &mut Context, redis: &Redis) -> Option<RedisPlan> {
+    (redis.mode != RedisMode::External).then(|| servers_of(context, redis))
+}
+
+/// Redis that somebody else runs.
+pub(super) fn resolve_external(context: &mut Context, redis: &Redis) -> Option<ExternalRedisPlan> {
+    let external = redis.external.as_ref().filter(|_| redis.mode == RedisMode::External)?;
+    let host = host_of(&external.host);
+    let cidrs = blocks(context, "redis.external", &[&host], &external.cidrs);
+    let password = redis.auth.as_ref().map(|auth| &auth.password_secret_ref);
+    Some(ExternalRedisPlan {
+        host,
+        cidrs,
+        port: context.fill("redis.external.port", external.port.as_ref(), REDIS_PORT, "operator"),
+        tls: context.fill("redis.external.tls", external.tls.as_ref(), true, "operator"),
+        cluster: external.cluster_mode.unwrap_or(false),
+        username: external.username.clone(),
+        password: password.map(|key| (key.name.clone(), key.key.clone())),
+    })
+}
+
+fn servers_of(context: &mut Context, redis: &Redis) -> RedisPlan {
     let default = Image { repository: "redis".to_owned(), tag: None, digest: None };
     let (image, version) = image_reference(redis.image.as_ref().unwrap_or(&default), None, DEFAULT_TAG);
-    let resources = preset::resources(context, REDIS, redis.resources.as_ref());
+    let resources = preset::resources(context, REDIS, redis.resources.as_ref(), redis.qos);
     let maxmemory = maxmemory(context, redis, &resources);
     let policy = redis.maxmemory_policy.unwrap_or(MaxmemoryPolicy::VolatileLru);
     warn_of_eviction(context, policy);
     let password = password(context, redis);
-    let consumed = [ConsumedReference {
-        reference: Reference { kind: ReferenceKind::Secret, name: password.secret.clone() },
-        keys: vec![password.key.clone()],
-        optional: false,
-    }];
+    let consumed = [references::secret_key(&password.secret, &password.key)];
     if !password.generated {
         references::report_missing(context, REDIS, &consumed);
     }
@@ -50,10 +68,12 @@ pub(super) fn resolve(context: &mut Context, redis: &Redis) -> RedisPlan {
     let user = redis.run_as_user.unwrap_or(DEFAULT_USER);
     let config = config(redis, maxmemory, policy);
     let secret_checksum = references::checksum(context.inputs, &consumed, None);
+    let sentinel = (redis.mode == RedisMode::Replicated).then(|| sentinel(context, redis, &secret_checksum));
 
     RedisPlan {
         mode: redis.mode,
         servers: servers(context, redis),
+        sentinel,
         checksum: crate::digest::of(&serde_json::json!([config, secret_checksum])),
         config,
         image,
@@ -61,7 +81,6 @@ pub(super) fn resolve(context: &mut Context, redis: &Redis) -> RedisPlan {
         resources,
         storage_size,
         storage_class: storage.and_then(|storage| storage.storage_class_name.clone()),
-        password_is_there: password_is_there(context, &consumed[0]),
         password,
         scheduling: redis.scheduling.clone(),
         apart: context.preset.spread && redis.scheduling.anti_affinity.is_none(),
@@ -74,7 +93,8 @@ pub(super) fn resolve(context: &mut Context, redis: &Redis) -> RedisPlan {
 
 fn servers(context: &mut Context, redis: &Redis) -> i32 {
     match redis.mode {
-        RedisMode::Standalone => 1,
+        RedisMode::Standalone | RedisMode::External => 1,
+        RedisMode::Replicated => context.fill("redis.instances", redis.instances.as_ref(), 3, "operator"),
         RedisMode::Cluster => {
             let shards = context.fill("redis.shards", redis.shards.as_ref(), 3, "operator");
             let replicas =
@@ -84,29 +104,30 @@ fn servers(context: &mut Context, redis: &Redis) -> i32 {
     }
 }
 
-fn password_is_there(context: &Context, consumed: &ConsumedReference) -> bool {
-    let Some(states) = &context.inputs.references else { return true };
-    match states.get(&consumed.reference) {
-        Some(ReferenceState::Present(keys)) => consumed.keys.iter().all(|key| keys.contains_key(key)),
-        Some(ReferenceState::Absent) => false,
-        // Not looked up yet.
-        None => true,
+/// The Sentinels: a majority of them decides, and their own needs are small.
+fn sentinel(context: &mut Context, redis: &Redis, secret_checksum: &str) -> SentinelPlan {
+    let given = redis.sentinel.clone().unwrap_or_default();
+    let instances = context.fill("redis.sentinel.instances", given.instances.as_ref(), 3, "operator");
+    let majority = instances / 2 + 1;
+    let quorum = context.fill("redis.sentinel.quorum", given.quorum.as_ref(), majority, "operator");
+    let small = ["50m", "64Mi", "100m", "128Mi"].map(Quantity::from);
+    let mut resources =
+        preset::within(context, "redis.sentinel", given.resources.as_ref(), small, "operator");
+    if redis.qos == Some(Qos::Guaranteed) {
+        resources.cpu_request = resources.cpu_limit.clone();
+        resources.memory_request = resources.memory_limit.clone();
     }
+    let checksum = crate::digest::of(&serde_json::json!([quorum, secret_checksum]));
+    SentinelPlan { instances, quorum, resources, checksum }
 }
 
 fn password(context: &Context, redis: &Redis) -> PasswordSource {
-    match &redis.auth {
-        Some(auth) => PasswordSource {
-            secret: auth.password_secret_ref.name.clone(),
-            key: auth.password_secret_ref.key.clone(),
-            generated: false,
-        },
-        None => PasswordSource {
-            secret: context.identity.child("redis-auth"),
-            key: "password".to_owned(),
-            generated: true,
-        },
-    }
+    let (secret, key, generated) = match &redis.auth {
+        Some(auth) => (auth.password_secret_ref.name.clone(), auth.password_secret_ref.key.clone(), false),
+        None => (context.identity.child("redis-auth"), "password".to_owned(), true),
+    };
+    let is_there = references::is_there(context.inputs, &references::secret_key(&secret, &key));
+    PasswordSource { secret, key, generated, is_there }
 }
 
 /// Bytes of `maxmemory`.

@@ -8,21 +8,22 @@ use trading_api::{
     env::{ConfigFiles, KeyRef},
 };
 
-use super::Context;
+use super::{Context, Stores};
 use crate::{
     digest,
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
-    plan::{ConsumedReference, Plan, PostgresPlan, RedisPlan, Target},
+    plan::{ConsumedReference, Plan, PostgresPlan, Target},
     problem::Problem,
 };
 
 /// Everything that the platform consumes, each object once.
 #[must_use]
 pub fn all(plan: &Plan) -> Vec<Reference> {
-    let stores = plan
-        .redis
+    let stores = plan.stores();
+    let stores = stores
         .iter()
-        .map(|redis| Reference { kind: ReferenceKind::Secret, name: redis.password.secret.clone() });
+        .flat_map(|store| &store.passwords)
+        .map(|password| Reference { kind: ReferenceKind::Secret, name: password.secret.clone() });
     let mut found: Vec<Reference> = plan
         .components
         .iter()
@@ -35,12 +36,7 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
 }
 
 /// Everything that the component's pods consume, each object once.
-pub(super) fn consumed(
-    component: &Component,
-    targets: &[Target],
-    redis: Option<&RedisPlan>,
-    postgres: Option<&PostgresPlan>,
-) -> Vec<ConsumedReference> {
+pub(super) fn consumed(component: &Component, targets: &[Target], stores: &Stores) -> Vec<ConsumedReference> {
     let mut found = Vec::new();
     for variable in &component.env {
         let Some(source) = &variable.value_from else { continue };
@@ -59,17 +55,47 @@ pub(super) fn consumed(
     }
     for target in targets {
         match target {
-            Target::Redis => found.extend(redis.map(|redis| {
-                consumes(ReferenceKind::Secret, &redis.password.secret, &[&redis.password.key], false)
-            })),
-            Target::Postgres => found.extend(postgres.map(|postgres| {
-                let keys = [postgres.username_key.as_str(), postgres.password_key.as_str()];
-                consumes(ReferenceKind::Secret, &postgres.secret, &keys, false)
-            })),
+            Target::Redis => found.extend(
+                redis_password(stores)
+                    .map(|(secret, key)| consumes(ReferenceKind::Secret, secret, &[key], false)),
+            ),
+            Target::Postgres | Target::PostgresReadOnly => {
+                found.extend(stores.postgres.iter().flat_map(of_database));
+            }
             Target::Component(_) => {}
         }
     }
     merged(found)
+}
+
+fn redis_password(stores: &Stores) -> Option<(&str, &str)> {
+    let own = stores.redis.as_ref().map(|redis| (&redis.password.secret, &redis.password.key));
+    let outside = stores.external_redis.as_ref().and_then(|redis| redis.password.as_ref());
+    own.or(outside.map(|(secret, key)| (secret, key))).map(|(secret, key)| (secret.as_str(), key.as_str()))
+}
+
+fn of_database(database: &PostgresPlan) -> Vec<ConsumedReference> {
+    let keys = [database.username_key.as_str(), database.password_key.as_str()];
+    let login = consumes(ReferenceKind::Secret, &database.secret, &keys, false);
+    let ca = database.ca.as_ref();
+    let ca = ca.map(|(secret, key)| consumes(ReferenceKind::Secret, secret, &[key], false));
+    [login].into_iter().chain(ca).collect()
+}
+
+/// One key of a Secret.
+pub(super) fn secret_key(secret: &str, key: &str) -> ConsumedReference {
+    consumes(ReferenceKind::Secret, secret, &[key], false)
+}
+
+/// Whether the Secret with a password holds one now.
+pub(super) fn is_there(inputs: &Inputs, consumed: &ConsumedReference) -> bool {
+    let Some(states) = &inputs.references else { return true };
+    match states.get(&consumed.reference) {
+        Some(ReferenceState::Present(keys)) => consumed.keys.iter().all(|key| keys.contains_key(key)),
+        Some(ReferenceState::Absent) => false,
+        // Not looked up yet.
+        None => true,
+    }
 }
 
 fn one_key(kind: ReferenceKind, key: &KeyRef) -> ConsumedReference {

@@ -8,7 +8,7 @@ use trading_api::status::{ComponentStatus, Endpoint, TradingPlatformStatus};
 
 use crate::{
     kinds::Kind,
-    plan::{Plan, REDIS, REDIS_PORT},
+    plan::{Host, POSTGRES, POSTGRES_RO, Plan, REDIS, REDIS_PORT, SENTINEL, SENTINEL_PORT, STORES},
     problem::Problem,
     resolve::{network::ADDRESSES_UNKNOWN, redis::EVICTION_RISK},
     step::{Observed, Steps},
@@ -73,13 +73,17 @@ fn components(plan: &Plan, problems: &[Problem], observed: &Observed) -> Vec<Com
         component(name, kind, live.and_then(|child| child.workload.as_ref()), problem)
     };
     // A store that was removed without acknowledgement still runs, and is shown.
-    let redis_runs = plan.redis.is_some()
-        || observed.contains_key(&(Kind::StatefulSet, plan.identity.child(REDIS)))
-            && problems.iter().any(|problem| problem.component.as_deref() == Some(REDIS));
+    let still_runs = |name: &str| {
+        observed.contains_key(&(Kind::StatefulSet, plan.identity.child(name)))
+            && problems.iter().any(|problem| problem.component.as_deref() == Some(name))
+    };
+    let stores = STORES.into_iter().filter(|(store, name, _)| plan.runs(*store) || still_runs(name));
+    let sentinels = plan.redis.iter().filter_map(|redis| redis.sentinel.as_ref());
     plan.components
         .iter()
         .map(|component| of(&component.name, Kind::Deployment))
-        .chain(redis_runs.then(|| of(REDIS, Kind::StatefulSet)))
+        .chain(stores.map(|(_, name, _)| of(name, Kind::StatefulSet)))
+        .chain(sentinels.map(|_| of(SENTINEL, Kind::StatefulSet)))
         .collect()
 }
 
@@ -139,10 +143,23 @@ fn endpoints(plan: &Plan) -> Vec<Endpoint> {
         .components
         .iter()
         .filter_map(|component| Some(inside(&component.name, component.main_port()?.container_port)));
-    let redis = plan.redis.iter().map(|_| inside(REDIS, REDIS_PORT));
-    let postgres = plan.postgres.iter().map(|database| Endpoint {
-        name: "postgres".to_owned(),
-        address: format!("{}:{}", database.host, database.port),
+    let outside_host = |name: &str, host: &Host, port: i32| Endpoint {
+        name: name.to_owned(),
+        address: format!("{host}:{port}"),
+    };
+    let redis = plan.redis.iter().map(|redis| match redis.sentinel {
+        Some(_) => inside(SENTINEL, SENTINEL_PORT),
+        None => inside(REDIS, REDIS_PORT),
+    });
+    let elsewhere = plan.external_redis.iter().map(|redis| outside_host(REDIS, &redis.host, redis.port));
+    let redis = redis.chain(elsewhere);
+    let postgres = plan.postgres.iter().flat_map(|database| {
+        let at = |name: &str, host: &Host| match database.servers {
+            Some(_) => inside(name, database.port),
+            None => outside_host(name, host, database.port),
+        };
+        let replicas = database.read_only_host.as_ref().map(|host| at(POSTGRES_RO, host));
+        [at(POSTGRES, &database.host)].into_iter().chain(replicas)
     });
     let outside = plan.ingress.iter().flat_map(|ingress| {
         let scheme = match ingress.is_https() {

@@ -13,8 +13,8 @@ use trading_api::{
         SelectPolicy,
     },
     component::{
-        AnnotationValue, Component, Disruption, PodMetadata, Port, ResourceAmounts, Resources, Service,
-        ServiceAccountSettings, UpdateStrategy,
+        AnnotationValue, ClientAffinity, Component, Disruption, Mount, PodMetadata, Port, Qos,
+        ResourceAmounts, Resources, Service, ServiceAccountSettings, UpdateStrategy,
     },
     deletion::{DataPolicy, Deletion, Store},
     env::{ConfigFile, ConfigFiles, EnvFrom, EnvVar, EnvVarSource, FieldRef, KeyRef, ObjectRef},
@@ -30,13 +30,14 @@ use trading_api::{
         ScrapeTarget, Tracing,
     },
     network::{Cidr, EgressPort, EgressRule, NetworkPolicySettings, Protocol},
-    placement::{Placement, Quota},
-    platform::{Environment, Features, InheritedMetadata},
-    postgres::{CredentialsRef, ExternalPostgres, Postgres, PostgresMode, SslMode},
+    placement::{ContainerLimits, Placement, Quota},
+    platform::{Environment, Features, InheritedMetadata, SharedVolume},
+    postgres::{CaRef, CredentialsRef, ExternalPostgres, ParameterValue, Postgres, PostgresMode, SslMode},
     probe::{Probe, Probes},
     quantity::PositiveQuantity,
     redis::{
-        AppendFsync, ConfigValue, MaxmemoryPolicy, Redis, RedisAuth, RedisMode, RedisPersistence, Storage,
+        AppendFsync, ConfigValue, ExternalRedis, MaxmemoryPolicy, Redis, RedisAuth, RedisMode,
+        RedisPersistence, Sentinel, Storage,
     },
     scheduling::{
         Affinity, AntiAffinity, AntiAffinityMode, LabelValue, NodeAffinity, NodeExpression, NodeOperator,
@@ -60,7 +61,7 @@ const REDIS_MEMORY: [&str; 6] = ["32Mi", "64Mi", "100M", "1Gi", "1.5Gi", "64Gi"]
 const LABEL_KEYS: [&str; 6] =
     ["team", "app", "example.com/tier", "a.b-c_d", "topology.kubernetes.io/zone", "x"];
 const ANNOTATION_KEYS: [&str; 4] = ["note", "example.com/owner", "prometheus.io/port", "a.b-c_d"];
-const NAMES: [&str; 4] = ["db", "a", "registry.example.com", "s-1"];
+pub const NAMES: [&str; 4] = ["db", "a", "registry.example.com", "s-1"];
 /// Keys of Secrets and `ConfigMaps`.
 pub const KEYS: [&str; 4] = ["password", "k", ".dotted_Key-1", "tls.crt"];
 const TEXTS: [&str; 6] = ["", "a", "'\"$();\\\n{}", "$(REDIS_PASSWORD)", "é ✓", "- yes: no #"];
@@ -75,12 +76,18 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
     targets.extend(services.iter().map(String::as_str));
     targets.extend(redis.as_ref().map(|_| "redis"));
     targets.extend(postgres.as_ref().map(|_| "postgres"));
+    targets.extend(postgres.as_ref().filter(|postgres| reads_elsewhere(postgres)).map(|_| "postgres-ro"));
+    let shared_volumes = shared_volumes(tape);
 
-    let mut role = |name: &str| roles.contains(&name).then(|| component(tape, name, &targets));
+    let mut role =
+        |name: &str| roles.contains(&name).then(|| component(tape, name, &targets, &shared_volumes));
     let [frontend, backend, scraper, worker] = ROLES.map(&mut role);
     let services: Vec<Service> = services
         .iter()
-        .map(|name| Service { name: name.clone(), component: component(tape, name, &targets) })
+        .map(|name| Service {
+            name: name.clone(),
+            component: component(tape, name, &targets, &shared_volumes),
+        })
         .collect();
     let names: Vec<String> = roles
         .iter()
@@ -104,6 +111,7 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
         services,
         redis,
         postgres,
+        shared_volumes,
         ingress: None,
         network_policy: tape.maybe(30, |tape| NetworkPolicySettings {
             enabled: tape.maybe(50, |tape| tape.chance(70)),
@@ -119,7 +127,10 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
         secrets: tape.maybe(30, secrets),
         deletion: tape.maybe(30, |tape| Deletion {
             data: tape.maybe(70, |tape| tape.copy(&[DataPolicy::Retain, DataPolicy::Delete])),
-            acknowledge_store_removal: if tape.chance(50) { vec![Store::Redis] } else { Vec::new() },
+            acknowledge_store_removal: [Store::Redis, Store::Postgres]
+                .into_iter()
+                .filter(|_| tape.chance(50))
+                .collect(),
         }),
         inherited_metadata: tape.maybe(30, |tape| InheritedMetadata {
             labels: unique(tape, 4, &LABEL_KEYS),
@@ -304,12 +315,12 @@ fn service_names(tape: &mut Tape, wanted: bool) -> Vec<String> {
     names.into_iter().filter(|name| name.len() <= 22 && !is_reserved(name)).collect()
 }
 
-/// `default-deny` is the name of a policy; admission should refuse it.
 fn is_reserved(name: &str) -> bool {
     ROLES.contains(&name)
-        || ["redis", "postgres", "runtime", "ingress", "quota", "default-deny"].contains(&name)
+        || ["redis", "postgres", "runtime", "ingress", "quota", "sentinel", "default-deny"].contains(&name)
         || name.starts_with("redis-")
         || name.starts_with("postgres-")
+        || name.starts_with("sentinel-")
 }
 
 fn version(tape: &mut Tape) -> String {
@@ -365,7 +376,35 @@ fn annotations(tape: &mut Tape) -> BTreeMap<String, AnnotationValue> {
         .collect()
 }
 
-fn component(tape: &mut Tape, name: &str, targets: &[&str]) -> Component {
+fn shared_volumes(tape: &mut Tape) -> Vec<SharedVolume> {
+    unique(tape, 3, &["logs", "a", "fifteen-letters"])
+        .into_iter()
+        .map(|name| SharedVolume {
+            name,
+            size: quantity(tape.pick(&["1Gi", "1Mi", "1e12"])),
+            storage_class_name: tape.maybe(50, |tape| tape.pick(&NAMES).to_owned()),
+        })
+        .collect()
+}
+
+/// Where each appears; the folders are apart from all others.
+fn mounts(tape: &mut Tape, shared: &[SharedVolume]) -> Vec<Mount> {
+    unique(tape, 3, &["/logs", "/mnt/a", "/m"])
+        .into_iter()
+        .map(|mount_path| {
+            let own = if shared.is_empty() {
+                None
+            } else {
+                tape.maybe(70, |tape| shared[tape.below(shared.len())].name.clone())
+            };
+            let claim_name = if own.is_some() { None } else { Some(tape.pick(&NAMES).to_owned()) };
+            let read_only = tape.maybe(30, |tape| tape.chance(50));
+            Mount { mount_path, shared_volume: own, claim_name, read_only }
+        })
+        .collect()
+}
+
+fn component(tape: &mut Tape, name: &str, targets: &[&str], shared: &[SharedVolume]) -> Component {
     let ports = ports(tape);
     let has_default_port = ["frontend", "backend", "scraper"].contains(&name);
     let port_names: Vec<String> = if ports.is_empty() && has_default_port {
@@ -386,6 +425,15 @@ fn component(tape: &mut Tape, name: &str, targets: &[&str]) -> Component {
             tape.maybe(50, |tape| tape.copy(&[1, 0, 2, 3, 1000]))
         },
         resources: tape.maybe(50, |tape| resources(tape, &CPU, &MEMORY)),
+        qos: tape.maybe(20, |_| Qos::Guaranteed),
+        volumes: if tape.chance(20) { mounts(tape, shared) } else { Vec::new() },
+        session_affinity: if port_names.is_empty() {
+            None
+        } else {
+            tape.maybe(20, |tape| ClientAffinity {
+                timeout_seconds: tape.maybe(50, |tape| tape.between(1, 86_400)),
+            })
+        },
         probes: tape.maybe(40, |tape| Probes {
             startup: tape.maybe(40, |tape| probe(tape, &port_names)),
             liveness: tape.maybe(60, |tape| probe(tape, &port_names)),
@@ -406,8 +454,8 @@ fn component(tape: &mut Tape, name: &str, targets: &[&str]) -> Component {
         run_as_user: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
         fs_group: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
         scratch: unique(tape, 3, &["/tmp", "/var/cache", "/x", "/app/.next/cache"]),
-        // Below the pause before a stop, the apiserver refuses the pod; admission should.
-        termination_grace_period_seconds: tape.maybe(20, |tape| i64::from(tape.between(5, 3600))),
+        termination_grace_period_seconds: tape
+            .maybe(20, |tape| i64::from(tape.copy(&[1, 2, 5, 6, 30, 3600]))),
         update_strategy: tape.maybe(20, update_strategy),
         pod_metadata: tape
             .maybe(20, |tape| PodMetadata { labels: labels(tape, 3), annotations: annotations(tape) }),
@@ -530,7 +578,7 @@ fn config(tape: &mut Tape) -> ConfigFiles {
         names.push("a".to_owned());
     }
     ConfigFiles {
-        // Apart from scratch folders: nothing can be mounted twice. Admission should refuse it.
+        // Apart from scratch folders and volumes: nothing can be mounted twice.
         mount_path: tape.pick(&["/etc/app", "/c"]).to_owned(),
         files: names
             .into_iter()
@@ -664,7 +712,6 @@ fn scheduling(tape: &mut Tape) -> Scheduling {
     }
 }
 
-/// Kubernetes refuses two constraints of one key and reaction; admission should.
 fn topology_spread(tape: &mut Tape) -> Vec<TopologySpread> {
     unique(tape, 3, &LABEL_KEYS)
         .into_iter()
@@ -718,7 +765,6 @@ fn toleration(tape: &mut Tape) -> Toleration {
         operator,
         value: if operator == Some(TolerationOperator::Exists) { None } else { tape.maybe(50, label_value) },
         effect,
-        // Kubernetes wants NoExecute with it; admission should.
         toleration_seconds: if effect == Some(TaintEffect::NoExecute) {
             tape.maybe(50, |tape| i64::from(tape.between(0, i32::MAX - 1)))
         } else {
@@ -727,9 +773,77 @@ fn toleration(tape: &mut Tape) -> Toleration {
     }
 }
 
+/// With nothing but what is said of it.
+fn bare_redis(mode: RedisMode) -> Redis {
+    Redis {
+        mode,
+        image: None,
+        instances: None,
+        sentinel: None,
+        external: None,
+        shards: None,
+        replicas_per_shard: None,
+        resources: None,
+        qos: None,
+        storage: None,
+        persistence: None,
+        maxmemory: None,
+        maxmemory_policy: None,
+        auth: None,
+        config: BTreeMap::new(),
+        disruption: None,
+        run_as_user: None,
+        fs_group: None,
+        scheduling: Scheduling::default(),
+    }
+}
+
+const HOSTS: [&str; 5] = ["db.example.com", "db", "192.0.2.5", "2001:db8::5", "256.1.1.1"];
+
+fn host(tape: &mut Tape) -> String {
+    let long = format!("{}com", "a.".repeat(125));
+    if tape.chance(10) { long } else { tape.pick(&HOSTS).to_owned() }
+}
+
+fn external_redis(tape: &mut Tape) -> Redis {
+    Redis {
+        external: Some(ExternalRedis {
+            host: host(tape),
+            port: tape.maybe(40, |tape| tape.copy(&[6379, 1, 65535])),
+            tls: tape.maybe(50, |tape| tape.chance(50)),
+            cluster_mode: tape.maybe(50, |tape| tape.chance(50)),
+            username: tape.maybe(30, |tape| tape.pick(&["app", "a.b_c-9"]).to_owned()),
+            cidrs: cidrs(tape),
+        }),
+        auth: tape.maybe(50, |tape| RedisAuth { password_secret_ref: key_ref(tape) }),
+        ..bare_redis(RedisMode::External)
+    }
+}
+
+fn sentinel(tape: &mut Tape) -> Sentinel {
+    let instances = tape.maybe(50, |tape| tape.copy(&[3, 5, 7]));
+    Sentinel {
+        instances,
+        quorum: tape.maybe(50, |tape| tape.between(1, instances.unwrap_or(3))),
+        resources: tape.maybe(50, |tape| resources(tape, &CPU, &MEMORY)),
+    }
+}
+
+fn storage(tape: &mut Tape) -> Storage {
+    Storage {
+        size: quantity(tape.pick(&["1Gi", "1Mi", "1e12", "2.5Ti"])),
+        storage_class_name: tape.maybe(50, |tape| tape.pick(&NAMES).to_owned()),
+    }
+}
+
 fn redis(tape: &mut Tape) -> Redis {
-    let mode = tape.copy(&[RedisMode::Standalone, RedisMode::Cluster]);
+    let mode =
+        tape.copy(&[RedisMode::Standalone, RedisMode::Cluster, RedisMode::Replicated, RedisMode::External]);
+    if mode == RedisMode::External {
+        return external_redis(tape);
+    }
     let is_cluster = mode == RedisMode::Cluster;
+    let is_replicated = mode == RedisMode::Replicated;
     let resources = tape.maybe(60, |tape| resources(tape, &CPU, &REDIS_MEMORY));
     let limit = resources.as_ref().and_then(|all| all.limits.as_ref()?.memory.clone());
     let most = limit.map_or(REDIS_MEMORY.len(), |limit| {
@@ -741,10 +855,11 @@ fn redis(tape: &mut Tape) -> Redis {
         shards: if is_cluster { tape.maybe(50, |tape| tape.copy(&[3, 4, 100])) } else { None },
         replicas_per_shard: if is_cluster { tape.maybe(50, |tape| tape.between(0, 5)) } else { None },
         resources,
-        storage: tape.maybe(50, |tape| Storage {
-            size: quantity(tape.pick(&["1Gi", "1Mi", "1e12", "2.5Ti"])),
-            storage_class_name: tape.maybe(50, |tape| tape.pick(&NAMES).to_owned()),
-        }),
+        qos: tape.maybe(20, |_| Qos::Guaranteed),
+        instances: if is_replicated { tape.maybe(50, |tape| tape.between(2, 9)) } else { None },
+        sentinel: if is_replicated { tape.maybe(50, sentinel) } else { None },
+        external: None,
+        storage: tape.maybe(50, storage),
         persistence: tape.maybe(30, |tape| RedisPersistence {
             append_only: tape.maybe(50, |tape| tape.chance(50)),
             append_fsync: tape.maybe(50, |tape| {
@@ -781,27 +896,87 @@ fn redis(tape: &mut Tape) -> Redis {
     }
 }
 
+/// Whether something else than the primary can be read from.
+fn reads_elsewhere(postgres: &Postgres) -> bool {
+    let outside = postgres.external.as_ref().is_some_and(|external| external.read_only_host.is_some());
+    outside || postgres.instances.is_some_and(|instances| instances > 1)
+}
+
 fn postgres(tape: &mut Tape) -> Postgres {
-    let long = format!("{}com", "a.".repeat(125));
+    let mode = tape.copy(&[PostgresMode::External, PostgresMode::Managed]);
+    if mode == PostgresMode::Managed {
+        return managed_postgres(tape);
+    }
     Postgres {
-        mode: PostgresMode::External,
-        external: ExternalPostgres {
-            host: tape
-                .pick(&["db.example.com", "db", "192.0.2.5", "2001:db8::5", "256.1.1.1", &long])
-                .to_owned(),
-            port: tape.maybe(40, |tape| tape.copy(&[5432, 1, 65535])),
-            database: tape.pick(&["shop", "_a$-1"]).to_owned(),
-            ssl_mode: tape.maybe(50, |tape| {
-                use SslMode as S;
-                tape.copy(&[S::Require, S::Disable, S::Prefer, S::VerifyCa, S::VerifyFull])
-            }),
-            credentials_secret_ref: CredentialsRef {
+        mode,
+        external: Some(external_postgres(tape)),
+        instances: None,
+        version: None,
+        image: None,
+        resources: None,
+        qos: None,
+        storage: None,
+        wal_storage: None,
+        parameters: BTreeMap::new(),
+        database: None,
+        owner: None,
+        disruption: None,
+        run_as_user: None,
+        fs_group: None,
+        scheduling: Scheduling::default(),
+    }
+}
+
+fn managed_postgres(tape: &mut Tape) -> Postgres {
+    Postgres {
+        mode: PostgresMode::Managed,
+        external: None,
+        instances: tape.maybe(60, |tape| tape.copy(&[1, 2, 3, 9])),
+        version: Some(tape.between(14, 18)),
+        image: tape.maybe(40, image),
+        resources: tape.maybe(60, |tape| resources(tape, &CPU, &MEMORY)),
+        qos: tape.maybe(20, |_| Qos::Guaranteed),
+        storage: tape.maybe(50, storage),
+        wal_storage: tape.maybe(30, storage),
+        parameters: unique(tape, 3, &["work_mem", "shared_buffers", "log_min_duration_statement"])
+            .into_iter()
+            .map(|name| (name, ParameterValue(tape.pick(&["16MB", "-1", "a b:c/d"]).to_owned())))
+            .collect(),
+        database: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
+        owner: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
+        disruption: tape.maybe(30, disruption),
+        run_as_user: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
+        fs_group: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
+        scheduling: scheduling(tape),
+    }
+}
+
+fn external_postgres(tape: &mut Tape) -> ExternalPostgres {
+    let ssl_mode = tape.maybe(50, |tape| {
+        use SslMode as S;
+        tape.copy(&[S::Require, S::Disable, S::Prefer, S::VerifyCa, S::VerifyFull])
+    });
+    let verifies = matches!(ssl_mode, Some(SslMode::VerifyCa | SslMode::VerifyFull));
+    ExternalPostgres {
+        host: host(tape),
+        read_only_host: tape.maybe(30, host),
+        port: tape.maybe(40, |tape| tape.copy(&[5432, 1, 65535])),
+        database: tape.pick(&["shop", "_a$-1"]).to_owned(),
+        ssl_mode,
+        ca_secret_ref: if verifies {
+            tape.maybe(50, |tape| CaRef {
                 name: tape.pick(&NAMES).to_owned(),
-                username_key: tape.maybe(30, |tape| tape.pick(&KEYS).to_owned()),
-                password_key: tape.maybe(30, |tape| tape.pick(&KEYS).to_owned()),
-            },
-            cidrs: cidrs(tape),
+                key: tape.maybe(30, |tape| tape.pick(&KEYS).to_owned()),
+            })
+        } else {
+            None
         },
+        credentials_secret_ref: CredentialsRef {
+            name: tape.pick(&NAMES).to_owned(),
+            username_key: tape.maybe(30, |tape| tape.pick(&KEYS).to_owned()),
+            password_key: tape.maybe(30, |tape| tape.pick(&KEYS).to_owned()),
+        },
+        cidrs: cidrs(tape),
     }
 }
 
@@ -1007,11 +1182,21 @@ fn placement(tape: &mut Tape) -> Placement {
 
 fn quota(tape: &mut Tape) -> Quota {
     let keys = ["pods", "requests.cpu", "limits.memory", "requests.nvidia.com/gpu", "count/deployments.apps"];
+    let container = tape.maybe(30, |tape| {
+        let amounts = |tape: &mut Tape| ResourceAmounts {
+            cpu: tape.maybe(80, |tape| quantity(tape.pick(&CPU))),
+            memory: tape.maybe(80, |tape| quantity(tape.pick(&MEMORY))),
+        };
+        let (min, max) = (tape.maybe(60, amounts), tape.maybe(60, amounts));
+        let max = if min.is_none() { max.or(Some(ResourceAmounts::default())) } else { max };
+        ContainerLimits { min, max }
+    });
     let mut chosen = unique(tape, 4, &keys);
-    if chosen.is_empty() {
+    if chosen.is_empty() && container.is_none() {
         chosen.push("pods".to_owned());
     }
     Quota {
         hard: chosen.into_iter().map(|key| (key, quantity(tape.pick(&["10", "0", "1e3", "2k"])))).collect(),
+        container,
     }
 }

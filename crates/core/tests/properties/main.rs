@@ -23,12 +23,18 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use serde_json::{Value, json};
 use support::{child, key, observed, then};
 use tape::{Tape, tape};
-use trading_api::{TradingPlatform, deletion::DataPolicy, labels, schema::open_api_schema};
+use trading_api::{
+    TradingPlatform,
+    deletion::{DataPolicy, Store},
+    labels,
+    schema::open_api_schema,
+};
 use trading_core::{
     admission,
     inputs::{Inputs, ReferenceKind, ReferenceState},
     kinds::Kind,
     object::{Lifetime, Object},
+    plan::store_of,
     render::render,
     resolve::{references, resolve},
     status::status,
@@ -212,7 +218,8 @@ fn selectors_select_the_pods_of_their_component_and_no_others() {
                 let pod = &template(workload)["metadata"]["labels"];
                 let is_meant =
                     component(object) == component(workload) || component(object) == "default-deny";
-                holds(selects(selector, pod) == is_meant, || {
+                let selector = apart_from_the_pod(selector, workload);
+                holds(selects(&selector, pod) == is_meant, || {
                     said(object, &format!("{selector} and the pods of {:?}: {pod}", workload.name))
                 })
             })
@@ -220,6 +227,15 @@ fn selectors_select_the_pods_of_their_component_and_no_others() {
         peers_and_spreads(&world)?;
         addresses(&world)
     });
+}
+
+/// The selector without what picks the first pod alone: its name, which only live pods carry.
+fn apart_from_the_pod(selector: &Value, workload: &Object) -> Value {
+    let mut selector = selector.clone();
+    if selector.get(labels::POD_NAME).is_some_and(|pod| *pod == format!("{}-0", workload.name)) {
+        selector.as_object_mut().unwrap().remove(labels::POD_NAME);
+    }
+    selector
 }
 
 /// Selectors within pods and policies.
@@ -325,8 +341,11 @@ fn stores_outlive_their_platform_and_the_rest_does_not() {
         each(&world.objects, |object| {
             let metadata = &object.body["metadata"];
             let owners: Vec<&Value> = items(&metadata["ownerReferences"]).collect();
-            let is_store = component(object) == "redis"
-                || (object.kind == Kind::ExternalSecret && component(object) == "postgres");
+            let name = component(object).as_str().unwrap_or_default();
+            let is_outside = (name == "postgres" && !world.plan.runs(Store::Postgres)
+                || name == "redis" && !world.plan.runs(Store::Redis))
+                && object.kind != Kind::ExternalSecret;
+            let is_store = ["redis", "sentinel", "postgres", "shared-volume"].contains(&name) && !is_outside;
             holds((object.lifetime == Lifetime::Store) == is_store, || said(object, "wrong lifetime"))?;
             let uid_on_label = metadata["labels"].get(labels::PLATFORM_UID).and_then(Value::as_str);
             holds(uid_on_label == uid.as_deref(), || said(object, "its label does not say whose it is"))?;
@@ -374,6 +393,7 @@ fn autoscalers_own_replicas_and_budgets_never_block_a_single_pod() {
 }
 
 /// Two platforms of one name, the second as an edit of the first.
+#[allow(clippy::large_stack_arrays)] // two resources, in tests alone
 fn edit(tape: &mut Tape) -> [TradingPlatform; 2] {
     let first = generate::platform(tape);
     let mut second = if tape.chance(50) { generate::platform(tape) } else { first.clone() };
@@ -469,12 +489,17 @@ fn an_edited_platform_settles_in_one_round_and_equals_a_fresh_one() {
         at_rest(&rest)?;
         well_formed(&status(&now.plan, &rest, &live, None, then()))?;
         let wished: BTreeSet<_> = now.objects.iter().map(key).collect();
-        let removes = now.plan.redis.is_none() && !now.plan.acknowledged.is_empty();
         each(live.iter().filter(|(key, _)| !wished.contains(*key)), |((kind, name), child)| {
-            let is_kept = child.is_store
-                && (!removes || (*kind == Kind::Secret && now.plan.data == DataPolicy::Retain))
-                && (now.plan.redis.is_none() || *kind == Kind::Secret);
-            holds(is_kept, || format!("{kind} {name:?} is left over"))
+            let is_data = *kind == Kind::PersistentVolumeClaim
+                || (*kind == Kind::Secret && now.plan.data == DataPolicy::Retain);
+            let keeps_running = store_of(&child.component)
+                .is_some_and(|store| !now.plan.runs(store) && !now.plan.acknowledged.contains(&store));
+            // Everything of a store whose mode can't be changed under its data waits.
+            let is_blocked = rest.problems.iter().any(|problem| problem.reason == "StoreModeDiffers");
+            let is_blocked = is_blocked && store_of(&child.component).is_some();
+            holds(child.is_store && (is_data || keeps_running || is_blocked), || {
+                format!("{kind} {name:?} is left over")
+            })
         })?;
         each(wished.iter().filter(|key| !rest.held.contains(key)), |(kind, name)| {
             let (child, object) = (&live[&(*kind, name.clone())], now.get(*kind, name).unwrap());
@@ -523,7 +548,7 @@ fn what_is_missing_holds_its_consumers_and_nothing_else() {
         each(&objects, |object| {
             let runs_pods =
                 [Kind::Deployment, Kind::StatefulSet, Kind::HorizontalPodAutoscaler].contains(&object.kind);
-            if object.component == "redis" {
+            if store_of(&object.component).is_some() {
                 return Ok(());
             }
             let is_held = next.held.contains(&key(object));

@@ -7,6 +7,7 @@ use trading_api::Quantity;
 use trading_core::{kinds::Kind, object::Object};
 
 use crate::{
+    generate::NAMES,
     restricted::{containers, refusal},
     world::{World, items, template},
 };
@@ -46,6 +47,13 @@ fn of_pod(pod: &Value, workload: &Object, world: &World) -> Option<String> {
                 return Some(format!("mounts {}, which it does not have", mount["name"]));
             }
         }
+    }
+    let mut claims = items(&pod["volumes"])
+        .filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
+    let is_there =
+        |claim: &str| NAMES.contains(&claim) || world.get(Kind::PersistentVolumeClaim, claim).is_some();
+    if let Some(claim) = claims.find(|claim| !is_there(claim)) {
+        return Some(format!("mounts claim {claim}, which the platform does not make"));
     }
     let mut maps = items(&pod["volumes"]).filter_map(|volume| volume.pointer("/configMap/name"));
     maps.find(|name| world.get(Kind::ConfigMap, name.as_str().unwrap_or_default()).is_none())
@@ -95,7 +103,14 @@ fn of_container(container: &Value, pod: &Value, workload: &Object) -> Option<Str
         }
     }
     // A password in a value would be readable by everybody who may read pods.
-    let ours = ["REDIS_PASSWORD", "PGPASSWORD", "PGUSER"];
+    let ours = [
+        "REDIS_PASSWORD",
+        "PGPASSWORD",
+        "PGUSER",
+        "OWNER_PASSWORD",
+        "SUPERUSER_PASSWORD",
+        "REPLICATION_PASSWORD",
+    ];
     (workload.kind == Kind::StatefulSet)
         .then(|| items(&container["env"]).find(|variable| ours.iter().any(|name| variable["name"] == *name)))
         .flatten()

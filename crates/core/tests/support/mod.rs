@@ -38,12 +38,16 @@ pub fn documents(text: &str) -> Vec<Value> {
 
 /// TradeWizard's resource in an environment, as written.
 pub fn resource(environment: &str) -> Value {
-    resource_of(&format!("tests/golden/tradewizard/{environment}"))
+    resource_of(&format!("tradewizard/{environment}"))
 }
 
-/// The resource of an example's environment, as written.
-pub fn resource_of(folder: &str) -> Value {
-    let path = repository(folder).join("input.yaml");
+/// The platform whose objects are in a folder of `tests/golden`.
+pub fn platform_of(folder: &str) -> TradingPlatform {
+    serde_json::from_value(resource_of(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"))
+}
+
+fn resource_of(folder: &str) -> Value {
+    let path = repository(&format!("tests/golden/{folder}/input.yaml"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     documents(&text).into_iter().find(|document| document["kind"] == "TradingPlatform").unwrap()
 }

@@ -22,7 +22,7 @@ use trading_core::{
     add_ons,
     inputs::{Reference, ReferenceKind},
     kinds::{AddOn, Kind},
-    object::{Content, Object},
+    object::{Content, Object, PASSWORD},
     problem::Problem,
     status::workload::{Autoscaler, Workload},
     step::{Apply, Replicas},
@@ -232,12 +232,15 @@ async fn keep_replicas(
 
 /// Makes a Secret with random values. It fails where the Secret exists: nothing is replaced.
 pub async fn generate(object: &Object, key: &PlatformKey, context: &Context) -> Result<(), ReconcileError> {
-    let Content::GeneratedOnce(keys) = &object.content else { return Ok(()) };
+    let Content::GeneratedOnce(texts) = &object.content else { return Ok(()) };
     let what = || format!("Secret {:?}", object.name);
     let mut secret: Secret = serde_json::from_value(object.body.clone())
         .map_err(|error| ReconcileError::writing(what())(kube::Error::SerdeError(error)))?;
-    let data: BTreeMap<String, ByteString> =
-        keys.iter().map(|key| (key.clone(), ByteString(password().into_bytes()))).collect();
+    let password = password();
+    let data: BTreeMap<String, ByteString> = texts
+        .iter()
+        .map(|(key, text)| (key.clone(), ByteString(text.replace(PASSWORD, &password).into_bytes())))
+        .collect();
     secret.data = Some(data.clone());
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
     let params =

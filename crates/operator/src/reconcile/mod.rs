@@ -9,6 +9,7 @@ mod prune;
 mod references;
 mod repair;
 mod report;
+mod roles;
 #[cfg(test)]
 mod scenario;
 mod teardown;
@@ -127,6 +128,7 @@ async fn keep(
     for store in &next.delete_claims_of {
         claims::delete(key, Some(store), context).await?;
     }
+    let marked = roles::mark(&plan, key, context).await;
     context.caches.children.verified(key, next.unchanged.iter(), &live);
     context.count(&next);
 
@@ -137,6 +139,7 @@ async fn keep(
     let now = references::whole_seconds(inputs.now);
     let wished = status(&plan, &next, &live.observed, previous.as_ref(), now);
     let action = report::report(platform, key, context, wished, previous).await?;
+    marked?;
     match failures.into_iter().next() {
         Some(failure) => Err(failure.into_error()),
         // Ordinarily the definition is seen to go before that.

@@ -1,0 +1,31 @@
+//! Forms of names that Kubernetes gives and takes.
+
+use kube::core::Rule;
+
+/// A DNS subdomain, as most objects are named: parts of letters, digits and dashes between dots.
+pub const DNS_SUBDOMAIN: &str = r"^[a-z0-9]+((\.|-+)[a-z0-9]+)*$";
+
+/// A key of a Secret or ConfigMap: neither `.` nor `..`, nor anything that begins with two dots.
+pub const DATA_KEY: &str = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$";
+
+/// A label's key: a name of at most 63 characters, with a DNS prefix or without.
+pub const LABEL_KEY: &str =
+    r"^([a-z0-9]+((\.|-+)[a-z0-9]+)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+
+/// CEL over a map: every key has the form of a label's key.
+pub const KEYS_ARE_LABEL_KEYS: &str = "self.all(k, k.matches('^([a-z0-9]+(([.]|-+)[a-z0-9]+)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))";
+
+/// What a person reads where that does not hold.
+pub const BAD_LABEL_KEY: &str = "keys are at most 63 characters, such as team or example.com/team";
+
+/// A host is a DNS name or an address, and nothing else that a URL has.
+pub(crate) fn is_host() -> Rule {
+    Rule::new("isIP(self) || self.matches('^[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?([.][a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?)*$')")
+        .message("host must be a DNS name or an IP address, without scheme, port or path")
+}
+
+/// A host is neither the pod itself nor what hands out the node's credentials.
+pub(crate) fn is_outside() -> Rule {
+    Rule::new("isIP(self) ? !ip(self).isLoopback() && !ip(self).isLinkLocalUnicast() && !ip(self).isUnspecified() && self != 'fd00:ec2::254' : self.lowerAscii() != 'localhost'")
+        .message("host must be reachable from the pods: not loopback, link-local, nor the cloud's metadata address")
+}

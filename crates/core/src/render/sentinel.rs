@@ -1,0 +1,105 @@
+//! The Sentinels of a replicated Redis: a `StatefulSet` of their own, so that they are spread and
+//! counted apart from the servers.
+
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Container, PodSpec, PodTemplateSpec, Probe},
+};
+
+use super::{
+    pod,
+    redis::{config_map, own_host, password, prepare_container, volumes},
+    scheduling,
+    store::{AGENT, Store, container_port, port, probe, strings},
+};
+use crate::{
+    kinds::Kind,
+    object::Object,
+    plan::{REDIS_PORT, RedisPlan, SENTINEL, SENTINEL_PORT, SentinelPlan},
+};
+
+/// What the objects are called after the platform's name.
+pub(super) const NAME: &str = SENTINEL;
+/// Milliseconds without an answer after which a Sentinel takes a server for lost.
+const DOWN_AFTER: u32 = 5000;
+/// Milliseconds within which a failover must end, or another is tried.
+const FAILOVER_TIMEOUT: u32 = 60_000;
+
+pub(super) fn render(redis_store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> Vec<Object> {
+    let store = Store { name: SENTINEL, ..*redis_store };
+    let ports = || vec![port("sentinel", SENTINEL_PORT)];
+    let mut objects = vec![
+        store.account(),
+        config_map(&store, NAME, "sentinel.conf", &config(redis_store, sentinels)),
+        store.service(NAME, ports(), store.selector()),
+        store.headless_service(ports()),
+        stateful_set(&store, redis, sentinels),
+    ];
+    objects.extend(store.budget(sentinels.instances, None));
+    objects
+}
+
+/// Names instead of addresses: a pod that comes back has another address.
+fn config(redis_store: &Store, sentinels: &SentinelPlan) -> Vec<(String, String)> {
+    let (name, first) = (&redis_store.plan.identity.name, redis_store.first_host());
+    [
+        ("port", SENTINEL_PORT.to_string()),
+        ("dir", "/run/redis".to_owned()),
+        ("sentinel", "resolve-hostnames yes".to_owned()),
+        ("sentinel", "announce-hostnames yes".to_owned()),
+        ("sentinel", format!("monitor {name} {first} {REDIS_PORT} {}", sentinels.quorum)),
+        ("sentinel", format!("down-after-milliseconds {name} {DOWN_AFTER}")),
+        ("sentinel", format!("failover-timeout {name} {FAILOVER_TIMEOUT}")),
+        ("sentinel", format!("parallel-syncs {name} 1")),
+    ]
+    .map(|(directive, value)| (directive.to_owned(), value))
+    .into()
+}
+
+fn stateful_set(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> Object {
+    let spec = store.set(sentinels.instances, template(store, redis, sentinels));
+    let set = StatefulSet { metadata: store.metadata(NAME), spec: Some(spec), status: None };
+    store.object(Kind::StatefulSet, &set)
+}
+
+fn template(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> PodTemplateSpec {
+    let plan = store.plan;
+    let name = plan.identity.child(NAME);
+    let mut spec: PodSpec = pod::restricted(plan, &name, redis.user, redis.group);
+    let mut variables = vec![password(redis)];
+    variables.extend(own_host(store));
+    let further = ["--master-name", plan.identity.name.as_str()];
+    let mut prepare = prepare_container(plan, redis, "sentinel.conf", &further, variables);
+    prepare.resources = Some(pod::resources(&sentinels.resources));
+    spec.init_containers = Some(vec![prepare]);
+    spec.containers = vec![server(store, redis, sentinels)];
+    spec.volumes = Some(volumes(name));
+    scheduling::place(plan, SENTINEL, &redis.scheduling, redis.apart, &mut spec);
+    store.template(&redis.version, &sentinels.checksum, spec)
+}
+
+fn server(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> Container {
+    Container {
+        name: SENTINEL.to_owned(),
+        image: Some(redis.image.clone()),
+        image_pull_policy: Some(store.plan.pods.pull_policy.as_str().to_owned()),
+        command: Some(strings(&["redis-server", "/run/redis/sentinel.conf", "--sentinel"])),
+        ports: Some(vec![container_port("sentinel", SENTINEL_PORT)]),
+        env: Some(vec![password(redis)]),
+        resources: Some(pod::resources(&sentinels.resources)),
+        startup_probe: Some(check("liveness", 60)),
+        liveness_probe: Some(check("liveness", 6)),
+        readiness_probe: Some(check("readiness", 3)),
+        security_context: Some(pod::container_security()),
+        volume_mounts: Some(vec![
+            pod::mount("agent", "/agent", true),
+            // A Sentinel writes what it learns into its own configuration.
+            pod::mount("run", "/run/redis", false),
+        ]),
+        ..Container::default()
+    }
+}
+
+fn check(what: &str, failures: i32) -> Probe {
+    probe(&[AGENT, "redis", "probe", what, "--port", &SENTINEL_PORT.to_string()], failures)
+}

@@ -1,0 +1,329 @@
+//! Stores in all their modes: what clients are told, what is kept, and what the quota says.
+
+#![allow(clippy::unwrap_used)] // a test ends where its resource can't be read
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use support::{observed, rendered, then};
+use trading_api::TradingPlatform;
+use trading_core::{
+    inputs::{Inputs, ReferenceState},
+    kinds::Kind,
+    object::Object,
+    plan::Plan,
+    render::render,
+    resolve::{references, resolve},
+    step::{Steps, steps},
+    teardown::{Teardown, teardown},
+};
+
+/// A shop with a backend, and this beside it.
+fn shop(spec: &Value) -> TradingPlatform {
+    let mut all = json!({"version": "1.0.0", "backend": {"image": {"repository": "shop/backend"}}});
+    for (key, value) in spec.as_object().unwrap() {
+        all[key] = value.clone();
+    }
+    let metadata = json!({"name": "shop", "namespace": "trading", "uid": "1"});
+    serde_json::from_value(json!({
+        "apiVersion": "platform.trading/v1alpha1", "kind": "TradingPlatform", "metadata": metadata, "spec": all}))
+    .unwrap()
+}
+
+fn object<'a>(objects: &'a [Object], kind: Kind, name: &str) -> &'a Object {
+    objects.iter().find(|object| object.kind == kind && object.name == name).unwrap_or_else(|| {
+        panic!("no {kind} {name:?} among {:?}", objects.iter().map(|o| &o.name).collect::<Vec<_>>())
+    })
+}
+
+/// Environment of a component: values as they are, and `Secret/key` for what comes from a Secret.
+fn environment(objects: &[Object], component: &str) -> BTreeMap<String, String> {
+    let deployment = object(objects, Kind::Deployment, &format!("shop-{component}"));
+    let container = &deployment.body["spec"]["template"]["spec"]["containers"][0];
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    container["env"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|variable| {
+            let value = match variable.pointer("/valueFrom/secretKeyRef") {
+                Some(from) => format!("{}/{}", text(&from["name"]), text(&from["key"])),
+                None => text(&variable["value"]),
+            };
+            (text(&variable["name"]), value)
+        })
+        .filter(|(name, _)| name.starts_with("REDIS") || name.starts_with("PG") || name == "DATABASE_URL")
+        .collect()
+}
+
+fn variables(wanted: &[(&str, &str)]) -> BTreeMap<String, String> {
+    wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+const EXTERNAL: &str = "cache.example.com";
+
+#[test]
+fn clients_of_a_redis_outside_are_told_everything() {
+    let auth = json!({"passwordSecretRef": {"name": "cache", "key": "token"}});
+    let (_, objects) = rendered(&shop(&json!({"redis": {"mode": "External", "auth": auth,
+        "external": {"host": EXTERNAL, "clusterMode": true, "username": "app"}}})));
+    assert_eq!(
+        environment(&objects, "backend"),
+        variables(&[
+            ("REDIS_HOST", EXTERNAL),
+            ("REDIS_MODE", "cluster"),
+            ("REDIS_PASSWORD", "cache/token"),
+            ("REDIS_PORT", "6379"),
+            ("REDIS_TLS", "true"),
+            ("REDIS_URL", "rediss://cache.example.com:6379"),
+            ("REDIS_USERNAME", "app"),
+        ])
+    );
+    assert!(objects.iter().all(|object| object.component != "redis"), "nothing runs for it");
+    let (_, objects) = rendered(&shop(&json!({"redis": {"mode": "External",
+        "external": {"host": "2001:db8::5", "port": 7000, "tls": false}}})));
+    let told = environment(&objects, "backend");
+    assert_eq!(told["REDIS_URL"], "redis://[2001:db8::5]:7000");
+    assert!(!told.contains_key("REDIS_PASSWORD"), "{told:?}");
+}
+
+#[test]
+fn clients_of_a_replicated_redis_ask_the_sentinels() {
+    let (_, objects) = rendered(&shop(&json!({"redis": {"mode": "Replicated"}})));
+    assert_eq!(
+        environment(&objects, "backend"),
+        variables(&[
+            ("REDIS_HOST_RO", "shop-redis"),
+            ("REDIS_MODE", "sentinel"),
+            ("REDIS_PASSWORD", "shop-redis-auth/password"),
+            ("REDIS_PORT", "6379"),
+            ("REDIS_SENTINEL_HOST", "shop-sentinel"),
+            ("REDIS_SENTINEL_MASTER", "shop"),
+            ("REDIS_SENTINEL_PORT", "26379"),
+        ])
+    );
+    let config = &object(&objects, Kind::ConfigMap, "shop-sentinel").body["data"]["sentinel.conf"];
+    let watches = "sentinel monitor shop shop-redis-0.shop-redis-headless.trading.svc 6379 2";
+    assert!(config.as_str().unwrap().lines().any(|line| line == watches), "{config}");
+    for (name, pods) in [("shop-redis", 3), ("shop-sentinel", 3)] {
+        assert_eq!(object(&objects, Kind::StatefulSet, name).body["spec"]["replicas"], pods);
+        object(&objects, Kind::PodDisruptionBudget, name);
+        object(&objects, Kind::NetworkPolicy, name);
+    }
+}
+
+fn managed(instances: i32) -> Value {
+    json!({"mode": "Managed", "version": 16, "instances": instances, "database": "shop", "owner": "sales"})
+}
+
+#[test]
+fn clients_of_an_own_database_write_to_the_primary_and_read_from_replicas() {
+    let reader =
+        |targets: Value| json!({"name": "analytics", "image": {"repository": "a/b"}, "connectsTo": targets});
+    let (_, objects) =
+        rendered(&shop(&json!({"postgres": managed(3), "services": [reader(json!(["postgres-ro"]))]})));
+    let of = |host: &str| {
+        variables(&[
+            ("DATABASE_URL", &format!("postgresql://{host}:5432/shop?sslmode=prefer")),
+            ("PGDATABASE", "shop"),
+            ("PGHOST", host),
+            ("PGHOST_RO", "shop-postgres-ro"),
+            ("PGPASSWORD", "shop-postgres-app/password"),
+            ("PGPORT", "5432"),
+            ("PGSSLMODE", "prefer"),
+            ("PGUSER", "shop-postgres-app/username"),
+        ])
+    };
+    assert_eq!(environment(&objects, "backend"), of("shop-postgres"));
+    assert_eq!(environment(&objects, "analytics"), of("shop-postgres-ro"));
+    let writes = &object(&objects, Kind::Service, "shop-postgres").body["spec"]["selector"];
+    assert_eq!(writes["statefulset.kubernetes.io/pod-name"], "shop-postgres-0");
+    let reads = &object(&objects, Kind::Service, "shop-postgres-ro").body["spec"]["selector"];
+    assert_eq!(reads["platform.trading/role"], "replica");
+
+    let (_, objects) = rendered(&shop(&json!({"postgres": managed(1)})));
+    assert!(!environment(&objects, "backend").contains_key("PGHOST_RO"));
+    assert!(objects.iter().all(|object| object.name != "shop-postgres-ro"));
+}
+
+#[test]
+fn replicas_of_a_database_outside_are_reached_too() {
+    let external = json!({"host": "192.0.2.5", "readOnlyHost": "192.0.2.6", "database": "shop",
+        "sslMode": "VerifyCa", "caSecretRef": {"name": "authority"}, "credentialsSecretRef": {"name": "db"}});
+    let (plan, objects) = rendered(&shop(&json!({"postgres": {"mode": "External", "external": external}})));
+    let told = environment(&objects, "backend");
+    assert_eq!((told["PGHOST"].as_str(), told["PGHOST_RO"].as_str()), ("192.0.2.5", "192.0.2.6"));
+    assert_eq!(told["PGSSLROOTCERT"], "/etc/platform/postgres/ca.crt");
+    let admitted: Vec<&str> =
+        plan.postgres.iter().flat_map(|p| &p.cidrs).map(|cidr| cidr.0.as_str()).collect();
+    assert_eq!(admitted, ["192.0.2.5/32", "192.0.2.6/32"]);
+    let pod = &object(&objects, Kind::Deployment, "shop-backend").body["spec"]["template"]["spec"];
+    assert!(
+        pod["volumes"].as_array().unwrap().iter().any(|volume| volume["secret"]["secretName"] == "authority")
+    );
+}
+
+#[test]
+fn guaranteed_pods_request_their_limits_in_every_container() {
+    let (_, objects) = rendered(&shop(&json!({
+        "backend": {"image": {"repository": "a/b"}, "qos": "Guaranteed",
+            "resources": {"requests": {"cpu": "250m"}, "limits": {"cpu": "500m", "memory": "1Gi"}}},
+        "redis": {"mode": "Replicated", "qos": "Guaranteed"},
+        "postgres": {"mode": "Managed", "version": 16, "qos": "Guaranteed"}})));
+    for workload in objects.iter().filter(|o| matches!(o.kind, Kind::Deployment | Kind::StatefulSet)) {
+        let pod = &workload.body["spec"]["template"]["spec"];
+        let containers = ["initContainers", "containers"].into_iter().filter_map(|list| pod[list].as_array());
+        for container in containers.flatten() {
+            let resources = &container["resources"];
+            assert_eq!(resources["requests"], resources["limits"], "{} {}", workload.name, container["name"]);
+        }
+    }
+}
+
+#[test]
+fn the_pause_before_a_stop_fits_the_grace_period() {
+    for (grace, pause) in [(json!(null), Some(5)), (json!(6), Some(5)), (json!(5), Some(4)), (json!(1), None)]
+    {
+        let backend = json!({"image": {"repository": "a/b"}, "terminationGracePeriodSeconds": grace});
+        let (_, objects) = rendered(&shop(&json!({"backend": backend})));
+        let container = &object(&objects, Kind::Deployment, "shop-backend").body["spec"]["template"]["spec"]
+            ["containers"][0];
+        let found = container.pointer("/lifecycle/preStop/sleep/seconds").and_then(Value::as_i64);
+        assert_eq!(found, pause, "{grace}");
+    }
+}
+
+/// The steps of a platform over what is live of an earlier one.
+fn change(before: &Value, after: &Value) -> (Plan, Steps) {
+    let (_, live) = rendered(&shop(before));
+    let (plan, objects) = rendered(&shop(after));
+    let next = steps(&plan, &objects, &observed(&live));
+    (plan, next)
+}
+
+fn pruned(steps: &Steps) -> Vec<String> {
+    let mut all: Vec<String> =
+        steps.prune.iter().map(|prune| format!("{} {}", prune.kind, prune.name)).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn a_removed_database_runs_on_until_it_is_acknowledged() {
+    let stores = json!({"postgres": managed(2), "redis": {"mode": "Replicated"}});
+    let (_, next) = change(&stores, &json!({}));
+    assert_eq!(pruned(&next), [""; 0]);
+    let reasons: Vec<_> = next.problems.iter().map(|p| (p.component.as_deref().unwrap(), p.reason)).collect();
+    let kept = "StoreRemovalNotAcknowledged";
+    assert_eq!(reasons, [("redis", kept), ("postgres", kept)]);
+    assert!(next.problems[1].message.contains("add Postgres to deletion.acknowledgeStoreRemoval"));
+
+    let gone =
+        json!({"redis": {"mode": "Replicated"}, "deletion": {"acknowledgeStoreRemoval": ["Postgres"]}});
+    let (_, next) = change(&stores, &gone);
+    let removed = pruned(&next);
+    assert!(removed.contains(&"StatefulSet shop-postgres".to_owned()), "{removed:?}");
+    assert!(removed.iter().all(|name| name.contains("postgres")), "Redis stays: {removed:?}");
+    assert!(removed.iter().all(|name| !name.starts_with("Secret")), "passwords stay with data: {removed:?}");
+    assert!(next.problems.is_empty() && next.delete_claims_of.is_empty());
+
+    let mut forgotten = gone;
+    forgotten["deletion"]["data"] = json!("Delete");
+    let (_, next) = change(&stores, &forgotten);
+    assert_eq!(next.delete_claims_of, ["postgres"]);
+    assert!(pruned(&next).contains(&"Secret shop-postgres-superuser".to_owned()));
+}
+
+#[test]
+fn nothing_outside_takes_the_place_of_a_database_that_was_not_given_up() {
+    let external =
+        json!({"host": "db.example.com", "database": "shop", "credentialsSecretRef": {"name": "db"}});
+    let outside = json!({"postgres": {"mode": "External", "external": external}});
+    let (_, next) = change(&json!({"postgres": managed(1)}), &outside);
+    assert!(next.held.contains(&(Kind::Service, "shop-postgres".to_owned())));
+    assert!(next.problems.iter().any(|problem| problem.reason == "StoreRemovalNotAcknowledged"));
+    assert_eq!(pruned(&next), [""; 0]);
+}
+
+#[test]
+fn a_lost_password_of_the_database_is_never_replaced() {
+    let platform = shop(&json!({"postgres": managed(2)}));
+    let (_, live) = rendered(&platform);
+    let mut inputs = Inputs::offline(then());
+    let all = references::all(&resolve(&platform, &inputs));
+    let names: Vec<&str> = all.iter().map(|reference| reference.name.as_str()).collect();
+    assert_eq!(names, ["shop-postgres-app", "shop-postgres-replication", "shop-postgres-superuser"]);
+    for lost in names.iter().map(|&name| name.to_owned()) {
+        let keys = BTreeMap::from(["username", "password"].map(|key| (key.to_owned(), "digest".to_owned())));
+        let state = |name: &str| {
+            if name == lost { ReferenceState::Absent } else { ReferenceState::Present(keys.clone()) }
+        };
+        inputs.references = Some(all.iter().map(|r| (r.clone(), state(&r.name))).collect());
+        let plan = resolve(&platform, &inputs);
+        let objects = render(&plan);
+        let mut there = observed(&live);
+        there.remove(&(Kind::Secret, lost.clone()));
+        let next = steps(&plan, &objects, &there);
+        let problem = next.problems.iter().find(|problem| problem.reason == "PasswordLost").unwrap();
+        assert!(problem.message.contains(&format!("{lost:?}")), "{}", problem.message);
+        assert!(next.apply.iter().all(|apply| apply.object.kind != Kind::Secret), "no new {lost}");
+        // Where nothing runs, it is simply made.
+        let fresh = steps(&plan, &objects, &support::observed(&[]));
+        assert!(fresh.apply.iter().any(|apply| apply.object.name == lost), "{lost}");
+    }
+}
+
+#[test]
+fn shared_volumes_outlive_their_entry_and_their_platform() {
+    let volumes = json!({"sharedVolumes": [{"name": "logs", "size": "10Gi"}]});
+    let (_, next) = change(&volumes, &json!({}));
+    assert_eq!(pruned(&next), [""; 0]);
+    let (plan, objects) = rendered(&shop(&volumes));
+    let claim = object(&objects, Kind::PersistentVolumeClaim, "shop-logs");
+    assert_eq!(claim.body["spec"]["accessModes"], json!(["ReadWriteMany"]));
+    assert!(claim.body["metadata"].get("ownerReferences").is_none());
+    let live: Vec<_> = observed(&objects).into_values().filter(|child| child.kind == claim.kind).collect();
+    assert_eq!(teardown(&live, plan.data, false), Teardown::Done { delete_claims: false });
+}
+
+#[test]
+fn the_quota_is_compared_with_the_maximum() {
+    let backend = json!({"image": {"repository": "a/b"}, "autoscaling": {"minReplicas": 2, "maxReplicas": 10, "cpu": 70},
+        "updateStrategy": {"maxSurge": "25%"},
+        "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "2Gi"}}});
+    let said = |quota: Value| {
+        let platform = shop(&json!({"backend": backend, "quota": quota,
+            "postgres": {"mode": "Managed", "version": 16, "instances": 2, "storage": {"size": "50Gi"},
+                "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}}}));
+        let (plan, objects) = rendered(&platform);
+        let next = steps(&plan, &objects, &support::observed(&[]));
+        next.problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>()
+    };
+    // 10 replicas and 3 above them while they are replaced, and 2 servers.
+    let fits = json!({"hard": {"pods": 15, "requests.cpu": "8.5", "cpu": "8500m", "limits.cpu": 15,
+        "requests.memory": "15Gi", "limits.memory": "28Gi", "requests.storage": "100Gi",
+        "persistentvolumeclaims": 2, "count/deployments.apps": 1, "requests.nvidia.com/gpu": 0}});
+    assert_eq!(said(fits.clone()), [""; 0]);
+    for (key, short, needed) in [
+        ("pods", "14", "pods: 14, needed 15"),
+        ("requests.cpu", "8400m", "requests.cpu: 8400m, needed 8.5"),
+        ("cpu", "8", "cpu: 8, needed 8.5"),
+        ("limits.memory", "27Gi", "limits.memory: 27Gi, needed 28Gi"),
+        ("requests.storage", "99Gi", "requests.storage: 99Gi, needed 100Gi"),
+        ("count/deployments.apps", "0", "count/deployments.apps: 0, needed 1"),
+    ] {
+        let mut quota = fits.clone();
+        quota["hard"][key] = json!(short);
+        let said = said(quota);
+        assert!(said.len() == 1 && said[0].contains(needed), "{key}: {said:?}");
+    }
+    let bounds = json!({"container": {"min": {"memory": "1Gi"}, "max": {"cpu": "500m"}}});
+    let said = said(bounds);
+    assert_eq!(said.len(), 1);
+    for part in ["shop-backend: limits.cpu above 500m", "shop-postgres: limits.cpu above 500m"] {
+        assert!(said[0].contains(part), "{said:?}");
+    }
+    assert!(!said[0].contains("memory below"), "{said:?}");
+}
