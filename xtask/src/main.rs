@@ -1,8 +1,10 @@
 //! The tasks of this repository: `cargo xtask --help` lists them.
 
 mod bench;
+mod cost;
 mod generate;
 mod image;
+mod reference;
 mod repo;
 mod test;
 mod up;

@@ -35,6 +35,9 @@ pub struct TradingPlatformStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["field".into()]))]
     pub effective: Vec<EffectiveValue>,
+    /// What pods and volumes cost in a month of 730 hours, estimated from what they request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimated_monthly_cost: Option<CostEstimate>,
 }
 
 /// State of one component or store.
@@ -79,4 +82,25 @@ pub struct EffectiveValue {
     pub value: String,
     /// Who chose it: `preset Production`, `role frontend` or `operator`.
     pub from: String,
+}
+
+/// An estimate, or why there is none.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CostEstimate {
+    /// At the fewest replicas, such as `512.40`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub minimum: Option<String>,
+    /// At the most replicas.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maximum: Option<String>,
+    /// Currency, such as `USD`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
+    /// Source and date of the prices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prices: Option<String>,
+    /// Why there is no estimate, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }

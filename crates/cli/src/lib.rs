@@ -1,6 +1,8 @@
 //! The kubectl plugin `kubectl trading`. Talks to a person; every decision is made by
 //! `trading_core`, the same code as the operator's.
 
+pub mod cost;
+pub mod cost_table;
 pub mod documents;
 pub mod metadata;
 pub mod render;
@@ -37,6 +39,10 @@ enum Command {
     ///
     /// Exits with 0 when it is Ready, 3 when it is not, 1 when that can't be told.
     Status(status::Arguments),
+    /// Show what platforms cost in a month, component by component
+    ///
+    /// Reckons requests at the fewest and the most pods, and volumes, at list prices or your own.
+    Cost(cost::Arguments),
     /// Print the CustomResourceDefinition as YAML
     Crd,
 }
@@ -48,6 +54,7 @@ pub fn main(command_line: &CommandLine) -> ExitCode {
         Command::Render(arguments) => render::run(arguments),
         Command::Validate(arguments) => validate::run(arguments),
         Command::Status(arguments) => status::run(arguments),
+        Command::Cost(arguments) => cost::run(arguments),
         Command::Crd => crd(),
     };
     done.unwrap_or_else(|error| {

@@ -99,14 +99,14 @@ fn colour() -> bool {
 }
 
 /// The platforms of a namespace.
-struct Platforms {
+pub(crate) struct Platforms {
     api: Api<TradingPlatform>,
     namespace: String,
     server: String,
 }
 
 impl Platforms {
-    async fn connect(namespace: Option<&str>) -> Result<Self> {
+    pub(crate) async fn connect(namespace: Option<&str>) -> Result<Self> {
         let config = Config::infer().await.map_err(|error| {
             // Its source is what is wrong with the kubeconfig; that this is no pod is no news.
             let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
@@ -118,7 +118,7 @@ impl Platforms {
         Ok(Self { api, namespace, server })
     }
 
-    async fn get(&self, name: &str) -> Result<Box<TradingPlatform>> {
+    pub(crate) async fn get(&self, name: &str) -> Result<Box<TradingPlatform>> {
         match self.find(name).await? {
             Some(platform) => Ok(platform),
             None => Err(self.absent(name).await),

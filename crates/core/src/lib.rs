@@ -5,6 +5,8 @@
 
 pub mod add_ons;
 pub mod admission;
+pub mod cost;
+
 pub mod digest;
 pub mod fields;
 pub mod inputs;

@@ -10,6 +10,7 @@ mod http;
 mod lease;
 mod metrics;
 mod objects;
+mod prices;
 mod reconcile;
 mod settings;
 mod watch;
@@ -75,6 +76,7 @@ async fn run(settings: Settings) -> Result<(), RunError> {
 
     // The standby keeps its caches warm; it only may not write.
     let roots = watch::start(&reading, &settings.watch_namespace, &caches);
+    prices::watch(reading.clone(), &settings, roots.clone(), &caches);
     let stop = stop_signal()?;
     let lease = Lease::new(reading, &settings);
 

@@ -3,6 +3,7 @@
 use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, TextEncoder,
 };
+use rust_decimal::{Decimal, prelude::ToPrimitive};
 use trading_core::kinds::Kind;
 
 /// Everything that is measured.
@@ -12,7 +13,11 @@ pub struct Metrics {
     objects: IntCounterVec,
     queue_depth: Gauge,
     platform_ready: GaugeVec,
+    platform_cost: GaugeVec,
 }
+
+/// Label of the estimates of a platform: at the fewest pods, at those of now, at the most.
+const BOUNDS: [&str; 3] = ["minimum", "present", "maximum"];
 
 /// What happened to an object of a platform.
 #[derive(Clone, Copy, Debug)]
@@ -53,12 +58,20 @@ impl Metrics {
                 Opts::new("trading_platform_ready", "1 where the platform's condition Ready is True, else 0"),
                 &["namespace", "name"],
             )?,
+            platform_cost: GaugeVec::new(
+                Opts::new(
+                    "trading_platform_estimated_monthly_cost",
+                    "Estimated cost of a month in the currency of the price table, at the fewest, the present and the most pods",
+                ),
+                &["namespace", "name", "bound"],
+            )?,
         };
         let registry = &metrics.registry;
         registry.register(Box::new(metrics.reconcile_seconds.clone()))?;
         registry.register(Box::new(metrics.objects.clone()))?;
         registry.register(Box::new(metrics.queue_depth.clone()))?;
         registry.register(Box::new(metrics.platform_ready.clone()))?;
+        registry.register(Box::new(metrics.platform_cost.clone()))?;
         Ok(metrics)
     }
 
@@ -87,10 +100,28 @@ impl Metrics {
         self.platform_ready.with_label_values(&[namespace, name]).set(f64::from(u8::from(ready)));
     }
 
+    /// What a platform costs: at the fewest pods, at those of now, at the most.
+    pub fn cost(&self, namespace: &str, name: &str, costs: [Decimal; 3]) {
+        for (bound, cost) in BOUNDS.into_iter().zip(costs) {
+            // Beyond what a float holds there is no price.
+            let cost = cost.to_f64().unwrap_or(f64::INFINITY);
+            self.platform_cost.with_label_values(&[namespace, name, bound]).set(cost);
+        }
+    }
+
+    /// What a platform costs is not known any more.
+    pub fn forget_cost(&self, namespace: &str, name: &str) {
+        for bound in BOUNDS {
+            // An error means that there was no such series.
+            let _ = self.platform_cost.remove_label_values(&[namespace, name, bound]);
+        }
+    }
+
     /// A platform is gone.
     pub fn forget_platform(&self, namespace: &str, name: &str) {
         // An error means that there was no such series.
         let _ = self.platform_ready.remove_label_values(&[namespace, name]);
+        self.forget_cost(namespace, name);
     }
 
     /// In Prometheus' text format.

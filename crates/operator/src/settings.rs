@@ -36,6 +36,9 @@ pub struct Settings {
     /// Who holds the Lease: the operator's pod.
     #[arg(long, env = "POD_NAME", default_value_t = format!("trading-operator-{}", std::process::id()))]
     pub lease_identity: String,
+    /// ConfigMap with prices in the operator's namespace; list prices of AWS where there is none.
+    #[arg(long, env = "PRICES", default_value = "trading-prices")]
+    pub prices: String,
     /// How many platforms are worked on at a time. More is slower on a small apiserver.
     #[arg(long, env = "CONCURRENCY", default_value_t = 8)]
     pub concurrency: u16,

@@ -1,4 +1,5 @@
 //! Helpers of the tests on a real control plane.
 
 pub mod api;
+pub mod gitops;
 pub mod sim;

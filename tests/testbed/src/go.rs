@@ -53,7 +53,7 @@ pub(crate) fn ensure(release: Release, wanted: &[Program]) -> Result<PathBuf> {
     Ok(dir)
 }
 
-fn lock(dir: &Path) -> Result<File> {
+pub(crate) fn lock(dir: &Path) -> Result<File> {
     let file = File::create(dir.join(".lock"))?;
     match file.try_lock() {
         Ok(()) => {}

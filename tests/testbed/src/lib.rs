@@ -40,6 +40,7 @@ mod quantity;
 mod release;
 mod spawn;
 mod storage;
+mod tool;
 mod workdir;
 
 pub use cargo::{cargo, workspace_binary};
@@ -50,3 +51,4 @@ pub use options::Options;
 pub use programs::{Program, Programs};
 pub use progress::Progress;
 pub use release::Release;
+pub use tool::Tool;

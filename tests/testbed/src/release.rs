@@ -49,13 +49,18 @@ impl Release {
         for byte in hash.finalize().iter().take(8) {
             write!(key, "{byte:02x}")?;
         }
-        let cache = std::env::var_os("XDG_CACHE_HOME")
-            .filter(|dir| !dir.is_empty())
-            .map(PathBuf::from)
-            .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
-            .context("neither XDG_CACHE_HOME nor HOME is set: no place for built programs")?;
-        Ok(cache.join("trading-platform-operator/controlplane").join(key))
+        Ok(cache_root()?.join("controlplane").join(key))
     }
+}
+
+/// Where everything that is built is kept.
+pub(crate) fn cache_root() -> Result<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        .context("neither XDG_CACHE_HOME nor HOME is set: no place for built programs")?;
+    Ok(cache.join("trading-platform-operator"))
 }
 
 fn required_version<'a>(go_mod: &'a str, module: &str) -> Option<&'a str> {

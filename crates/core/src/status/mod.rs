@@ -55,6 +55,8 @@ pub fn status(
         conditions: conditions::conditions(&facts, before, now),
         endpoints: endpoints(plan),
         effective: plan.effective.clone(),
+        // Reckoned from the objects and the prices, see `cost`.
+        estimated_monthly_cost: previous.and_then(|status| status.estimated_monthly_cost.clone()),
         components,
     }
 }

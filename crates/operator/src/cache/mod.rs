@@ -14,7 +14,7 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, prices::Prices};
 pub use add_ons::AddOns;
 pub use children::{Children, Entry, child};
 pub use references::{Known, References};
@@ -50,6 +50,8 @@ pub struct Caches {
     pub add_ons: AddOns,
     /// Which watches have their first list.
     pub sync: Sync,
+    /// What things cost.
+    pub prices: Prices,
     /// Wakes platforms.
     pub triggers: Triggers,
     /// UIDs of platforms that were deleted with `--cascade=orphan`. Kubernetes' mark for it may be
@@ -66,6 +68,7 @@ impl Caches {
             references: References::default(),
             add_ons: AddOns::default(),
             sync: Sync::default(),
+            prices: Prices::default(),
             triggers,
             orphaned: Mutex::default(),
         };

@@ -4,6 +4,7 @@
 mod apply;
 mod claims;
 mod context;
+mod cost;
 mod finalizer;
 mod prune;
 mod references;
@@ -137,7 +138,8 @@ async fn keep(
     let live = context.caches.children.observed(key, keys(&desired).iter());
     let previous = context.memories.status_of(platform, key);
     let now = references::whole_seconds(inputs.now);
-    let wished = status(&plan, &next, &live.observed, previous.as_ref(), now);
+    let mut wished = status(&plan, &next, &live.observed, previous.as_ref(), now);
+    cost::estimate(&desired, key, context, &mut wished);
     let action = report::report(platform, key, context, wished, previous).await?;
     marked?;
     match failures.into_iter().next() {

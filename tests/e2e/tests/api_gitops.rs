@@ -1,0 +1,237 @@
+//! Every status that the operator's own code words, judged by ArgoCD (our health check in the interpreter
+//! that it uses) and by Flux (kstatus).
+
+// Shared with the tests of the core, where helpers may panic.
+#[allow(clippy::unwrap_used, missing_docs)]
+#[path = "../../../crates/core/tests/support/mod.rs"]
+mod support;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use support::{example, observed, rendered, then};
+use trading_api::{TradingPlatform, redis::MaxmemoryPolicy, status::TradingPlatformStatus};
+use trading_core::{
+    inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
+    kinds::Kind,
+    render::render,
+    resolve::resolve,
+    status::{
+        conditions::{Verdict, timed},
+        status,
+    },
+    step::{Observed, steps},
+};
+use trading_e2e::gitops::{argocd, flux};
+
+/// A platform in some state, and what is said of it.
+struct Situation {
+    what: &'static str,
+    object: Value,
+    argocd: &'static str,
+    /// In ArgoCD's message.
+    because: &'static str,
+    flux: &'static str,
+}
+
+fn platform() -> TradingPlatform {
+    let mut platform = example("production");
+    platform.metadata.generation = Some(3);
+    platform.metadata.uid = Some("a-platform".to_owned());
+    platform
+}
+
+/// What the operator reports of a platform among these objects.
+fn reported(
+    platform: &TradingPlatform,
+    inputs: &Inputs,
+    live: &Observed,
+    before: Option<&TradingPlatformStatus>,
+) -> TradingPlatformStatus {
+    let plan = resolve(platform, inputs);
+    let next = steps(&plan, &render(&plan), live);
+    status(&plan, &next, live, before, then())
+}
+
+fn with(platform: &TradingPlatform, status: TradingPlatformStatus) -> Value {
+    json!(TradingPlatform { status: Some(status), ..platform.clone() })
+}
+
+fn change(live: &mut Observed, name: &str, how: impl Fn(&mut trading_core::status::workload::Workload)) {
+    live.get_mut(&(Kind::Deployment, format!("tradewizard-{name}")))
+        .and_then(|child| child.workload.as_mut())
+        .map(how)
+        .expect("it is live");
+}
+
+fn situations() -> Vec<Situation> {
+    let platform = platform();
+    let offline = Inputs::offline(then());
+    let whole = observed(&rendered(&platform).1);
+    let ready = reported(&platform, &offline, &whole, None);
+    let mut all = Vec::new();
+    let mut add = |what, object, argocd, because, flux| {
+        all.push(Situation { what, object, argocd, because, flux });
+    };
+
+    // kstatus takes a resource without a status for done; the operator writes one within a second.
+    add("nobody looked yet", json!(platform), "Progressing", "waiting for the operator", "Current");
+    let nothing = reported(&platform, &offline, &Observed::new(), None);
+    add("nothing is there", with(&platform, nothing), "Progressing", "is being made", "InProgress");
+
+    let mut coming = whole.clone();
+    change(&mut coming, "backend", |pods| pods.ready = 1);
+    let status = reported(&platform, &offline, &coming, None);
+    add("pods come", with(&platform, status), "Progressing", "1 of 2 pods ready", "InProgress");
+    add("all is there", with(&platform, ready.clone()), "Healthy", "at version 2.0.0", "Current");
+
+    let mut rolling = whole.clone();
+    change(&mut rolling, "backend", |pods| pods.rolled_out = false);
+    let status = reported(&platform, &offline, &rolling, Some(&ready));
+    add("a rollout serves", with(&platform, status), "Progressing", "pods are being replaced", "InProgress");
+
+    let mut failed = whole.clone();
+    change(&mut failed, "backend", |pods| pods.failure = Some("quota exceeded".to_owned()));
+    let status = reported(&platform, &offline, &failed, Some(&ready));
+    add("a component failed", with(&platform, status), "Degraded", "quota exceeded", "Failed");
+
+    let mut missing = Inputs::offline(then());
+    let secret = Reference { kind: ReferenceKind::Secret, name: "tradewizard-database".to_owned() };
+    missing.references = Some([(secret, ReferenceState::Absent)].into());
+    let status = reported(&platform, &missing, &whole, Some(&ready));
+    add("a Secret is missing", with(&platform, status), "Degraded", "tradewizard-database", "Failed");
+
+    let mut risky = platform.clone();
+    risky.spec.redis.as_mut().expect("it has one").maxmemory_policy = Some(MaxmemoryPolicy::AllkeysLru);
+    let status = reported(&risky, &offline, &observed(&rendered(&risky).1), None);
+    add("a warning", with(&risky, status), "Healthy", "evict", "Current");
+
+    let mut blind = whole.clone();
+    let scaler = blind.values_mut().find_map(|child| child.autoscaler.as_mut()).expect("there is one");
+    scaler.failure = Some("FailedGetResourceMetric".to_owned());
+    let status = reported(&platform, &offline, &blind, Some(&ready));
+    add("metrics are missing", with(&platform, status), "Healthy", "metrics come back", "Current");
+
+    let mut removed = platform.clone();
+    removed.spec.redis = None;
+    for component in [&mut removed.spec.backend, &mut removed.spec.scraper].into_iter().flatten() {
+        component.connects_to = Some(vec!["postgres".to_owned()]);
+    }
+    let status = reported(&removed, &offline, &whole, Some(&ready));
+    add("a store was taken out", with(&removed, status), "Degraded", "acknowledgeStoreRemoval", "Failed");
+
+    let mut edited = platform.clone();
+    edited.metadata.generation = Some(4);
+    let behind = with(&edited, ready.clone());
+    add("an edit was not seen", behind, "Progressing", "newest edit", "InProgress");
+
+    // As the operator words them apart from a reconcile.
+    let told = |reason: &str, stalled: bool, reconciling: bool, message: &str| {
+        let verdict = |is: bool| Verdict::new(is, reason, message.to_owned());
+        let each = [("Ready", false), ("Reconciling", reconciling), ("Stalled", stalled)];
+        let conditions = each.map(|(type_, is)| timed(type_, verdict(is), 3, &ready.conditions, then()));
+        TradingPlatformStatus { conditions: conditions.to_vec(), ..ready.clone() }
+    };
+    let invalid = told("InvalidResource", true, false, "nothing is changed until this is mended");
+    add("a rule is broken", with(&platform, invalid), "Degraded", "until this is mended", "Failed");
+    let mut going = with(&platform, told("Deleting", false, true, "deletion waits for StatefulSets"));
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    // ArgoCD itself answers for what is being deleted.
+    add("it is deleted", going, "Progressing", "Pending deletion", "Terminating");
+    all
+}
+
+#[test]
+fn argocd_and_flux_understand_every_status() -> Result<()> {
+    let situations = situations();
+    let pairs: Vec<(Value, Value)> = situations.iter().map(|s| (Value::Null, s.object.clone())).collect();
+    for (situation, verdict) in situations.iter().zip(argocd(&pairs)?) {
+        let Situation { what, argocd, because, .. } = situation;
+        ensure!(verdict.health == *argocd, "{what}: {verdict:?}, not {argocd}");
+        ensure!(verdict.message.contains(because), "{what}: {verdict:?} says nothing of {because:?}");
+    }
+    let objects: Vec<Value> = situations.iter().map(|s| s.object.clone()).collect();
+    for (situation, (found, message)) in situations.iter().zip(flux(&objects)?) {
+        ensure!(found == situation.flux, "{}: {found} ({message}), not {}", situation.what, situation.flux);
+    }
+    Ok(())
+}
+
+/// The situations have every condition that there is, with both answers.
+#[test]
+fn no_condition_is_left_out() -> Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    for situation in situations() {
+        for condition in situation.object["status"]["conditions"].as_array().into_iter().flatten() {
+            seen.insert((condition["type"].to_string(), condition["status"].to_string()));
+        }
+    }
+    let types: std::collections::BTreeSet<&String> = seen.iter().map(|(type_, _)| type_).collect();
+    let one_sided: Vec<_> = types
+        .iter()
+        .filter(|type_| {
+            ["\"True\"", "\"False\""].iter().any(|s| !seen.contains(&((**type_).clone(), (*s).to_owned())))
+        })
+        .collect();
+    ensure!(types.len() >= 6 && one_sided.is_empty(), "{one_sided:?} of {types:?}");
+    Ok(())
+}
+
+/// Whatever conditions there are: there is an answer, trouble is never healthy, and rest is never in progress.
+#[test]
+fn every_combination_of_conditions_has_an_answer() -> Result<()> {
+    const TYPES: [&str; 6] =
+        ["Ready", "Available", "Reconciling", "Stalled", "Degraded", "AutoscalingActive"];
+    let mut objects = Vec::new();
+    // Each is true, false or absent.
+    for number in 0..3_usize.pow(6) {
+        let digit = |place: usize| number / 3_usize.pow(u32::try_from(place).unwrap_or_default()) % 3;
+        let conditions: Vec<Value> = (0..6)
+            .filter(|place| digit(*place) < 2)
+            .map(|place| {
+                let status = ["True", "False"][digit(place)];
+                json!({ "type": TYPES[place], "status": status, "reason": "R", "message": "m",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z" })
+            })
+            .collect();
+        objects.push(json!({
+            "apiVersion": "platform.trading/v1alpha1", "kind": "TradingPlatform",
+            "metadata": { "name": "a", "generation": 1 },
+            "status": { "observedGeneration": 1, "conditions": conditions },
+        }));
+    }
+    let pairs: Vec<(Value, Value)> = objects.iter().map(|object| (Value::Null, object.clone())).collect();
+    for (object, verdict) in objects.iter().zip(argocd(&pairs)?) {
+        let conditions = object["status"]["conditions"].as_array().context("a list")?;
+        let is = |type_: &str, status: &str| {
+            conditions.iter().any(|condition| condition["type"] == type_ && condition["status"] == status)
+        };
+        let expected = if is("Stalled", "True") {
+            "Degraded"
+        } else if is("Ready", "True") && !is("Reconciling", "True") {
+            "Healthy"
+        } else {
+            "Progressing"
+        };
+        ensure!(verdict.health == expected, "{conditions:?}: {verdict:?}, not {expected}");
+    }
+    Ok(())
+}
+
+/// The judge finds drift where there is some; otherwise the tests that find none would prove nothing.
+#[test]
+fn drift_is_seen() -> Result<()> {
+    let desired = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a", "namespace": "b" },
+        "spec": { "selector": { "matchLabels": { "a": "b" } },
+            "template": { "metadata": { "labels": { "a": "b" } },
+                "spec": { "containers": [{ "name": "a", "image": "a:1" }] } } } });
+    let mut live = desired.clone();
+    live["spec"]["replicas"] = json!(1);
+    live["spec"]["template"]["spec"]["restartPolicy"] = json!("Always");
+    live["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] = json!("IfNotPresent");
+    let mut edited = live.clone();
+    edited["spec"]["template"]["spec"]["containers"][0]["image"] = json!("a:2");
+    let verdicts = argocd(&[(desired.clone(), live), (desired, edited)])?;
+    ensure!(verdicts[0].drift.is_empty(), "what the apiserver fills in is no drift: {verdicts:?}");
+    ensure!(verdicts[1].drift.iter().any(|line| line.contains("a:2")), "{verdicts:?}");
+    Ok(())
+}
