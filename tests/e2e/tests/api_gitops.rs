@@ -8,7 +8,7 @@ mod support;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use support::{example, observed, rendered, then};
+use support::{example, observed, rendered, repository, then};
 use trading_api::{TradingPlatform, redis::MaxmemoryPolicy, status::TradingPlatformStatus};
 use trading_core::{
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
@@ -21,6 +21,7 @@ use trading_core::{
     },
     step::{Observed, steps},
 };
+use trading_e2e::api::documents;
 use trading_e2e::gitops::{argocd, flux};
 
 /// A platform in some state, and what is said of it.
@@ -233,5 +234,60 @@ fn drift_is_seen() -> Result<()> {
     let verdicts = argocd(&[(desired.clone(), live), (desired, edited)])?;
     ensure!(verdicts[0].drift.is_empty(), "what the apiserver fills in is no drift: {verdicts:?}");
     ensure!(verdicts[1].drift.iter().any(|line| line.contains("a:2")), "{verdicts:?}");
+    Ok(())
+}
+
+/// The Applications name folders that are there, and deliver as docs/gitops.md says.
+#[test]
+fn applications_deliver_what_is_there() -> Result<()> {
+    let mut files =
+        vec![repository("gitops/argocd/operator.yaml"), repository("gitops/argocd/environments.yaml")];
+    for example in std::fs::read_dir(repository("examples"))? {
+        let file = example?.path().join("argocd-application.yaml");
+        ensure!(file.is_file(), "{} is missing", file.display());
+        files.push(file);
+    }
+    for file in &files {
+        let name = file.display();
+        let text = std::fs::read_to_string(file)?;
+        let document = documents(&text)?.remove(0);
+        let spec = document.pointer("/spec/template/spec").unwrap_or(&document["spec"]);
+        let policy = &spec["syncPolicy"];
+        let options = policy["syncOptions"].as_array().context("no options")?;
+        ensure!(options.contains(&json!("ServerSideApply=true")), "{name}: {options:?}");
+        ensure!(options.iter().all(|o| o != "Replace=true" && o != "Force=true"), "{name}: {options:?}");
+        ensure!(policy["automated"]["prune"] == false, "{name}: a platform could be pruned");
+        let path = spec["source"]["path"].as_str().context("no path")?;
+        let elements = document.pointer("/spec/generators/0/list/elements").and_then(Value::as_array);
+        let delivered: Vec<(String, String)> = match elements {
+            Some(all) => all
+                .iter()
+                .map(|element| {
+                    let of = |key: &str| element[key].as_str().unwrap_or_default().to_owned();
+                    (path.replace("{{ .environment }}", &of("environment")), of("namespace"))
+                })
+                .collect(),
+            None => {
+                let namespace = spec["destination"]["namespace"].as_str().unwrap_or_default();
+                vec![(path.to_owned(), namespace.to_owned())]
+            }
+        };
+        ensure!(!delivered.is_empty(), "{name} delivers nothing");
+        for (path, namespace) in delivered {
+            let folder = repository(&path);
+            ensure!(folder.is_dir(), "{name}: there is no {path}");
+            let kustomization = folder.join("kustomization.yaml");
+            if kustomization.is_file() {
+                let its = documents(&std::fs::read_to_string(kustomization)?)?.remove(0);
+                let own = its["namespace"].as_str().unwrap_or(&namespace);
+                ensure!(own == namespace, "{name}: {path} is for namespace {own}, not {namespace}");
+            } else {
+                ensure!(
+                    folder.join("Chart.yaml").is_file(),
+                    "{name}: {path} is neither kustomize nor a chart"
+                );
+            }
+        }
+    }
     Ok(())
 }
