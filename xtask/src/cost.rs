@@ -1,6 +1,6 @@
 //! Fills the tables of docs/cost.md with what the command prints.
 
-use std::{fs, process::Command};
+use std::{fmt::Write, fs, process::Command};
 
 use anyhow::{Context, Result, ensure};
 
@@ -31,7 +31,9 @@ fn filled(page: &str, run: impl Fn(&str) -> Result<String>) -> Result<String> {
         let (_, rest) =
             rest.split_once(END).with_context(|| format!("nothing ends the table of {arguments}"))?;
         let output = run(arguments)?;
-        text += &format!(
+        // Writing to a String can't fail.
+        _ = write!(
+            text,
             "{BEGIN}{arguments}{BEGIN_END}```\n$ kubectl trading {arguments}\n{}\n```\n{END}{rest}",
             output.trim_end()
         );

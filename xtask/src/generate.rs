@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
-use crate::{cost, repo};
+use crate::{cost, reference, repo};
 
 /// Arguments of `generate`.
 #[derive(clap::Args)]
@@ -49,7 +49,11 @@ const STEPS: &[Step] = &[
         make: Make::Code(chart_rules),
         output: "charts/trading-platform-operator/files/rbac/rules.yaml",
     },
-    Step { what: "the reference of every field", make: Make::Code(reference), output: "docs/reference.md" },
+    Step {
+        what: "the reference of every field",
+        make: Make::Code(|| Ok(reference::page(&trading_api::schema::open_api_schema()))),
+        output: "docs/reference.md",
+    },
     Step { what: "what the examples cost", make: Make::Code(cost::page), output: "docs/cost.md" },
     Step {
         what: "the chart's rules for the definitions of add-ons",
@@ -120,10 +124,6 @@ fn make(step: &Step, made: &Files, before: &Files) -> Result<Files> {
 /// The same that `kubectl trading crd` prints.
 fn kind() -> Result<String> {
     Ok(serde_yaml::to_string(&trading_api::schema::crd())?)
-}
-
-fn reference() -> Result<String> {
-    Ok(crate::reference::page(&trading_api::schema::open_api_schema()))
 }
 
 fn chart_rules() -> Result<String> {

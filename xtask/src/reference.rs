@@ -1,6 +1,9 @@
 //! Words the schema as a page: every field with its type, bounds, description and rules. Pure.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write,
+};
 
 use serde_json::{Map, Value};
 
@@ -25,11 +28,12 @@ pub fn page(schema: &Value) -> String {
         let fields = properties(whole);
         let links: Vec<String> =
             fields.keys().map(|name| format!("[{name}](#{root}{})", slug(name))).collect();
-        contents.push_str(&format!("\n**{root}**: {}\n", links.join(" · ")));
-        body.push_str(&format!("\n## {root}\n\n{}\n{}", description(whole), rules(whole, "")));
+        // Writing to a String can't fail.
+        _ = writeln!(contents, "\n**{root}**: {}", links.join(" · "));
+        _ = write!(body, "\n## {root}\n\n{}\n{}", description(whole), rules(whole, ""));
         for (name, field) in fields {
             let path = format!("{root}.{name}");
-            body.push_str(&format!("\n### {path}\n\n{}\n", line(field, is_required(whole, name))));
+            _ = writeln!(body, "\n### {path}\n\n{}", line(field, is_required(whole, name)));
             body.push_str(&page.inside(field, &path, 0));
         }
     }
@@ -60,7 +64,12 @@ impl Page {
             return text;
         }
         if let Some((first, rest)) = self.seen(&fields) {
-            text.push_str(&format!("{indent}- with the fields of [{first}](#{})\n", slug(&first)));
+            let first = if has_heading(&first) {
+                format!("[{first}](#{})", slug(&first))
+            } else {
+                format!("`{first}`")
+            };
+            _ = writeln!(text, "{indent}- with the fields of {first}");
             fields = rest;
         } else {
             self.shown.insert(key(&fields), path.clone());
@@ -68,7 +77,7 @@ impl Page {
         for (name, field) in &fields {
             let inner = format!("{path}.{name}");
             let required = is_required(schema, name);
-            text.push_str(&format!("{indent}- **{name}**: {}\n", line(field, required)));
+            _ = writeln!(text, "{indent}- **{name}**: {}", line(field, required));
             text.push_str(&self.inside(field, &inner, depth + 1));
         }
         text
@@ -190,8 +199,12 @@ fn rules(schema: &Value, indent: &str) -> String {
     let all = schema["x-kubernetes-validations"].as_array();
     let mut messages: Vec<&str> =
         all.into_iter().flatten().filter_map(|rule| rule["message"].as_str()).collect();
-    messages.dedup();
-    messages.iter().map(|message| format!("{indent}- rule: {message}\n")).collect()
+    let mut said = HashSet::new();
+    messages.retain(|message| said.insert(*message));
+    messages.into_iter().fold(String::new(), |mut text, message| {
+        _ = writeln!(text, "{indent}- rule: {message}");
+        text
+    })
 }
 
 fn properties(schema: &Value) -> &Map<String, Value> {
@@ -205,6 +218,11 @@ fn is_required(schema: &Value, name: &str) -> bool {
 
 fn description(schema: &Value) -> &str {
     schema["description"].as_str().unwrap_or_default()
+}
+
+/// Whether a path is that of a field of `spec` or `status` itself.
+fn has_heading(path: &str) -> bool {
+    path.matches('.').count() == 1 && !path.ends_with(']')
 }
 
 /// As the pages of a forge make anchors of headings.

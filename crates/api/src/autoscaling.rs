@@ -27,17 +27,17 @@ pub struct AutoscalingDefaults {
 #[x_kube(validation = Rule::new("has(self.cpu) || has(self.memory) || (has(self.metrics) && self.metrics.size() > 0)")
     .message("autoscaling needs something to scale on: set cpu, memory or metrics"))]
 pub struct Autoscaling {
-    /// Fewest replicas.
+    /// Fewest replicas, 1 to 1000.
     #[schemars(range(min = 1, max = 1000))]
     pub min_replicas: i32,
-    /// Most replicas.
+    /// Most replicas, at least `minReplicas`, at most 1000.
     #[schemars(range(min = 1, max = 1000))]
     pub max_replicas: i32,
-    /// Target average use of the requested cpu, in percent.
+    /// Target average use of the requested cpu in percent, such as 70.
     #[schemars(range(min = 1, max = 1000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<i32>,
-    /// Target average use of the requested memory, in percent.
+    /// Target average use of the requested memory in percent, such as 80.
     #[schemars(range(min = 1, max = 1000))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<i32>,
@@ -154,14 +154,15 @@ pub struct Behavior {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScalingRules {
-    /// Seconds over which recommendations are weighed, so that it does not flap.
+    /// Seconds over which recommendations are weighed, so that it does not flap; 0 to 3600, default
+    /// 0 for up and 300 for down.
     #[schemars(range(min = 0, max = 3600))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stabilization_window_seconds: Option<i32>,
     /// Which policy counts: `Max` (default), `Min` or `Disabled`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub select_policy: Option<SelectPolicy>,
-    /// Largest steps.
+    /// Largest steps; Kubernetes' own where they are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub policies: Vec<ScalingPolicy>,
@@ -189,7 +190,7 @@ pub struct ScalingPolicy {
     /// Number of pods, or percent.
     #[schemars(range(min = 1, max = 100_000))]
     pub value: i32,
-    /// Seconds of the period.
+    /// Seconds of the period, 1 to 1800.
     #[schemars(range(min = 1, max = 1800))]
     pub period_seconds: i32,
 }

@@ -46,7 +46,7 @@ pub struct Component {
     #[x_kube(validation = Rule::new("self.all(p, self.exists_one(q, q.containerPort == p.containerPort && (has(q.protocol) ? q.protocol : 'TCP') == (has(p.protocol) ? p.protocol : 'TCP')))")
         .message("each containerPort may be listed once for a protocol"))]
     pub ports: Vec<Port>,
-    /// Number of pods, where nothing scales it; default 1, or 2 for frontend and backend in
+    /// Number of pods, 0 to 1000, where nothing scales it; default 1, or 2 for frontend and backend in
     /// `Production` and `Staging`.
     #[schemars(range(min = 0, max = 1000))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,7 +114,7 @@ pub struct Component {
     /// Keeps each client address at one pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_affinity: Option<ClientAffinity>,
-    /// Seconds between the request to stop and the kill; default 30.
+    /// Seconds between the request to stop and the kill, 1 to 3600; default 30.
     #[schemars(range(min = 1, max = 3600))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub termination_grace_period_seconds: Option<i64>,

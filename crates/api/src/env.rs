@@ -65,7 +65,7 @@ pub struct KeyRef {
     /// Key in it.
     #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
     pub key: String,
-    /// Start the pods even where the object or key is absent.
+    /// Start the pods even where the object or key is absent; default `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
 }
@@ -76,7 +76,7 @@ pub struct KeyRef {
 #[x_kube(validation = Rule::new("has(self.secretRef) != has(self.configMapRef)")
     .message("set exactly one of secretRef and configMapRef"))]
 pub struct EnvFrom {
-    /// Put before every key.
+    /// Put before every key; nothing by default.
     #[schemars(length(max = 64), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
@@ -95,7 +95,7 @@ pub struct ObjectRef {
     /// Name of the object.
     #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
-    /// Start the pods even where the object is absent.
+    /// Start the pods even where the object is absent; default `false`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub optional: Option<bool>,
 }

@@ -178,7 +178,8 @@ pub struct ExternalPostgres {
     /// Name of the database.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_$-]*$"))]
     pub database: String,
-    /// libpq's sslmode; default `Require`.
+    /// TLS as in libpq: `Require` (default) encrypts, `VerifyCa` checks the authority too,
+    /// `VerifyFull` also the host name; `Prefer` and `Disable` admit plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ssl_mode: Option<SslMode>,
     /// Certificate authority of the database, for `VerifyCa` and `VerifyFull`: a key of a Secret.

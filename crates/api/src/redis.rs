@@ -69,12 +69,12 @@ pub struct Redis {
     /// Where Redis is, in mode `External`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalRedis>,
-    /// Masters of a cluster; default 3.
+    /// Masters of a cluster; default 3, at most 100.
     #[schemars(range(max = 100))]
     #[x_kube(validation = Rule::new("self >= 3").message("a Redis Cluster needs at least 3 shards to have a majority"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<i32>,
-    /// Replicas of each master; default 1. With 0, the loss of a pod takes a part of the keys away.
+    /// Replicas of each master, 0 to 5; default 1. With 0, the loss of a pod takes a part of the keys away.
     #[schemars(range(min = 0, max = 5))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas_per_shard: Option<i32>,

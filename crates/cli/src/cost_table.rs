@@ -34,9 +34,10 @@ pub fn text(name: &str, estimate: &Estimate, basis: Basis) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    let rows: String = table.lines().map(|line| format!("{}\n", line.trim())).collect();
+    let rows: Vec<String> = table.lines().map(|line| line.trim().to_owned()).collect();
+    let rows = rows.join("\n");
     format!(
-        "{name}: {} a month of {HOURS} hours, {}, fewest–most pods\nprices: {}\n\n{rows}{}",
+        "{name}: {} a month of {HOURS} hours, {}, fewest–most pods\nprices: {}\n\n{rows}\n{}",
         estimate.currency,
         in_words(basis),
         estimate.prices,

@@ -259,18 +259,19 @@ fn applications_deliver_what_is_there() -> Result<()> {
         ensure!(policy["automated"]["prune"] == false, "{name}: a platform could be pruned");
         let path = spec["source"]["path"].as_str().context("no path")?;
         let elements = document.pointer("/spec/generators/0/list/elements").and_then(Value::as_array);
-        let delivered: Vec<(String, String)> = match elements {
-            Some(all) => all
-                .iter()
+        let delivered: Vec<(String, String)> = if let Some(all) = elements {
+            let of = |element: &Value, key: &str| element[key].as_str().unwrap_or_default().to_owned();
+            all.iter()
                 .map(|element| {
-                    let of = |key: &str| element[key].as_str().unwrap_or_default().to_owned();
-                    (path.replace("{{ .environment }}", &of("environment")), of("namespace"))
+                    (
+                        path.replace("{{ .environment }}", &of(element, "environment")),
+                        of(element, "namespace"),
+                    )
                 })
-                .collect(),
-            None => {
-                let namespace = spec["destination"]["namespace"].as_str().unwrap_or_default();
-                vec![(path.to_owned(), namespace.to_owned())]
-            }
+                .collect()
+        } else {
+            let namespace = spec["destination"]["namespace"].as_str().unwrap_or_default();
+            vec![(path.to_owned(), namespace.to_owned())]
         };
         ensure!(!delivered.is_empty(), "{name} delivers nothing");
         for (path, namespace) in delivered {

@@ -53,7 +53,10 @@ impl Tool {
             .spawn()
             .with_context(|| format!("cannot run {}", self.program.display()))?;
         let mut input = child.stdin.take().context("no standard input")?;
-        let lines: String = requests.iter().map(|request| format!("{request}\n")).collect();
+        let mut lines = String::new();
+        for request in requests {
+            writeln!(lines, "{request}")?;
+        }
         // It answers while it reads; with both pipes full, neither side would go on.
         let writer = std::thread::spawn(move || input.write_all(lines.as_bytes()));
         let output = child.wait_with_output()?;

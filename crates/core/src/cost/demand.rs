@@ -123,23 +123,19 @@ fn pods(workload: &Object, objects: &[Object]) -> Span {
         target.get("name").and_then(Value::as_str) == Some(workload.name.as_str())
             && kind == workload.kind.to_string()
     });
-    let number = |fields: [&str; 2], default: i64| {
-        let spec = scaler.map(|scaler| at(&scaler.body, "/spec"));
-        spec.and_then(|spec| fields.iter().find_map(|field| spec.get(field)?.as_i64())).unwrap_or(default)
+    let Some(scaler) = scaler else {
+        let seed = workload.seed_replicas.map_or(1, i64::from);
+        return fixed(at(&workload.body, "/spec/replicas").as_i64().unwrap_or(seed));
     };
-    match scaler {
-        // An HPA begins at 1, KEDA at 0; its maximum is 100.
-        Some(scaler) => {
-            let lowest = i64::from(scaler.kind.to_string() != "ScaledObject");
-            Span {
-                min: number(["minReplicas", "minReplicaCount"], lowest).into(),
-                max: number(["maxReplicas", "maxReplicaCount"], 100).into(),
-            }
-        }
-        None => {
-            let seed = workload.seed_replicas.map_or(1, i64::from);
-            fixed(at(&workload.body, "/spec/replicas").as_i64().unwrap_or(seed))
-        }
+    let number = |fields: [&str; 2], default: i64| {
+        let spec = at(&scaler.body, "/spec");
+        fields.iter().find_map(|field| spec.get(field)?.as_i64()).unwrap_or(default)
+    };
+    // An HPA begins at 1, KEDA at 0; its maximum is 100.
+    let lowest = i64::from(scaler.kind.to_string() != "ScaledObject");
+    Span {
+        min: number(["minReplicas", "minReplicaCount"], lowest).into(),
+        max: number(["maxReplicas", "maxReplicaCount"], 100).into(),
     }
 }
 
