@@ -11,13 +11,14 @@ use trading_api::TradingPlatform;
 use trading_core::{
     cost::{Basis, PROVIDERS, PriceTable, estimate},
     render::render,
+    resolve::resolve,
 };
 
 use crate::{
     cost_table,
     documents::{self, Source},
     print,
-    render::plan,
+    render::inputs,
     status::Platforms,
     validate,
 };
@@ -77,7 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let basis = if arguments.limits { Basis::Limits } else { Basis::Requests };
     let mut documents = Vec::new();
     for platform in &platforms {
-        let plan = plan(platform, None);
+        let plan = resolve(platform, &inputs());
         let estimate = estimate(&render(&plan), &prices, basis)?;
         documents.push(match arguments.output {
             Output::Table => cost_table::text(&plan.identity.name, &estimate, basis),

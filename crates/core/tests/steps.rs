@@ -268,7 +268,7 @@ fn components() -> Vec<Case> {
             mail,
             |live| {
                 for child in live.values_mut().filter(|child| child.component == "mail") {
-                    child.platform_uid = "another".to_owned();
+                    "another".clone_into(&mut child.platform_uid);
                 }
             },
             json!({}),
@@ -297,7 +297,9 @@ fn components() -> Vec<Case> {
             "a name that another platform of the namespace has is left alone, and said",
             json!({}),
             |live| {
-                change(live, Kind::Service, "shop-backend", |child| child.platform = "shop-two".to_owned());
+                change(live, Kind::Service, "shop-backend", |child| {
+                    "shop-two".clone_into(&mut child.platform);
+                });
             },
             json!({}),
             Done { held: texts(&["Service shop-backend"]), problems: vec!["NameTaken"], ..Done::default() },
@@ -355,7 +357,7 @@ fn stores() -> Vec<Case> {
             |live| {
                 live.retain(|_, child| child.is_store);
                 for child in live.values_mut() {
-                    child.platform_uid = "the earlier one".to_owned();
+                    "the earlier one".clone_into(&mut child.platform_uid);
                     child.digest = Some("with the earlier label".to_owned());
                 }
             },
@@ -438,13 +440,13 @@ fn secret(name: &str) -> Reference {
 }
 
 fn with_references(states: &[(&str, Option<&[&str]>)]) -> Inputs {
-    let state = |keys: &Option<&[&str]>| match keys {
+    let state = |keys: Option<&[&str]>| match keys {
         None => ReferenceState::Absent,
         Some(keys) => {
             ReferenceState::Present(keys.iter().map(|key| ((*key).to_owned(), "digest".to_owned())).collect())
         }
     };
-    let known: BTreeMap<_, _> = states.iter().map(|(name, keys)| (secret(name), state(keys))).collect();
+    let known: BTreeMap<_, _> = states.iter().map(|(name, keys)| (secret(name), state(*keys))).collect();
     Inputs { references: Some(known), ..Inputs::offline(then()) }
 }
 
@@ -633,7 +635,9 @@ fn an_orphaned_platform_is_released_whoever_looks_first() {
     assert_eq!(teardown(&children(), DataPolicy::Delete, true), Teardown::Release);
     // Kubernetes took the owner references off before the operator looked.
     let mut orphans = children();
-    orphans.iter_mut().for_each(|child| child.is_store = true);
+    for child in &mut orphans {
+        child.is_store = true;
+    }
     assert_eq!(teardown(&orphans, DataPolicy::Delete, false), Teardown::Release);
 }
 

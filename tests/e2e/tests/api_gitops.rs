@@ -9,7 +9,7 @@ mod support;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use support::{example, observed, rendered, repository, then};
-use trading_api::{TradingPlatform, redis::MaxmemoryPolicy, status::TradingPlatformStatus};
+use trading_api::{TradingPlatform, network::Cidr, redis::MaxmemoryPolicy, status::TradingPlatformStatus};
 use trading_core::{
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
     kinds::Kind,
@@ -38,6 +38,9 @@ fn platform() -> TradingPlatform {
     let mut platform = example("production");
     platform.metadata.generation = Some(3);
     platform.metadata.uid = Some("a-platform".to_owned());
+    // Otherwise there is a warning about its addresses in every situation.
+    let database = platform.spec.postgres.as_mut().expect("it has one");
+    database.external.cidrs = vec![Cidr("203.0.113.0/24".to_owned())];
     platform
 }
 
