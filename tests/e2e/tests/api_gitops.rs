@@ -40,7 +40,7 @@ fn platform() -> TradingPlatform {
     platform.metadata.uid = Some("a-platform".to_owned());
     // Otherwise there is a warning about its addresses in every situation.
     let database = platform.spec.postgres.as_mut().expect("it has one");
-    database.external.cidrs = vec![Cidr("203.0.113.0/24".to_owned())];
+    database.external.as_mut().expect("it is outside").cidrs = vec![Cidr("203.0.113.0/24".to_owned())];
     platform
 }
 

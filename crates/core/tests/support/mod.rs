@@ -57,11 +57,6 @@ pub fn example(environment: &str) -> TradingPlatform {
     serde_json::from_value(resource(environment)).unwrap()
 }
 
-/// The platform of an example's environment.
-pub fn platform_of(folder: &str) -> TradingPlatform {
-    serde_json::from_value(resource_of(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"))
-}
-
 /// A time that never changes.
 pub fn then() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
