@@ -40,12 +40,24 @@ pub struct NetworkPolicySettings {
 /// Addresses outside the cluster that a component may reach.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.except) || !isCIDR(self.cidr) || self.except.all(e, !isCIDR(e) || (cidr(self.cidr).containsIP(cidr(e).ip()) && cidr(self.cidr).prefixLength() < cidr(e).prefixLength()))")
+#[x_kube(validation = Rule::new("has(self.cidr) != has(self.fqdn)")
+    .message("set exactly one of cidr and fqdn: ports alone would open the whole world"))]
+#[x_kube(validation = Rule::new("!has(self.except) || (has(self.cidr) && (!isCIDR(self.cidr) || self.except.all(e, !isCIDR(e) || (cidr(self.cidr).containsIP(cidr(e).ip()) && cidr(self.cidr).prefixLength() < cidr(e).prefixLength()))))")
     .message("each block of except must lie within cidr and be smaller than it")
     .field_path(".except"))]
 pub struct EgressRule {
     /// Address block, such as `203.0.113.0/24`.
-    pub cidr: Cidr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cidr: Option<Cidr>,
+    /// Name, such as `api.example.com` or `*.example.com`. Only Cilium knows names: without it they
+    /// stay closed.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$")
+    )]
+    #[x_kube(validation = Rule::new("!isIP(self)").message("an address is a block of one: set cidr instead"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fqdn: Option<String>,
     /// Blocks within it that stay closed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

@@ -153,6 +153,7 @@ kinds! {
     ResourceQuota: "" "v1" "resourcequotas" Metadata;
     LimitRange: "" "v1" "limitranges" Metadata;
     NetworkPolicy: "networking.k8s.io" "v1" "networkpolicies" Metadata;
+    CiliumNetworkPolicy: "cilium.io" "v2" "ciliumnetworkpolicies" Metadata of Cilium;
     ServiceAccount: "" "v1" "serviceaccounts" Metadata;
     ExternalSecret: "external-secrets.io" "v1" "externalsecrets" Metadata of ExternalSecrets;
     Secret: "" "v1" "secrets" Metadata;

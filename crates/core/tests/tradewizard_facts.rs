@@ -376,7 +376,7 @@ fn the_scraper_reaches_only_named_addresses_outside() {
             .unwrap()
             .egress
             .iter()
-            .map(|rule| rule.cidr.0.clone())
+            .map(|rule| rule.cidr.clone().unwrap().0)
             .collect();
         assert!(!named.is_empty());
         let policy = &objects["NetworkPolicy/tradewizard-scraper"];

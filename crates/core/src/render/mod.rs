@@ -1,6 +1,7 @@
 //! Stage two, pure: from the plan to the objects. One file for each kind or store.
 
 mod autoscaler;
+mod cilium;
 mod config_map;
 mod deployment;
 mod disruption;
@@ -33,6 +34,7 @@ pub fn render(plan: &Plan) -> Vec<Object> {
     objects.extend(external_secret::render(plan));
     objects.extend(monitoring::render(plan));
     objects.extend(network_policy::render(plan));
+    objects.extend(cilium::render(plan));
     objects.extend(ingress::render(plan));
     objects.extend(postgres::render(plan));
     if let Some(store) = &plan.redis {

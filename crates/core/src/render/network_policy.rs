@@ -130,7 +130,7 @@ fn of_component(plan: &Plan, network: &NetworkPlan, component: &ComponentPlan) -
         }
     }
     egress.extend(plan.telemetry.tracing.as_ref().and_then(to_collector));
-    egress.extend(NetworkPlan::egress(component).iter().map(outside));
+    egress.extend(NetworkPlan::egress(component).iter().filter_map(outside));
     policy(plan, &component.name, meta::APPLICATION, Lifetime::Platform, ingress, egress)
 }
 
@@ -261,14 +261,16 @@ fn to_blocks(cidrs: &[Cidr], port: i32) -> NetworkPolicyEgressRule {
     to(peers, vec![tcp(port)])
 }
 
-fn outside(rule: &EgressRule) -> NetworkPolicyEgressRule {
+/// Names are opened by Cilium's own policies.
+fn outside(rule: &EgressRule) -> Option<NetworkPolicyEgressRule> {
+    let cidr = rule.cidr.as_ref()?;
     let except: Vec<&str> = rule.except.iter().map(|cidr| cidr.0.as_str()).collect();
     let ports = rule
         .ports
         .iter()
         .map(|port| numbered(port.port, port.protocol.unwrap_or_default().as_str()))
         .collect();
-    to(vec![block(&rule.cidr.0, &except)], ports)
+    Some(to(vec![block(&cidr.0, &except)], ports))
 }
 
 fn dns() -> NetworkPolicyEgressRule {

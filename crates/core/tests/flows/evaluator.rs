@@ -150,7 +150,7 @@ mod tests {
         End { name: "outside".to_owned(), pod: None, address: address.parse().unwrap() }
     }
 
-    fn policy(namespace: &str, app: &str, spec: Value) -> Value {
+    fn policy(namespace: &str, app: &str, spec: &Value) -> Value {
         let mut policy = json!({ "metadata": { "namespace": namespace }, "spec": spec });
         policy["spec"]["podSelector"] = json!({ "matchLabels": { "app": app } });
         policy
@@ -160,7 +160,7 @@ mod tests {
     fn pods_that_no_policy_selects_are_open() {
         let [a, b] = [pod("a", "x", "a", "10.0.0.1"), pod("b", "y", "b", "10.0.0.2")];
         assert!(allowed(&[], &a, &b, (1, "TCP")));
-        let elsewhere = policy("other", "b", json!({ "policyTypes": ["Ingress"] }));
+        let elsewhere = policy("other", "b", &json!({ "policyTypes": ["Ingress"] }));
         assert!(allowed(&[elsewhere], &a, &b, (1, "TCP")));
     }
 
@@ -169,12 +169,12 @@ mod tests {
         let [a, b] = [pod("a", "x", "a", "10.0.0.1"), pod("b", "x", "b", "10.0.0.2")];
         let to_b = json!([{ "to": [{ "podSelector": { "matchLabels": { "app": "b" } } }], "ports": [{ "port": 80 }] }]);
         let from_a = json!([{ "from": [{ "podSelector": { "matchLabels": { "app": "a" } } }] }]);
-        let egress = policy("x", "a", json!({ "policyTypes": ["Egress"], "egress": to_b }));
-        let closed = policy("x", "b", json!({ "policyTypes": ["Ingress"] }));
-        let open = policy("x", "b", json!({ "ingress": from_a }));
-        assert!(allowed(&[egress.clone()], &a, &b, (80, "TCP")));
-        assert!(!allowed(&[egress.clone()], &a, &b, (81, "TCP")));
-        assert!(!allowed(&[egress.clone()], &a, &b, (80, "UDP")), "the default protocol is TCP");
+        let egress = policy("x", "a", &json!({ "policyTypes": ["Egress"], "egress": to_b }));
+        let closed = policy("x", "b", &json!({ "policyTypes": ["Ingress"] }));
+        let open = policy("x", "b", &json!({ "ingress": from_a }));
+        assert!(allowed(std::slice::from_ref(&egress), &a, &b, (80, "TCP")));
+        assert!(!allowed(std::slice::from_ref(&egress), &a, &b, (81, "TCP")));
+        assert!(!allowed(std::slice::from_ref(&egress), &a, &b, (80, "UDP")), "the default protocol is TCP");
         assert!(!allowed(&[egress.clone(), closed.clone()], &a, &b, (80, "TCP")));
         assert!(allowed(&[egress, closed, open.clone()], &a, &b, (80, "TCP")));
         assert!(!allowed(&[open], &pod("a", "y", "a", "10.0.0.3"), &b, (80, "TCP")), "another namespace");
@@ -184,18 +184,18 @@ mod tests {
     fn blocks_have_holes_and_selectors_of_namespaces_meet_those_of_pods() {
         let a = pod("a", "x", "a", "10.0.0.1");
         let rule = |peer: Value| {
-            policy("x", "a", json!({ "policyTypes": ["Egress"], "egress": [{ "to": [peer] }] }))
+            policy("x", "a", &json!({ "policyTypes": ["Egress"], "egress": [{ "to": [peer] }] }))
         };
         let block = rule(json!({ "ipBlock": { "cidr": "192.0.2.0/24", "except": ["192.0.2.128/25"] } }));
-        assert!(allowed(&[block.clone()], &a, &outside("192.0.2.1"), (1, "TCP")));
-        assert!(!allowed(&[block.clone()], &a, &outside("192.0.2.129"), (1, "TCP")));
+        assert!(allowed(std::slice::from_ref(&block), &a, &outside("192.0.2.1"), (1, "TCP")));
+        assert!(!allowed(std::slice::from_ref(&block), &a, &outside("192.0.2.129"), (1, "TCP")));
         assert!(!allowed(&[block], &a, &outside("198.51.100.1"), (1, "TCP")));
         let both = rule(json!({
             "namespaceSelector": { "matchExpressions": [{ "key": "name", "operator": "In", "values": ["y"] }] },
             "podSelector": { "matchExpressions": [{ "key": "app", "operator": "NotIn", "values": ["c"] }] },
         }));
-        assert!(allowed(&[both.clone()], &a, &pod("b", "y", "b", "10.0.1.1"), (1, "TCP")));
-        assert!(!allowed(&[both.clone()], &a, &pod("c", "y", "c", "10.0.1.2"), (1, "TCP")));
+        assert!(allowed(std::slice::from_ref(&both), &a, &pod("b", "y", "b", "10.0.1.1"), (1, "TCP")));
+        assert!(!allowed(std::slice::from_ref(&both), &a, &pod("c", "y", "c", "10.0.1.2"), (1, "TCP")));
         assert!(!allowed(&[both], &a, &pod("b", "x", "b", "10.0.0.9"), (1, "TCP")));
         let anybody = rule(json!({ "namespaceSelector": {} }));
         assert!(allowed(&[anybody], &a, &pod("b", "z", "b", "10.0.2.1"), (1, "TCP")));

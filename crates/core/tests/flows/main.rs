@@ -87,6 +87,42 @@ fn is_neighbour_at_the_database_port(line: &str) -> bool {
     })
 }
 
+#[test]
+fn names_outside_are_cilium_s_and_open_nothing_else() {
+    use serde_json::json;
+    use trading_core::kinds::Kind;
+    let mut platform = example("production");
+    let before = rendered(&platform).1;
+    let egress = &mut platform.spec.scraper.as_mut().unwrap().egress;
+    egress.extend(["api.example.com", "*.example.org"].map(|name| trading_api::network::EgressRule {
+        fqdn: Some(name.to_owned()),
+        ports: vec![trading_api::network::EgressPort { port: 443, protocol: None }],
+        ..Default::default()
+    }));
+    let (_, objects) = rendered(&platform);
+    let of = |objects: &[trading_core::object::Object], kind: Kind| {
+        objects
+            .iter()
+            .filter(|object| object.kind == kind)
+            .map(|object| object.body.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of(&objects, Kind::NetworkPolicy), of(&before, Kind::NetworkPolicy));
+    let [policy] = of(&objects, Kind::CiliumNetworkPolicy).try_into().unwrap();
+    assert_eq!(policy["metadata"]["name"], "tradewizard-scraper");
+    let ports = json!([{ "ports": [{ "port": "443", "protocol": "TCP" }] }]);
+    assert_eq!(
+        policy["spec"]["egress"].as_array().unwrap()[1..],
+        [
+            json!({ "toFQDNs": [{ "matchName": "api.example.com" }], "toPorts": ports }),
+            json!({ "toFQDNs": [{ "matchPattern": "*.example.org" }], "toPorts": ports }),
+        ]
+    );
+    let labels = &policy["spec"]["endpointSelector"]["matchLabels"];
+    assert_eq!(labels["app.kubernetes.io/name"], "scraper");
+    assert_eq!(labels["app.kubernetes.io/instance"], "tradewizard");
+}
+
 /// A matrix that could not fail would prove nothing.
 #[test]
 fn what_is_too_much_and_what_is_missing_is_found() {

@@ -17,8 +17,11 @@ pub struct World {
     ports: BTreeSet<Port>,
 }
 
-/// Pods of the cluster that belong to no platform: name, namespace, labels.
-const NEIGHBOURS: [(&str, &str, &[(&str, &str)]); 7] = [
+/// Name, namespace, labels.
+type Neighbour = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// Pods of the cluster that belong to no platform.
+const NEIGHBOURS: [Neighbour; 7] = [
     ("ingress controller", "ingress-nginx", &[("app.kubernetes.io/name", "ingress-nginx")]),
     ("gateway", "edge", &[("gateway.networking.k8s.io/gateway-name", "edge")]),
     ("prometheus", "monitoring", &[("app.kubernetes.io/name", "prometheus")]),

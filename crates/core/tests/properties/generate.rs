@@ -595,9 +595,12 @@ fn egress(tape: &mut Tape) -> EgressRule {
         ("::/0", "fd00::/8"),
     ];
     let (cidr, except) = tape.copy(&blocks);
+    let fqdn = tape.maybe(30, |tape| tape.pick(&["api.example.com", "*.example.com"]).to_owned());
+    let is_block = fqdn.is_none();
     EgressRule {
-        cidr: Cidr(cidr.to_owned()),
-        except: if tape.chance(30) { vec![Cidr(except.to_owned())] } else { Vec::new() },
+        cidr: is_block.then(|| Cidr(cidr.to_owned())),
+        fqdn,
+        except: if is_block && tape.chance(30) { vec![Cidr(except.to_owned())] } else { Vec::new() },
         ports: tape.list(2, |tape, _| EgressPort {
             port: tape.copy(&[443, 1, 65535]),
             protocol: tape.maybe(50, |tape| tape.copy(&[Protocol::TCP, Protocol::UDP])),

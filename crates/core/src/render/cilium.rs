@@ -1,0 +1,64 @@
+//! Cilium's policies, which know names outside the cluster. They open beside the `NetworkPolicies`.
+
+use serde_json::{Value, json};
+use trading_api::network::{EgressPort, EgressRule};
+
+use super::meta;
+use crate::{
+    kinds::Kind,
+    object::{Lifetime, Object},
+    plan::{ComponentPlan, NetworkPlan, Plan},
+};
+
+pub(super) fn render(plan: &Plan) -> Vec<Object> {
+    if plan.network.is_none() {
+        return Vec::new();
+    }
+    plan.components.iter().filter_map(|component| of_component(plan, component)).collect()
+}
+
+fn of_component(plan: &Plan, component: &ComponentPlan) -> Option<Object> {
+    let names: Vec<Value> = NetworkPlan::egress(component).iter().filter_map(to_name).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let egress: Vec<Value> = std::iter::once(resolved_names()).chain(names).collect();
+    let name = &component.name;
+    let object = json!({
+        "metadata": meta::object(plan, name, name, meta::APPLICATION, Lifetime::Platform),
+        "spec": {
+            "endpointSelector": { "matchLabels": meta::selector(&plan.identity.name, name) },
+            "egress": egress,
+        },
+    });
+    Some(Object::new(Kind::CiliumNetworkPolicy, name, Lifetime::Platform, &object))
+}
+
+/// Cilium learns the addresses of names from the answers that pods get.
+fn resolved_names() -> Value {
+    json!({
+        "toEndpoints": [{ "matchLabels": {
+            "k8s:io.kubernetes.pod.namespace": "kube-system",
+            "k8s:k8s-app": "kube-dns",
+        } }],
+        "toPorts": [{
+            "ports": [{ "port": "53", "protocol": "ANY" }],
+            "rules": { "dns": [{ "matchPattern": "*" }] },
+        }],
+    })
+}
+
+fn to_name(rule: &EgressRule) -> Option<Value> {
+    let fqdn = rule.fqdn.as_ref()?;
+    let how = if fqdn.starts_with('*') { "matchPattern" } else { "matchName" };
+    let mut to = json!({ "toFQDNs": [{ how: fqdn }] });
+    if !rule.ports.is_empty() {
+        let ports: Vec<Value> = rule.ports.iter().map(port).collect();
+        to["toPorts"] = json!([{ "ports": ports }]);
+    }
+    Some(to)
+}
+
+fn port(port: &EgressPort) -> Value {
+    json!({ "port": port.port.to_string(), "protocol": port.protocol.unwrap_or_default().as_str() })
+}
