@@ -26,8 +26,8 @@ use trading_api::{
     },
     int_or_percent::{IntOrPercent, PositiveIntOrPercent},
     monitoring::{
-        AlertRule, LatencyObjective, LogFormat, Logs, MetricName, MetricNames, Monitoring, Objectives,
-        ScrapeTarget, Tracing,
+        Alert, AlertName, AlertRule, Dashboards, LatencyObjective, LogFormat, Logs, MetricName, MetricNames,
+        Monitoring, Objectives, OtlpProtocol, Panel, ScrapeTarget, Severity, Tracing,
     },
     network::{Cidr, EgressPort, EgressRule, NetworkPolicySettings, Protocol},
     placement::{ContainerLimits, Placement, Quota},
@@ -178,13 +178,40 @@ fn monitoring(tape: &mut Tape, names: &[String]) -> Monitoring {
         metrics: tape.maybe(60, |tape| MetricNames {
             requests: metric(tape),
             request_errors: metric(tape),
+            status_label: metric(tape),
             request_duration: metric(tape),
             cache_hit_rate: metric(tape),
             queue_depth: metric(tape),
+            database_up: metric(tape),
+            database_errors: metric(tape),
             pool_in_use: metric(tape),
             pool_size: metric(tape),
+            payments: metric(tape),
+            payment_failures: metric(tape),
+            failed_logins: metric(tape),
+            audit_errors: metric(tape),
             cost: metric(tape),
-            ..MetricNames::default()
+        }),
+        alerts: if tape.chance(50) {
+            vec![Alert {
+                name: tape.copy(&[AlertName::QueueDepth, AlertName::Latency]),
+                enabled: tape.maybe(30, |tape| tape.chance(50)),
+                threshold: tape.maybe(50, |tape| i64::from(tape.between(0, 1_000_000))),
+                for_: tape.maybe(50, |_| "5m".to_owned()),
+                severity: tape.maybe(50, |tape| tape.copy(&SEVERITIES)),
+                labels: alert_labels(tape),
+            }]
+        } else {
+            Vec::new()
+        },
+        alert_labels: alert_labels(tape),
+        dashboards: tape.maybe(50, |tape| Dashboards {
+            enabled: tape.maybe(50, |tape| tape.chance(80)),
+            labels: labels(tape, 2).into_iter().filter(|(key, _)| !is_ours(key)).collect(),
+            business: tape.list(2, |tape, index| Panel {
+                title: format!("{}{index}", tape.pick(&TEXTS)),
+                expr: tape.pick(&["up", "sum(a{b=\"c\"})"]).to_owned(),
+            }),
         }),
         objectives: tape.maybe(40, |tape| Objectives {
             availability: Some("99.9".to_owned()),
@@ -197,22 +224,29 @@ fn monitoring(tape: &mut Tape, names: &[String]) -> Monitoring {
             name: format!("Own{index}"),
             expr: tape.pick(&["up == 0", "vector(1)"]).to_owned(),
             for_: tape.maybe(50, |_| "5m".to_owned()),
-            severity: None,
-            labels: BTreeMap::new(),
+            severity: tape.maybe(50, |tape| tape.copy(&SEVERITIES)),
+            labels: alert_labels(tape),
             summary: tape.maybe(50, |tape| tape.pick(&TEXTS[1..]).to_owned()),
-            description: None,
+            description: tape.maybe(50, |tape| tape.pick(&TEXTS[1..]).to_owned()),
         }),
         tracing: tape.maybe(40, |tape| Tracing {
             endpoint: tape.pick(&["http://jaeger.observability:4317", "https://10.0.0.1:4318/v1"]).to_owned(),
             sampling_percent: tape.maybe(50, |tape| tape.between(0, 100)),
-            ..Tracing::default()
+            protocol: tape.maybe(50, |tape| tape.copy(&[OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf])),
+            namespace_labels: labels(tape, 2),
         }),
         logs: tape.maybe(40, |tape| Logs {
             format: tape.maybe(50, |tape| tape.copy(&[LogFormat::Json, LogFormat::Text])),
             retention_days: tape.maybe(50, |tape| tape.between(1, 3650)),
         }),
-        ..Monitoring::default()
     }
+}
+
+const SEVERITIES: [Severity; 3] = [Severity::Critical, Severity::Warning, Severity::Info];
+
+fn alert_labels(tape: &mut Tape) -> BTreeMap<String, LabelValue> {
+    let keys = unique(tape, 2, &["team", "receiver", "_x1"]);
+    keys.into_iter().map(|key| (key, LabelValue("trading".to_owned()))).collect()
 }
 
 fn is_ours(key: &str) -> bool {

@@ -84,7 +84,7 @@ fn words(queries: &Queries, alert: &AlertPlan) -> Option<Words> {
     let (metrics, threshold) = (&queries.monitoring.metrics, alert.threshold);
     let scraped = queries.scraped();
     let namespace = queries.namespace();
-    let (alert, expr, summary) = match alert.name {
+    let (name, expr, summary) = match alert.name {
         AlertName::ErrorRate => (
             "PlatformErrorRate",
             format!("100 * {} > {threshold}", queries.error_ratio("5m")),
@@ -166,6 +166,19 @@ fn words(queries: &Queries, alert: &AlertPlan) -> Option<Words> {
             format!("{} > {threshold}", queries.volume_use()),
             "volume {{ $labels.persistentvolumeclaim }} is {{ $value | printf \"%.0f\" }} % full",
         ),
+        AlertName::PaymentFailures
+        | AlertName::FailedLogins
+        | AlertName::AuditIntegrity
+        | AlertName::Cost => return business(queries, alert),
+    };
+    Some(Words { alert: name, expr, summary: summary.to_owned() })
+}
+
+/// The same for what the business looks at.
+fn business(queries: &Queries, alert: &AlertPlan) -> Option<Words> {
+    let (metrics, threshold) = (&queries.monitoring.metrics, alert.threshold);
+    let (scraped, namespace) = (queries.scraped(), queries.namespace());
+    let (alert, expr, summary) = match alert.name {
         AlertName::PaymentFailures => {
             let (all, failed) = metrics.payments.as_ref()?;
             (
@@ -196,6 +209,7 @@ fn words(queries: &Queries, alert: &AlertPlan) -> Option<Words> {
                 "cost grew by {{ $value | printf \"%.0f\" }} % within a day",
             )
         }
+        _ => return None,
     };
     Some(Words { alert, expr, summary: summary.to_owned() })
 }

@@ -153,7 +153,7 @@ impl Queries<'_> {
     }
 }
 
-/// The bucket's bound as clients write it: Go says `1`, Python and OpenMetrics say `1.0`.
+/// The bucket's bound as clients write it: Go says `1`, Python says `1.0`.
 fn bucket(milliseconds: i32) -> String {
     let (seconds, rest) = (milliseconds / 1000, milliseconds % 1000);
     if rest == 0 {
