@@ -34,7 +34,7 @@ use crate::{
 #[x_kube(validation = Rule::new("!has(self.version) || !has(oldSelf.version) || self.version == oldSelf.version")
     .message("version can't be changed in this release: data of one major version can't be read by another")
     .field_path(".version"))]
-#[x_kube(validation = Rule::new("!has(self.version) || !has(self.image) || !has(self.image.tag) || !self.image.tag.matches('^[0-9]{2}([.-].*)?$') || self.image.tag.startsWith(string(self.version))")
+#[x_kube(validation = Rule::new("!has(self.version) || !has(self.image) || !has(self.image.tag) || !self.image.tag.matches('^[0-9]{2}([.-].*)?$') || int(self.image.tag.substring(0, 2)) == self.version")
     .message("image.tag is of another major version than version: make them agree")
     .field_path(".image"))]
 #[x_kube(validation = Rule::new("(has(self.image) && has(self.image.tag) && self.image.tag.contains('alpine')) == (has(oldSelf.image) && has(oldSelf.image.tag) && oldSelf.image.tag.contains('alpine'))")

@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 
 use super::{OWNER, REPLICATION};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Keeps the directories of tests apart.
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Where the programs are, and as whom they run.
 pub struct Bench {
@@ -51,7 +54,6 @@ impl Bench {
         } else {
             None
         };
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("postgres-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         // Short: the name of a socket in it has at most 107 characters.
         let root = std::env::temp_dir().join(name);
