@@ -54,7 +54,9 @@ impl Papers {
                     let found = objects.get(name).and_then(|body| body.pointer(&pointer(field)));
                     if !same(found.unwrap_or(&Value::Null), wanted) {
                         let found = found.map_or("nothing".to_owned(), Value::to_string);
-                        wrong.push(format!("{component}: {name} {field} is {found}, the papers ask for {wanted}"));
+                        wrong.push(format!(
+                            "{component}: {name} {field} is {found}, the papers ask for {wanted}"
+                        ));
                     }
                 }
             }

@@ -22,9 +22,7 @@ use crate::{
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = replicas_or_autoscaling())]
-#[x_kube(validation = probe_port("startup"))]
-#[x_kube(validation = probe_port("liveness"))]
-#[x_kube(validation = probe_port("readiness"))]
+#[x_kube(validation = probe_ports())]
 #[x_kube(validation = config_apart())]
 #[x_kube(validation = volumes_apart())]
 pub struct Component {
@@ -136,12 +134,14 @@ const PROBE_PORTS: &str =
     "the probe names a port that the component does not have: use the name of one of its ports";
 
 /// A probe's port must be there; a component without `ports` has at most the role's `http`.
-fn probe_port(probe: &str) -> Rule {
-    Rule::new(format!(
-        "!has(self.probes) || !has(self.probes.{probe}) || !has(self.probes.{probe}.port) || (has(self.ports) && self.ports.size() > 0 ? self.ports.exists(p, p.name == self.probes.{probe}.port) : self.probes.{probe}.port == 'http')"
-    ))
-    .message(PROBE_PORTS)
-    .field_path(".probes")
+fn probe_ports() -> Rule {
+    let known = ["startup", "liveness", "readiness"].map(|probe| {
+        let port = format!("self.probes.{probe}.port");
+        format!("(!has(self.probes.{probe}) || !has({port}) || (has(self.ports) && self.ports.size() > 0 ? self.ports.exists(p, p.name == {port}) : {port} == 'http'))")
+    });
+    Rule::new(format!("!has(self.probes) || ({})", known.join(" && ")))
+        .message(PROBE_PORTS)
+        .field_path(".probes")
 }
 
 /// Said of a component whose Service would have no port.
@@ -170,9 +170,7 @@ fn replicas_or_autoscaling() -> Rule {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = replicas_or_autoscaling())]
-#[x_kube(validation = probe_port("startup"))]
-#[x_kube(validation = probe_port("liveness"))]
-#[x_kube(validation = probe_port("readiness"))]
+#[x_kube(validation = probe_ports())]
 #[x_kube(validation = config_apart())]
 #[x_kube(validation = volumes_apart())]
 #[x_kube(validation = Rule::new("!has(self.sessionAffinity) || (has(self.ports) && self.ports.size() > 0)")
@@ -247,11 +245,8 @@ pub struct ClientAffinity {
 /// Compute resources of a container.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.requests) && has(self.requests.cpu) && has(self.limits) && has(self.limits.cpu)) || quantity(string(self.requests.cpu)).compareTo(quantity(string(self.limits.cpu))) <= 0")
-    .message("requests.cpu must not be greater than limits.cpu")
-    .field_path(".requests"))]
-#[x_kube(validation = Rule::new("!(has(self.requests) && has(self.requests.memory) && has(self.limits) && has(self.limits.memory)) || quantity(string(self.requests.memory)).compareTo(quantity(string(self.limits.memory))) <= 0")
-    .message("requests.memory must not be greater than limits.memory")
+#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.limits) || ((!has(self.requests.cpu) || !has(self.limits.cpu) || quantity(string(self.requests.cpu)).compareTo(quantity(string(self.limits.cpu))) <= 0) && (!has(self.requests.memory) || !has(self.limits.memory) || quantity(string(self.requests.memory)).compareTo(quantity(string(self.limits.memory))) <= 0))")
+    .message("requests must not be greater than limits, neither of cpu nor of memory")
     .field_path(".requests"))]
 pub struct Resources {
     /// What the scheduler reserves.

@@ -16,7 +16,7 @@ pub const LABEL_KEY: &str =
 pub const KEYS_ARE_LABEL_KEYS: &str = "self.all(k, k.matches('^([a-z0-9]+(([.]|-+)[a-z0-9]+)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))";
 
 /// What a person reads where that does not hold.
-pub const BAD_LABEL_KEY: &str = "keys are at most 63 characters, such as team or example.com/team";
+pub const BAD_LABEL_KEY: &str = "use keys such as team or example.com/team";
 
 /// A host is a DNS name or an address, and nothing else that a URL has.
 pub(crate) fn is_host() -> Rule {

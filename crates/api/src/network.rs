@@ -127,7 +127,7 @@ impl JsonSchema for Cidr {
             }, {
                 // Texts are compared: the cost of comparing blocks has no bound on apiserver 1.31.
                 "rule": "!isCIDR(self) || self == string(cidr(self).masked())",
-                "message": "bits after the prefix must be 0, as in 203.0.113.0/24 or, for one address, 203.0.113.7/32; IPv6 in lower case and short",
+                "message": "bits after the prefix must be 0, as in 203.0.113.0/24 or 203.0.113.7/32; IPv6 in lower case and short",
             }],
         })
     }

@@ -31,7 +31,7 @@ pub struct Placement {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     #[x_kube(validation = Rule::new("!('kubernetes.io/hostname' in self)")
-        .message("a platform may not pick nodes by name: select them by a label that describes them"))]
+        .message("nodes can't be picked by name: select them by another label"))]
     #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub node_selector: BTreeMap<String, LabelValue>,
     /// Taints that all pods tolerate.

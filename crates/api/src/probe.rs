@@ -22,12 +22,9 @@ pub struct Probes {
 /// One probe: an HTTP path, a command, or (with neither) a TCP connection.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.path) && has(self.exec))")
-    .message("a probe is either an HTTP path or a command (exec), not both")
+#[x_kube(validation = Rule::new("!has(self.exec) || !(has(self.path) || has(self.port))")
+    .message("a probe is either an HTTP path or a command (exec), and a command has no port: remove path and port, or exec")
     .field_path(".exec"))]
-#[x_kube(validation = Rule::new("!(has(self.port) && has(self.exec))")
-    .message("a command (exec) has no port: remove port")
-    .field_path(".port"))]
 pub struct Probe {
     /// HTTP path that answers 200–399 when healthy.
     #[schemars(length(min = 1, max = 200), regex(pattern = r"^/[^\s]*$"))]

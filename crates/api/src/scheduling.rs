@@ -28,7 +28,7 @@ pub struct Scheduling {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     #[x_kube(validation = Rule::new("!('kubernetes.io/hostname' in self)")
-        .message("a platform may not pick nodes by name: select them by a label that describes them"))]
+        .message("nodes can't be picked by name: select them by another label"))]
     #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub node_selector: BTreeMap<String, LabelValue>,
     /// Taints that the pods tolerate.
@@ -101,7 +101,7 @@ pub struct NodeSelectorTerm {
     /// Expressions over node labels.
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(validation = Rule::new("self.all(e, e.key != 'kubernetes.io/hostname')")
-        .message("a platform may not pick nodes by name: select them by a label that describes them"))]
+        .message("nodes can't be picked by name: select them by another label"))]
     pub match_expressions: Vec<NodeExpression>,
 }
 
@@ -119,11 +119,8 @@ pub struct PreferredTerm {
 /// One expression over a node label.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(self.operator in ['Exists', 'DoesNotExist']) == (!has(self.values) || self.values.size() == 0)")
-    .message("In, NotIn, Gt and Lt need values; Exists and DoesNotExist have none")
-    .field_path(".values"))]
-#[x_kube(validation = Rule::new("!(self.operator in ['Gt', 'Lt']) || (has(self.values) && self.values.size() == 1 && self.values[0].matches('^[0-9]+$'))")
-    .message("Gt and Lt compare with exactly one whole number")
+#[x_kube(validation = Rule::new("self.operator in ['Exists', 'DoesNotExist'] ? !has(self.values) || self.values.size() == 0 : has(self.values) && self.values.size() > 0 && (self.operator in ['In', 'NotIn'] || (self.values.size() == 1 && self.values[0].matches('^[0-9]+$')))")
+    .message("In and NotIn need values, Gt and Lt exactly one whole number; Exists and DoesNotExist have none")
     .field_path(".values"))]
 pub struct NodeExpression {
     /// Label key.

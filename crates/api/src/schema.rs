@@ -2,6 +2,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use regex::Regex;
 use serde_json::Value;
 
 use crate::TradingPlatform;
@@ -53,7 +54,7 @@ fn describe_components_once(definition: &mut Value) {
                 continue;
             };
             if drop_descriptions(field) > 1 {
-                field["description"] = Value::String(format!("{own} Its fields: see spec.backend.{name}."));
+                field["description"] = Value::String(format!("{own} As spec.backend.{name}."));
             } else {
                 field["description"] = Value::String(own);
             }
@@ -73,7 +74,7 @@ fn describe_stores_once(definition: &mut Value) {
                 continue;
             };
             let further = drop_descriptions(field) > 1;
-            let see = if further { format!(" Its fields: see spec.backend.{name}.") } else { String::new() };
+            let see = if further { format!(" As spec.backend.{name}.") } else { String::new() };
             field["description"] = Value::String(own + &see);
         }
     }
@@ -104,6 +105,12 @@ fn drop_descriptions(value: &mut Value) -> usize {
     }
 }
 
+/// Whether an empty text has the form of the pattern, or there is none.
+fn matches_nothing(pattern: Option<&Value>) -> bool {
+    let Some(Value::String(pattern)) = pattern else { return true };
+    Regex::new(pattern).map_or(true, |pattern| pattern.is_match(""))
+}
+
 /// Keeps only the first paragraph of the descriptions that come with Kubernetes' own types, and
 /// drops the number formats that only Go knows.
 fn thin(value: &mut Value) {
@@ -126,6 +133,10 @@ fn thin(value: &mut Value) {
                         true
                     }
                 });
+            }
+            // Most patterns leave no room for an empty text.
+            if map.get("minLength") == Some(&Value::from(1)) && !matches_nothing(map.get("pattern")) {
+                map.remove("minLength");
             }
             // Without it the apiserver treats null as absent, and so do the rules.
             map.remove("nullable");

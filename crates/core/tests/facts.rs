@@ -18,13 +18,17 @@ fn every_platform_is_what_its_papers_say() {
         let platform = platform_of(&papers.example);
         assert_eq!(platform.metadata.name.as_deref(), Some(papers.platform.as_str()), "{}", papers.example);
         let (_, objects) = rendered(&platform);
-        let objects: BTreeMap<String, Value> =
-            objects.into_iter().map(|object| (format!("{}/{}", object.kind, object.name), object.body)).collect();
+        let objects: BTreeMap<String, Value> = objects
+            .into_iter()
+            .map(|object| (format!("{}/{}", object.kind, object.name), object.body))
+            .collect();
         for (name, body) in &objects {
             assert_eq!(body["metadata"]["namespace"], papers.namespace, "{name} of {}", papers.example);
         }
         assert!(papers.count() > 10, "{} facts of {}", papers.count(), papers.example);
-        wrong.extend(papers.contradictions(&objects).into_iter().map(|text| format!("{}: {text}", papers.example)));
+        wrong.extend(
+            papers.contradictions(&objects).into_iter().map(|text| format!("{}: {text}", papers.example)),
+        );
     }
     assert!(wrong.is_empty(), "{} facts do not hold:\n{}", wrong.len(), wrong.join("\n"));
 }

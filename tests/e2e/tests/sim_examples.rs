@@ -22,8 +22,10 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 async fn every_example_is_ready_and_what_its_papers_say() -> Result<()> {
     let kubectl = STACK.kubectl()?;
     for papers in facts::all(&Path::new(ROOT).join("tests/facts")) {
-        let (example, environment) = papers.example.split_once('/').unwrap_or((&papers.example, "production"));
-        let manifests = kubectl.run(&["kustomize", &format!("{ROOT}/examples/{example}/overlays/{environment}")])?;
+        let (example, environment) =
+            papers.example.split_once('/').unwrap_or((&papers.example, "production"));
+        let manifests =
+            kubectl.run(&["kustomize", &format!("{ROOT}/examples/{example}/overlays/{environment}")])?;
         let began = Instant::now();
         kubectl.apply(&manifests)?;
         let space = STACK.existing_space(&papers.namespace).await?;
