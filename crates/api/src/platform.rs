@@ -126,7 +126,7 @@ pub struct TradingPlatformSpec {
     pub postgres: Option<Postgres>,
     /// Volumes that pods of several components and nodes share, such as logs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
+    #[schemars(length(max = 6))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub shared_volumes: Vec<SharedVolume>,
     /// How the platform is reached from outside; only inside the cluster where it is left out.

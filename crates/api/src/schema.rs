@@ -53,11 +53,8 @@ fn describe_components_once(definition: &mut Value) {
             let Some(own) = field.get("description").and_then(Value::as_str).map(str::to_owned) else {
                 continue;
             };
-            if drop_descriptions(field) > 1 {
-                field["description"] = Value::String(format!("{own} As spec.backend.{name}."));
-            } else {
-                field["description"] = Value::String(own);
-            }
+            let further = drop_descriptions(field) > 1;
+            field["description"] = if further { elsewhere(name) } else { Value::String(own) };
         }
     }
 }
@@ -74,10 +71,14 @@ fn describe_stores_once(definition: &mut Value) {
                 continue;
             };
             let further = drop_descriptions(field) > 1;
-            let see = if further { format!(" As spec.backend.{name}.") } else { String::new() };
-            field["description"] = Value::String(own + &see);
+            field["description"] = if further { elsewhere(name) } else { Value::String(own) };
         }
     }
+}
+
+/// Where a field with fields of its own is described.
+fn elsewhere(name: &str) -> Value {
+    Value::String(format!("As spec.backend.{name}."))
 }
 
 /// Whether two fields differ in descriptions alone.

@@ -114,7 +114,8 @@ fn platform_cases() -> Result<Vec<Case>> {
         old: None,
         resource,
     };
-    Ok(vec![case("rich.yaml", platforms::rich()?), case("plain.yaml", platforms::plain()?)])
+    let all = platforms::all()?.into_iter();
+    Ok(all.map(|platform| case(platform["metadata"]["name"].as_str().unwrap_or_default(), platform.clone())).collect())
 }
 
 fn flaws_of_refusal(case: &Case, verdict: &Verdict, messages: &BTreeSet<String>) -> Vec<String> {
@@ -158,7 +159,7 @@ fn in_words(verdict: &Verdict) -> String {
 async fn unknown_fields_are_pruned_where_they_are_not_refused() -> Result<()> {
     let client = CLUSTER.client().await?;
     trading_e2e::api::namespace(&client, "pruned").await?;
-    let mut platform = platforms::plain()?;
+    let mut platform = platforms::all()?.pop().context("no platform")?;
     platform["spec"]["redis"]["nonesuch"] = json!(1);
     let api = kube::Api::<kube::core::DynamicObject>::namespaced_with(
         client,

@@ -122,6 +122,7 @@ fn installs(helm: &Helm, kubectl: &Kubectl) -> Result<()> {
         "clusterrole.rbac.authorization.k8s.io/trading-platform-operator-trading-system",
         "clusterrole.rbac.authorization.k8s.io/trading-platform-viewer",
         "clusterrolebinding.rbac.authorization.k8s.io/trading-platform-operator-trading-system",
+        "configmap/trading-platform-operator-prices",
         "deployment.apps/trading-platform-operator",
         "networkpolicy.networking.k8s.io/trading-platform-operator",
         "poddisruptionbudget.policy/trading-platform-operator",

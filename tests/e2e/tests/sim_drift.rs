@@ -128,6 +128,18 @@ fn changes() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         ),
         ("ResourceQuota", "shop-quota", json!({ "spec": { "hard": { "pods": "1000" } } }), "/spec/hard"),
         (
+            "LimitRange",
+            "shop-quota",
+            json!({ "spec": { "limits": [{ "type": "Container", "max": { "cpu": "99" } }] } }),
+            "/spec/limits",
+        ),
+        (
+            "PersistentVolumeClaim",
+            "shop-logs",
+            json!({ "metadata": { "labels": { "app.kubernetes.io/part-of": "x" } } }),
+            "/metadata/labels",
+        ),
+        (
             "EndpointSlice",
             "shop-postgres",
             json!({ "endpoints": [{ "addresses": ["198.51.100.1"] }] }),

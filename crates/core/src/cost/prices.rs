@@ -384,7 +384,7 @@ mod tests {
             (
                 "storage",
                 "1e9",
-                "storage: \"1e9\" is not a number: give the price of a GiB of volume for a month, such as 0.08",
+                "storage: \"1e9\" is too high: give the price of a GiB of volume for a month, such as 0.08",
             ),
             (
                 "storage",

@@ -5,20 +5,18 @@ use serde_json::Value;
 
 use super::documents;
 
-/// Everything at once.
+/// Each of them; what excludes each other is in different ones.
 ///
 /// # Errors
-/// When it is not YAML.
-pub fn rich() -> Result<Value> {
-    read(include_str!("platforms/rich.yaml"))
-}
-
-/// What excludes parts of [`rich`].
-///
-/// # Errors
-/// When it is not YAML.
-pub fn plain() -> Result<Value> {
-    read(include_str!("platforms/plain.yaml"))
+/// When one is not YAML.
+pub fn all() -> Result<Vec<Value>> {
+    let yaml = [
+        include_str!("platforms/rich.yaml"),
+        include_str!("platforms/plain.yaml"),
+        include_str!("platforms/stores.yaml"),
+        include_str!("platforms/outside.yaml"),
+    ];
+    yaml.into_iter().map(read).collect()
 }
 
 fn read(yaml: &str) -> Result<Value> {

@@ -51,7 +51,8 @@ pub fn every_kind() -> Value {
         "postgres": { "external": { "host": "203.0.113.7" } },
         "redis": { "mode": "Cluster" },
         "ingress": { "hosts": [{ "host": "shop.example.com" }] },
-        "quota": { "hard": { "pods": "100" } },
+        "quota": { "hard": { "pods": "100" }, "container": { "max": { "cpu": "16", "memory": "32Gi" } } },
+        "sharedVolumes": [{ "name": "logs", "size": "1Gi" }],
     })
 }
 
