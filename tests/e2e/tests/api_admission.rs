@@ -115,7 +115,9 @@ fn platform_cases() -> Result<Vec<Case>> {
         resource,
     };
     let all = platforms::all()?.into_iter();
-    Ok(all.map(|platform| case(platform["metadata"]["name"].as_str().unwrap_or_default(), platform.clone())).collect())
+    Ok(all
+        .map(|platform| case(platform["metadata"]["name"].as_str().unwrap_or_default(), platform.clone()))
+        .collect())
 }
 
 fn flaws_of_refusal(case: &Case, verdict: &Verdict, messages: &BTreeSet<String>) -> Vec<String> {

@@ -314,7 +314,7 @@ fn kubectl_says_the_same(kubectl: &Kubectl) -> Result<()> {
     for (wanted, question) in [
         ("yes", &["patch", "deployments.apps", "-n", "elsewhere"][..]),
         ("yes", &["update", "leases/trading-platform-operator", "-n", SYSTEM]),
-        ("no", &["get", "pods", "-n", "elsewhere"]),
+        ("no", &["delete", "pods", "-n", "elsewhere"]),
         ("no", &["create", "pods", "--subresource=exec", "-n", "elsewhere"]),
         ("no", &["list", "nodes"]),
         ("no", &["get", "clusterroles"]),

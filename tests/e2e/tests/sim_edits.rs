@@ -190,7 +190,7 @@ fn everything() -> Value {
         "networkPolicy": {
             "ingressNamespaceLabels": { "a": "b" }, "monitoringNamespaceLabels": { "c": "d" },
         },
-        "placement": { "region": "sim-1", "zones": ["sim-1a", "sim-1b"], "spreadOverZones": false,
+        "placement": { "region": "eu-central-1", "zones": ["sim-1a", "sim-1b"], "spreadOverZones": false,
             "nodeSelector": { "storage": "ssd" }, "tolerations": [{ "key": "b", "operator": "Exists" }] },
         "quota": { "hard": { "pods": "50" } },
         "inheritedMetadata": { "labels": ["team"], "annotations": ["note"] },

@@ -10,7 +10,8 @@ use serde_json::json;
 /// Marks the nodes that kwok plays.
 pub(crate) const FAKE_NODE: &str = "kwok.x-k8s.io/node=fake";
 
-const REGION: &str = "sim-1";
+/// An example keeps its data there.
+const REGION: &str = "eu-central-1";
 const ZONES: [&str; 3] = ["sim-1a", "sim-1b", "sim-1c"];
 
 /// Creates the nodes, spread evenly over the zones.
