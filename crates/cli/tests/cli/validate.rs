@@ -62,7 +62,7 @@ fn wrong_shapes_name_their_field() {
     assert_eq!(
         with("mode: Cluster", "mode: cluster"),
         refused(
-            "stdin: tradewizard: spec.redis.mode: \"cluster\" is not one of [\"Standalone\",\"Cluster\"]\n"
+            "stdin: tradewizard: spec.redis.mode: \"cluster\" is not one of [\"Standalone\",\"Replicated\",\"Cluster\",\"External\"]\n"
         )
     );
 }

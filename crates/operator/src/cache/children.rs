@@ -153,6 +153,8 @@ impl Children {
         } else if let Some(known) = known
             && known.child.uid == entry.child.uid
             && known.fields == entry.fields
+            // Of another document, even one with the same fields, nothing was verified.
+            && known.child.digest == entry.child.digest
         {
             entry.child.ownership = known.child.ownership.clone();
         }
@@ -273,4 +275,45 @@ fn differs(known: &Entry, new: &Entry) -> bool {
         || a.deleting != b.deleting
         || a.workload != b.workload
         || a.autoscaler != b.autoscaler
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+    use serde_json::json;
+
+    use super::*;
+
+    fn budget(version: u64, digest: &str) -> Entry {
+        let labels = [(labels::INSTANCE, "shop"), (labels::NAME, "backend")];
+        let meta = ObjectMeta {
+            name: Some("shop-backend".to_owned()),
+            uid: Some("a-budget".to_owned()),
+            resource_version: Some(version.to_string()),
+            labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            annotations: Some([(labels::APPLIED.to_owned(), digest.to_owned())].into()),
+            managed_fields: Some(vec![ManagedFieldsEntry {
+                manager: Some(FIELD_MANAGER.to_owned()),
+                operation: Some("Apply".to_owned()),
+                fields_v1: Some(FieldsV1(json!({"f:spec": {"f:maxUnavailable": {}}}))),
+                ..ManagedFieldsEntry::default()
+            }]),
+            ..ObjectMeta::default()
+        };
+        child(Kind::PodDisruptionBudget, &meta, None, None).expect("it is the operator's")
+    }
+
+    #[test]
+    fn what_was_verified_of_the_last_document_says_nothing_of_the_next() {
+        let children = Children::default();
+        children.applied("trading", budget(1, "old"), "old");
+        // The answer to the next apply comes after the event of a controller's status update.
+        children.seen("trading", budget(3, "new"));
+        children.applied("trading", budget(2, "new"), "new");
+        let key = (Kind::PodDisruptionBudget, "shop-backend".to_owned());
+        let platform = PlatformKey { namespace: "trading".to_owned(), name: "shop".to_owned() };
+        let live = children.observed(&platform, [&key].into_iter()).observed;
+        let ownership = &live[&key].ownership;
+        assert!(matches!(ownership, Ownership::Fields(_)), "{ownership:?}");
+    }
 }
