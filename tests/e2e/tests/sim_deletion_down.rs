@@ -40,15 +40,15 @@ fn stores(children: &Children) -> BTreeMap<String, String> {
 /// What stays of a platform whose data is retained.
 async fn finished(space: &Space<'_>) -> Result<()> {
     space.gone("TradingPlatform", NAME, SETTLE).await?;
-    wait_for("everything is gone but the password", SETTLE, async || {
+    wait_for("everything is gone but data and password", SETTLE, async || {
         let left = space.children(NAME).await?;
         let keys: Vec<&str> = left.keys().map(|(_, name)| name.as_str()).collect();
-        ensure!(keys == ["shop-redis-auth"], "left: {keys:?}");
+        ensure!(keys == ["shop-logs", "shop-redis-auth"], "left: {keys:?}");
         Ok(())
     })
     .await?;
     let claims = space.list("PersistentVolumeClaim", "").await?;
-    ensure!(claims.len() == 6, "{} claims", claims.len());
+    ensure!(claims.len() == 7, "{} claims", claims.len());
     Ok(())
 }
 
