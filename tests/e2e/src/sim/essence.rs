@@ -32,8 +32,9 @@ pub fn essence(object: &Value, namespace: &str) -> Value {
         }
     }
     if let Some(spec) = this.get_mut("spec").and_then(Value::as_object_mut) {
-        spec.remove("clusterIP");
-        spec.remove("clusterIPs");
+        for assigned in ["clusterIP", "clusterIPs", "volumeName"] {
+            spec.remove(assigned);
+        }
     }
     if let Some(annotations) = this.pointer_mut("/spec/template/metadata/annotations") {
         *annotations = without(annotations, &[labels::CONFIG_CHECKSUM]);
