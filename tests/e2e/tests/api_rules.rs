@@ -1,5 +1,7 @@
 //! Prometheus' own parser takes every alert rule and every query of the dashboards.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use trading_api::TradingPlatform;
@@ -35,6 +37,10 @@ fn queries(dashboard: &Value, found: &mut Vec<String>) {
     }
 }
 
+fn is_json(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "json")
+}
+
 #[test]
 fn prometheus_reads_every_rule_and_every_query() -> Result<()> {
     let mut requests = Vec::new();
@@ -44,7 +50,7 @@ fn prometheus_reads_every_rule_and_every_query() -> Result<()> {
             requests.push(json!({ "rules": serde_yaml::to_string(&body["spec"])? }));
         }
         let data = body["data"].as_object().filter(|_| kind == Kind::ConfigMap);
-        for (_, text) in data.into_iter().flatten().filter(|(name, _)| name.ends_with(".json")) {
+        for (_, text) in data.into_iter().flatten().filter(|(name, _)| is_json(name)) {
             queries(&serde_json::from_str(text.as_str().unwrap_or_default())?, &mut expressions);
         }
     }
