@@ -216,9 +216,10 @@ fn decide(object: &Object, child: Option<&Child>) -> Option<Replicas> {
 
 fn replicas_of(object: &Object, child: &Child) -> Replicas {
     let only_ours = child.replicas.ours && !child.replicas.others;
-    match (object.seed_replicas, &child.workload) {
-        (Some(_), Some(workload)) if only_ours => Replicas::Keep(workload.desired),
-        _ => Replicas::AsRendered,
+    match object.seed_replicas.filter(|_| only_ours) {
+        // The fewest where the live number is not known: left out, it would be 1.
+        Some(fewest) => Replicas::Keep(child.workload.as_ref().map_or(fewest, |workload| workload.desired)),
+        None => Replicas::AsRendered,
     }
 }
 

@@ -119,28 +119,25 @@ pub async fn apply(steps: &[Apply], key: &PlatformKey, context: &Context) -> Out
 }
 
 async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
-    let object = &step.object;
+    let (object, known) = (&step.object, step.known);
     match step.replicas {
-        Replicas::AsRendered => {
-            put(object, object.body.clone(), step.known, key, context).await?;
-        }
-        Replicas::Seed(replicas) => {
-            put(object, with_replicas(object, replicas), step.known, key, context).await?;
-        }
-        Replicas::Keep(replicas) => {
+        Replicas::AsRendered => put(object, known, key, context).await,
+        Replicas::Seed(replicas) | Replicas::Keep(replicas) => {
             let body = with_replicas(object, replicas);
-            // Without force: a number that changed meanwhile is a conflict, and stays.
+            // Without force: a number that is another's, or changed meanwhile, is a conflict and stays.
             let params = PatchParams::apply(FIELD_MANAGER);
             match api(object.kind, key, context).patch(&object.name, &params, &Patch::Apply(&body)).await {
-                Ok(live) => remember(object, &live, key, context),
-                Err(kube::Error::Api(status)) if matches!(status.code, 409 | 422) => {
-                    hand_over(object, key, context).await?;
+                Ok(live) => {
+                    remember(object, &live, key, context);
+                    Ok(())
                 }
-                Err(error) => return Err(cause(object, error)),
+                Err(kube::Error::Api(status)) if status.code == 409 || (status.code == 422 && known) => {
+                    hand_over(object, known, key, context).await
+                }
+                Err(error) => Err(cause(object, error)),
             }
         }
     }
-    Ok(())
 }
 
 fn with_replicas(object: &Object, replicas: i32) -> Value {
@@ -150,12 +147,14 @@ fn with_replicas(object: &Object, replicas: i32) -> Value {
 }
 
 /// A second field manager keeps the live number of replicas while the first lets go of it.
-async fn hand_over(object: &Object, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
+async fn hand_over(object: &Object, known: bool, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
     let live =
         api(object.kind, key, context).get(&object.name).await.map_err(|error| cause(object, error))?;
+    if !known && !is_ours(&live, key) {
+        return Err(Cause::Foreign);
+    }
     keep_replicas(object, &live, key, context).await?;
-    put(object, object.body.clone(), true, key, context).await?;
-    Ok(())
+    put(object, true, key, context).await
 }
 
 fn remember(object: &Object, live: &DynamicObject, key: &PlatformKey, context: &Context) {
@@ -168,17 +167,12 @@ fn api(kind: Kind, key: &PlatformKey, context: &Context) -> Api<DynamicObject> {
     Api::namespaced_with(context.client.clone(), &key.namespace, &resource(kind.info()))
 }
 
-async fn put(
-    object: &Object,
-    body: Value,
-    known: bool,
-    key: &PlatformKey,
-    context: &Context,
-) -> Result<DynamicObject, Cause> {
+async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
     let api = api(object.kind, key, context);
+    let body = &object.body;
     let careful = PatchParams::apply(FIELD_MANAGER);
     let params = if known { careful.clone().force() } else { careful.clone() };
-    let live = match api.patch(&object.name, &params, &Patch::Apply(&body)).await {
+    let live = match api.patch(&object.name, &params, &Patch::Apply(body)).await {
         Err(kube::Error::Api(status)) if status.code == 409 && !known => {
             // It exists though we had not seen it: ours from before (kept data, a stale cache) or
             // somebody else's?
@@ -186,10 +180,10 @@ async fn put(
             if !is_ours(&live, key) {
                 return Err(Cause::Foreign);
             }
-            api.patch(&object.name, &careful.force(), &Patch::Apply(&body)).await
+            api.patch(&object.name, &careful.force(), &Patch::Apply(body)).await
         }
         Err(kube::Error::Api(status)) if status.code == 422 && known => {
-            match repair::apply(&api, &object.name, &body).await {
+            match repair::apply(&api, &object.name, body).await {
                 Ok(Some(live)) => Ok(live),
                 Ok(None) => Err(kube::Error::Api(status)),
                 Err(error) => Err(error),
@@ -199,7 +193,7 @@ async fn put(
     }
     .map_err(|error| cause(object, error))?;
     remember(object, &live, key, context);
-    Ok(live)
+    Ok(())
 }
 
 /// Made by an operator of this kind for a platform of this name.
