@@ -16,7 +16,10 @@ pub struct Papers {
     pub platform: String,
     /// Where the papers put it.
     pub namespace: String,
-    /// Component to object (`Kind/name`) to field to value. An object that is `null` must not be there.
+    /// Namespaces of tiers that live elsewhere.
+    #[serde(default)]
+    pub tiers: Vec<String>,
+    /// Component to object (`Kind/name`, or `Kind/namespace/name` elsewhere) to field to value. An object that is `null` must not be there.
     facts: BTreeMap<String, BTreeMap<String, Option<BTreeMap<String, Value>>>>,
 }
 
@@ -35,6 +38,12 @@ pub fn all(folder: &Path) -> Vec<Papers> {
 }
 
 impl Papers {
+    /// How the papers call an object.
+    pub fn name_of(&self, kind: &str, namespace: &str, name: &str) -> String {
+        let elsewhere = if namespace == self.namespace { String::new() } else { format!("{namespace}/") };
+        format!("{kind}/{elsewhere}{name}")
+    }
+
     /// How many facts there are.
     pub fn count(&self) -> usize {
         let objects = self.facts.values().flat_map(BTreeMap::values);

@@ -137,9 +137,10 @@ const PROBE_PORTS: &str =
 fn probe_ports() -> Rule {
     let known = ["startup", "liveness", "readiness"].map(|probe| {
         let port = format!("self.probes.{probe}.port");
-        format!("(!has(self.probes.{probe}) || !has({port}) || (has(self.ports) && self.ports.size() > 0 ? self.ports.exists(p, p.name == {port}) : {port} == 'http'))")
+        format!("(!has(self.probes.{probe}) || !has({port}) || {port} in names)")
     });
-    Rule::new(format!("!has(self.probes) || ({})", known.join(" && ")))
+    let names = "has(self.ports) && self.ports.size() > 0 ? self.ports.map(p, p.name) : ['http']";
+    Rule::new(format!("!has(self.probes) || [{names}].all(names, {})", known.join(" && ")))
         .message(PROBE_PORTS)
         .field_path(".probes")
 }
@@ -306,14 +307,14 @@ pub struct PodMetadata {
     /// Labels; the operator's own keys can't be replaced.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = Rule::new("['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/component', 'app.kubernetes.io/managed-by', 'app.kubernetes.io/part-of', 'app.kubernetes.io/version', 'platform.trading/slot', 'platform.trading/uid'].all(k, !(k in self))")
-        .message("app.kubernetes.io/name, instance, component, managed-by, part-of and version and platform.trading/* are the operator's: use another key"))]
+    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('app.kubernetes.io/') && !k.startsWith('platform.trading/'))")
+        .message("labels under app.kubernetes.io/ and platform.trading/ are the operator's: use another key"))]
     #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub labels: BTreeMap<String, LabelValue>,
     /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = Rule::new("!('platform.trading/config-checksum' in self) && !('platform.trading/applied' in self)")
+    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('platform.trading/'))")
         .message("annotations under platform.trading/ are the operator's: use another key"))]
     #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub annotations: BTreeMap<String, AnnotationValue>,
@@ -342,7 +343,7 @@ pub struct ServiceAccountSettings {
     /// Annotations, such as the cloud role that the pods assume.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
-    #[x_kube(validation = Rule::new("!('platform.trading/config-checksum' in self) && !('platform.trading/applied' in self)")
+    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('platform.trading/'))")
         .message("annotations under platform.trading/ are the operator's: use another key"))]
     #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub annotations: BTreeMap<String, AnnotationValue>,

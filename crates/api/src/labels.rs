@@ -18,6 +18,12 @@ pub const OPERATOR: &str = "trading-operator";
 pub const PART_OF_VALUE: &str = "trading-platform";
 /// UID of the `TradingPlatform` an object belongs to; the finalizer and pruning go by it.
 pub const PLATFORM_UID: &str = "platform.trading/uid";
+/// Namespace of the `TradingPlatform`, on its objects in other namespaces.
+pub const HOME: &str = "platform.trading/namespace";
+/// Label of a namespace: `<namespace>.<name>` of the one platform that may put tiers into it.
+pub const ALLOWS: &str = "platform.trading/allows";
+/// Annotation of a Secret that is a copy: `<namespace>/<name>` of the original.
+pub const COPIED_FROM: &str = "platform.trading/copied-from";
 /// `blue` or `green`: part of Deployment selectors from the first release on, so that a second
 /// set of pods can run beside the first without replacing it.
 pub const SLOT: &str = "platform.trading/slot";

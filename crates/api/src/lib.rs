@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod probe;
 pub mod quantity;
 pub mod redis;
+pub mod runtime;
 pub mod scheduling;
 pub mod schema;
 pub mod secrets;

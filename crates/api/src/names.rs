@@ -1,6 +1,28 @@
 //! Forms of names that Kubernetes gives and takes.
 
 use kube::core::Rule;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Name of a namespace: a DNS label.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamespaceName(pub String);
+
+impl JsonSchema for NamespaceName {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "NamespaceName".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "maxLength": 63,
+            "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        })
+    }
+}
 
 /// A DNS subdomain, as most objects are named: parts of letters, digits and dashes between dots.
 pub const DNS_SUBDOMAIN: &str = r"^[a-z0-9]+((\.|-+)[a-z0-9]+)*$";

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Quantity,
     component::ResourceAmounts,
-    names::{BAD_LABEL_KEY, KEYS_ARE_LABEL_KEYS},
+    names::{BAD_LABEL_KEY, KEYS_ARE_LABEL_KEYS, NamespaceName},
     scheduling::{LabelValue, Toleration},
 };
 
@@ -34,6 +34,12 @@ pub struct Placement {
         .message("nodes can't be picked by name: select them by another label"))]
     #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub node_selector: BTreeMap<String, LabelValue>,
+    /// Namespaces of components and stores that live outside the platform's own, by name
+    /// (`frontend`, `redis`, `postgres`, `runtime`, a service). Each must allow it:
+    /// `kubectl label namespace NAMESPACE platform.trading/allows=OWN-NAMESPACE.NAME`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    pub namespaces: BTreeMap<String, NamespaceName>,
     /// Taints that all pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

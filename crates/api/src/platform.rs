@@ -17,6 +17,7 @@ use crate::{
     placement::{Placement, Quota},
     postgres::Postgres,
     redis::Redis,
+    runtime::ContainerRuntime,
     secrets::Secrets,
     status::TradingPlatformStatus,
 };
@@ -72,7 +73,7 @@ pub const MAX_NAME: usize = 40;
 #[x_kube(validation = Rule::new("!has(self.ingress) || !has(self.ingress.controller) || self.ingress.controller != 'ALB' || (has(self.networkPolicy) && (has(self.networkPolicy.enabled) && !self.networkPolicy.enabled || (has(self.networkPolicy.ingressCidrs) && self.networkPolicy.ingressCidrs.size() > 0)))")
     .message("an ALB reaches the pods from addresses of its VPC: set networkPolicy.ingressCidrs to the blocks of its subnets")
     .field_path(".networkPolicy"))]
-#[x_kube(validation = Rule::new("!has(self.monitoring) || !has(self.monitoring.scrape) || self.monitoring.scrape.all(t, (t.component == 'frontend' && has(self.frontend)) || (t.component == 'backend' && has(self.backend)) || (t.component == 'scraper' && has(self.scraper)) || (t.component == 'worker' && has(self.worker)) || (has(self.services) && self.services.exists(s, s.name == t.component)))")
+#[x_kube(validation = Rule::new("!has(self.monitoring) || !has(self.monitoring.scrape) || self.monitoring.scrape.all(t, t.component == 'frontend' ? has(self.frontend) : t.component == 'backend' ? has(self.backend) : t.component == 'scraper' ? has(self.scraper) : t.component == 'worker' ? has(self.worker) : has(self.services) && self.services.exists(s, s.name == t.component))")
     .message("monitoring.scrape names a component that the platform does not have: use the name of a component that is there")
     .field_path(".monitoring.scrape"))]
 #[x_kube(validation = known_volumes("frontend"))]
@@ -85,6 +86,11 @@ pub const MAX_NAME: usize = 40;
 #[x_kube(validation = Rule::new("!has(self.worker) || !has(self.worker.sessionAffinity) || (has(self.worker.ports) && self.worker.ports.size() > 0)")
     .message(AFFINITY_WITHOUT_PORT)
     .field_path(".worker.sessionAffinity"))]
+#[x_kube(validation = Rule::new("!has(self.placement) || !has(self.placement.namespaces) || self.placement.namespaces.all(k, k in ['frontend', 'backend', 'scraper', 'worker', 'redis', 'postgres', 'runtime'] || (has(self.services) && self.services.exists(s, s.name == k)))")
+    .message("placement.namespaces names something that the platform does not have: use frontend, backend, scraper, worker, redis, postgres, runtime or the name of a service")
+    .field_path(".placement.namespaces"))]
+#[x_kube(validation = store_stays("redis"))]
+#[x_kube(validation = store_stays("postgres"))]
 pub struct TradingPlatformSpec {
     /// Preset that fills what the resource leaves out: `Production` (default; spread over zones
     /// and nodes, autoscaling), `Staging` (as production, external services mocked) or
@@ -124,6 +130,9 @@ pub struct TradingPlatformSpec {
     /// Postgres.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub postgres: Option<Postgres>,
+    /// A Docker daemon on every node, for platforms that run containers of their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_runtime: Option<ContainerRuntime>,
     /// Volumes that pods of several components and nodes share, such as logs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 6))]
@@ -158,8 +167,24 @@ pub struct TradingPlatformSpec {
     pub inherited_metadata: Option<InheritedMetadata>,
 }
 
-const IS_KNOWN_TARGET: &str = "(t == 'redis' && has(self.redis)) || (t == 'postgres' && has(self.postgres)) || (t == 'postgres-ro' && has(self.postgres) && ((has(self.postgres.instances) && self.postgres.instances > 1) || (has(self.postgres.external) && has(self.postgres.external.readOnlyHost)))) || (t == 'frontend' && has(self.frontend)) || (t == 'backend' && has(self.backend)) || (t == 'scraper' && has(self.scraper)) || (t == 'worker' && has(self.worker)) || (has(self.services) && self.services.exists(s, s.name == t))";
-const UNKNOWN_TARGET: &str = "connectsTo names the component itself or something that the platform does not have: use redis, postgres, postgres-ro (where there are read replicas) or the name of a component that is there";
+const IS_KNOWN_TARGET: &str = "(t == 'redis' ? has(self.redis) : t == 'postgres' ? has(self.postgres) : t == 'postgres-ro' ? has(self.postgres) && (has(self.postgres.instances) ? self.postgres.instances > 1 : has(self.postgres.external) && has(self.postgres.external.readOnlyHost)) : t == 'runtime' ? has(self.containerRuntime) : t == 'frontend' ? has(self.frontend) : t == 'backend' ? has(self.backend) : t == 'scraper' ? has(self.scraper) : t == 'worker' ? has(self.worker) : has(self.services) && self.services.exists(s, s.name == t))";
+const UNKNOWN_TARGET: &str = "connectsTo names the component itself or what the platform does not have: use redis, postgres, postgres-ro (with read replicas), runtime or a component that is there";
+
+/// A data store can't move to another namespace: its volumes would stay behind.
+fn store_stays(store: &str) -> Rule {
+    let namespace = |of: &str| {
+        format!(
+            "(has({of}.placement) && has({of}.placement.namespaces) && '{store}' in {of}.placement.namespaces ? {of}.placement.namespaces['{store}'] : '')"
+        )
+    };
+    Rule::new(format!(
+        "!has(self.{store}) || !has(oldSelf.{store}) || {} == {}",
+        namespace("self"),
+        namespace("oldSelf")
+    ))
+    .message("the namespace of redis or postgres can't be changed while it is there: its volumes would stay behind")
+    .field_path(".placement")
+}
 
 fn known_targets(role: &str) -> Rule {
     Rule::new(format!(
@@ -176,7 +201,7 @@ fn hosts_of(block: &str) -> String {
 
 fn paths_lead_somewhere(block: &str) -> Rule {
     let hosts = hosts_of(block);
-    Rule::new(format!("{hosts}(p.component == 'frontend' && has(self.frontend)) || (p.component == 'backend' && has(self.backend)) || (p.component == 'scraper' && has(self.scraper)) || (p.component == 'worker' && has(self.worker)) || (has(self.services) && self.services.exists(s, s.name == p.component))))"))
+    Rule::new(format!("{hosts}p.component == 'frontend' ? has(self.frontend) : p.component == 'backend' ? has(self.backend) : p.component == 'scraper' ? has(self.scraper) : p.component == 'worker' ? has(self.worker) : has(self.services) && self.services.exists(s, s.name == p.component)))"))
         .message("a path leads to a component that the platform does not have: use the name of a component that is there")
         .field_path(format!(".{block}"))
 }

@@ -119,7 +119,7 @@ pub struct PreferredTerm {
 /// One expression over a node label.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.operator in ['Exists', 'DoesNotExist'] ? !has(self.values) || self.values.size() == 0 : has(self.values) && self.values.size() > 0 && (self.operator in ['In', 'NotIn'] || (self.values.size() == 1 && self.values[0].matches('^[0-9]+$')))")
+#[x_kube(validation = Rule::new("(self.operator in ['Exists', 'DoesNotExist']) == (!has(self.values) || self.values.size() == 0) && (!(self.operator in ['Gt', 'Lt']) || (self.values.size() == 1 && self.values[0].matches('^[0-9]+$')))")
     .message("In and NotIn need values, Gt and Lt exactly one whole number; Exists and DoesNotExist have none")
     .field_path(".values"))]
 pub struct NodeExpression {

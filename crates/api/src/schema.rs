@@ -16,6 +16,7 @@ pub fn crd() -> CustomResourceDefinition {
     let definition = TradingPlatform::crd();
     let mut json = serde_json::to_value(&definition).unwrap_or_default();
     thin(&mut json);
+    shorten_rules(&mut json);
     describe_components_once(&mut json);
     describe_stores_once(&mut json);
     drop_costly_rules(&mut json);
@@ -40,6 +41,50 @@ fn drop_costly_rules(definition: &mut Value) {
     }
 }
 
+/// Writes every rule without the spaces that only people need: they are a twentieth of the definition.
+fn shorten_rules(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::Array(rules)) = map.get_mut("x-kubernetes-validations") {
+                for rule in rules {
+                    let short = rule.get("rule").and_then(Value::as_str).map(without_spaces);
+                    if let Some(short) = short {
+                        rule["rule"] = Value::String(short);
+                    }
+                }
+            }
+            map.values_mut().for_each(shorten_rules);
+        }
+        Value::Array(items) => items.iter_mut().for_each(shorten_rules),
+        _ => {}
+    }
+}
+
+/// CEL without spaces beside operators and punctuation. Texts stay as they are.
+fn without_spaces(rule: &str) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut short = String::with_capacity(rule.len());
+    let (mut quote, mut escaped, mut spaced) = (None, false, false);
+    for c in rule.chars() {
+        if let Some(open) = quote {
+            quote = Some(open).filter(|open| escaped || *open != c);
+            escaped = c == '\\' && !escaped;
+            short.push(c);
+        } else if c == ' ' {
+            spaced = true;
+        } else {
+            // Of words, only `in` stands beside another.
+            if spaced && is_word(c) && short.chars().next_back().is_some_and(is_word) {
+                short.push(' ');
+            }
+            quote = matches!(c, '\'' | '"').then_some(c);
+            spaced = false;
+            short.push(c);
+        }
+    }
+    short
+}
+
 /// Where the definition describes the fields of `spec`.
 const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
 
@@ -59,10 +104,10 @@ fn describe_components_once(definition: &mut Value) {
     }
 }
 
-/// Fields of a data store that are those of a component too, scheduling above all.
+/// Fields of data stores, the runtime and the placement that are those of a component too, scheduling above all.
 fn describe_stores_once(definition: &mut Value) {
     let backend = definition.pointer(&format!("{SPEC}/backend/properties")).cloned().unwrap_or_default();
-    for store in ["redis", "postgres"] {
+    for store in ["redis", "postgres", "containerRuntime", "placement"] {
         let fields = definition.pointer_mut(&format!("{SPEC}/{store}/properties"));
         let Some(Value::Object(fields)) = fields else { continue };
         for (name, field) in fields.iter_mut().filter(|(name, field)| is_same(&backend[name.as_str()], field))
@@ -150,5 +195,21 @@ fn thin(value: &mut Value) {
         }
         Value::Array(items) => items.iter_mut().for_each(thin),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_lose_only_the_spaces_that_say_nothing() {
+        for (rule, short) in [
+            ("!has(self.a) || self.a >= 1 && self.b < 2", "!has(self.a)||self.a>=1&&self.b<2"),
+            ("'a b' in self ? self['a b'] : ''", "'a b'in self?self['a b']:''"),
+            ("k in ['x', 'it\\'s  so'] || \"a  'b\" == k", "k in['x','it\\'s  so']||\"a  'b\"==k"),
+        ] {
+            assert_eq!(without_spaces(rule), short);
+        }
     }
 }

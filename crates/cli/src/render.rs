@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use trading_api::TradingPlatform;
 use trading_core::{
     add_ons::{self, Capabilities},
-    inputs::Inputs,
+    inputs::{Inputs, Reference},
     kinds::AddOn,
     object::{Content, Object},
     plan::Plan,
@@ -97,6 +97,9 @@ fn document(object: &Object) -> Result<String> {
     let body = yaml::print(&object.body)?;
     Ok(match &object.content {
         Content::Rendered => body,
+        Content::CopiedFrom { original: Reference { namespace, name, .. }, .. } => {
+            format!("# The operator copies the values from Secret {name} of namespace {namespace}.\n{body}")
+        }
         Content::GeneratedOnce(texts) => {
             let keys: Vec<String> = texts.keys().map(|key| format!("`{key}`")).collect();
             let keys = keys.join(", ");

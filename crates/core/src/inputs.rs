@@ -1,6 +1,6 @@
 //! Everything that a platform depends on and that is not in its resource.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -11,7 +11,9 @@ use crate::add_ons::Capabilities;
 pub struct Reference {
     /// What it is.
     pub kind: ReferenceKind,
-    /// Its name in the platform's namespace.
+    /// Namespace of the pods that consume it.
+    pub namespace: String,
+    /// Its name.
     pub name: String,
 }
 
@@ -49,11 +51,16 @@ pub enum ReferenceState {
 pub struct OperatorSettings {
     /// Image that holds the agent for data store pods.
     pub agent_image: String,
+    /// The administrator allows container runtimes, whose pods are privileged.
+    pub allow_container_runtime: bool,
 }
 
 impl Default for OperatorSettings {
     fn default() -> Self {
-        Self { agent_image: format!("trading-platform-operator:{}", env!("CARGO_PKG_VERSION")) }
+        Self {
+            agent_image: format!("trading-platform-operator:{}", env!("CARGO_PKG_VERSION")),
+            allow_container_runtime: true,
+        }
     }
 }
 
@@ -69,12 +76,20 @@ pub struct Inputs {
     pub references: Option<BTreeMap<Reference, ReferenceState>>,
     /// Which kinds of add-ons the cluster serves.
     pub capabilities: Capabilities,
+    /// Other namespaces that allow the platform's tiers; `None` where it is not known: all do.
+    pub allowing: Option<BTreeSet<String>>,
 }
 
 impl Inputs {
     /// For rendering without a cluster.
     #[must_use]
     pub fn offline(now: Timestamp) -> Self {
-        Self { now, operator: OperatorSettings::default(), references: None, capabilities: Capabilities::All }
+        Self {
+            now,
+            operator: OperatorSettings::default(),
+            references: None,
+            capabilities: Capabilities::All,
+            allowing: None,
+        }
     }
 }

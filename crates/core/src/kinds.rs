@@ -162,6 +162,7 @@ kinds! {
     EndpointSlice: "discovery.k8s.io" "v1" "endpointslices" Metadata;
     PodDisruptionBudget: "policy" "v1" "poddisruptionbudgets" Metadata;
     PersistentVolumeClaim: "" "v1" "persistentvolumeclaims" Metadata;
+    DaemonSet: "apps" "v1" "daemonsets" Status;
     StatefulSet: "apps" "v1" "statefulsets" Status;
     Deployment: "apps" "v1" "deployments" Status;
     HorizontalPodAutoscaler: "autoscaling" "v2" "horizontalpodautoscalers" Status;

@@ -1,12 +1,12 @@
 //! A rendered object, ready to be compared and applied.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use trading_api::labels;
 
-use crate::{digest, kinds::Kind};
+use crate::{digest, inputs::Reference, kinds::Kind};
 
 /// Stands for the random password in a generated Secret.
 pub const PASSWORD: &str = "{password}";
@@ -21,11 +21,42 @@ pub enum Lifetime {
     Store,
 }
 
+/// Names an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Key {
+    /// The name of an object.
+    pub fn new(kind: Kind, namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { kind, namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
 /// How an object's content comes to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// All of it is in the body.
     Rendered,
+    /// The body says which keys of a Secret are copied from another.
+    CopiedFrom {
+        /// Which.
+        original: Reference,
+        /// The original has all keys now.
+        is_there: bool,
+    },
     /// These keys of a Secret are made with it, and never touched again. Each value is a text in
     /// which [`PASSWORD`] stands for one random password.
     GeneratedOnce(BTreeMap<String, String>),
@@ -36,6 +67,8 @@ pub enum Content {
 pub struct Object {
     /// Its kind.
     pub kind: Kind,
+    /// Its namespace.
+    pub namespace: String,
     /// Its name.
     pub name: String,
     /// Component or store that it belongs to; empty for the platform's own.
@@ -60,9 +93,11 @@ impl Object {
         let mut body = serde_json::to_value(typed).unwrap_or_default();
         body["apiVersion"] = json!(kind.api_version());
         body["kind"] = json!(kind.to_string());
-        let name = body.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |path: &str| body.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
         let mut object = Self {
             kind,
+            namespace,
             name,
             component: component.to_owned(),
             lifetime,
@@ -73,6 +108,12 @@ impl Object {
         };
         object.seal();
         object
+    }
+
+    /// Its name among all.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key::new(self.kind, self.namespace.clone(), self.name.clone())
     }
 
     /// Says that these keys of this Secret are generated once.

@@ -2,8 +2,9 @@
 
 mod ingress;
 pub mod monitoring;
+mod runtime;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use trading_api::{
     Quantity,
@@ -21,9 +22,10 @@ use trading_api::{
     status::EffectiveValue,
 };
 
-use crate::{add_ons::Capabilities, inputs::Reference, problem::Problem};
+use crate::{add_ons::Capabilities, inputs::Reference, kinds::Kind, object::Key, problem::Problem};
 pub use ingress::{AlbPlan, ControllerPlan, CorsPlan, IngressPlan, Route, Stickiness, WebhooksPlan};
 use monitoring::{MonitoringPlan, TelemetryPlan};
+pub use runtime::{RUNTIME, RuntimePlan, RuntimeTlsPlan};
 
 /// Name of the Redis store among components.
 pub const REDIS: &str = "redis";
@@ -63,6 +65,8 @@ pub struct Plan {
     pub external_redis: Option<ExternalRedisPlan>,
     /// The database.
     pub postgres: Option<PostgresPlan>,
+    /// Docker daemons.
+    pub runtime: Option<RuntimePlan>,
     /// Access from outside.
     pub ingress: Option<IngressPlan>,
     /// Network policies, unless they are switched off.
@@ -77,6 +81,10 @@ pub struct Plan {
     pub telemetry: TelemetryPlan,
     /// Secrets that External Secrets fetches.
     pub external_secrets: Vec<ExternalSecretPlan>,
+    /// Other namespaces that allow the platform's tiers; `None` for all.
+    pub allowing: Option<BTreeSet<String>>,
+    /// Secrets of stores that components in other namespaces consume.
+    pub copies: Vec<CopyPlan>,
     /// What happens to data.
     pub data: DataPolicy,
     /// Stores that may go although they hold data.
@@ -96,6 +104,8 @@ pub struct Identity {
     pub name: String,
     /// Its namespace.
     pub namespace: String,
+    /// Namespaces of components and stores that live elsewhere, by their names.
+    pub tiers: BTreeMap<String, String>,
     /// Its UID; empty when rendering without a cluster.
     pub uid: String,
     /// Its generation.
@@ -111,6 +121,40 @@ impl Identity {
     #[must_use]
     pub fn child(&self, suffix: &str) -> String {
         format!("{}-{suffix}", self.name)
+    }
+
+    /// Where a component or store lives.
+    #[must_use]
+    pub fn namespace_of(&self, component: &str) -> &str {
+        let of = match component {
+            SENTINEL => REDIS,
+            POSTGRES_RO => POSTGRES,
+            other => other,
+        };
+        self.tiers.get(of).unwrap_or(&self.namespace)
+    }
+
+    /// All namespaces that the platform lives in, its own first.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<&str> {
+        let mut others: Vec<&str> = self.tiers.values().map(String::as_str).collect();
+        others.sort_unstable();
+        others.dedup();
+        others.retain(|namespace| *namespace != self.namespace);
+        std::iter::once(self.namespace.as_str()).chain(others).collect()
+    }
+
+    /// Names the object of a component or store that has its name.
+    #[must_use]
+    pub fn key(&self, kind: Kind, component: &str) -> Key {
+        Key::new(kind, self.namespace_of(component), self.child(component))
+    }
+
+    /// Under which name pods of a component reach the Service of another, or of a store.
+    #[must_use]
+    pub fn host(&self, from: &str, to: &str) -> String {
+        let (name, namespace) = (self.child(to), self.namespace_of(to));
+        if self.namespace_of(from) == namespace { name } else { format!("{name}.{namespace}.svc") }
     }
 }
 
@@ -244,6 +288,8 @@ pub enum Target {
     Postgres,
     /// Its read replicas.
     PostgresReadOnly,
+    /// The Docker daemon of the node.
+    Runtime,
     /// Another component.
     Component(String),
 }
@@ -343,11 +389,32 @@ pub struct ExternalRedisPlan {
     pub cidrs: Vec<Cidr>,
 }
 
+/// A Secret that is copied to where pods consume it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyPlan {
+    /// Whose login it is.
+    pub store: &'static str,
+    /// Where the copy goes.
+    pub namespace: String,
+    /// What the copy is called after the platform's name.
+    pub suffix: String,
+    /// The original.
+    pub original: Reference,
+    /// The keys that are copied.
+    pub keys: Vec<String>,
+    /// Digest of their values.
+    pub checksum: String,
+    /// The original has them all now.
+    pub is_there: bool,
+}
+
 /// A Secret that External Secrets fetches.
 #[derive(Clone, Debug)]
 pub struct ExternalSecretPlan {
     /// The data store that logs in with it.
     pub store: Option<&'static str>,
+    /// Where it is consumed.
+    pub namespaces: Vec<String>,
     /// How often it is fetched.
     pub refresh_interval: String,
     /// The rest, as the resource says it.
@@ -474,6 +541,17 @@ pub fn store_of(component: &str) -> Option<Store> {
 }
 
 impl Plan {
+    /// Name under which a component finds a Secret of a store: its own, or that of the copy.
+    #[must_use]
+    pub fn login(&self, component: &str, store: &str, secret: &str) -> String {
+        let (here, there) = (self.identity.namespace_of(component), self.identity.namespace_of(store));
+        let is_it = |copy: &&CopyPlan| {
+            copy.namespace == here && copy.original.namespace == there && copy.original.name == secret
+        };
+        let copy = self.copies.iter().find(is_it);
+        copy.map_or_else(|| secret.to_owned(), |copy| self.identity.child(&copy.suffix))
+    }
+
     /// The data stores that the platform runs.
     #[must_use]
     pub fn stores(&self) -> Vec<StoreFacts<'_>> {

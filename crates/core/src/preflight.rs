@@ -18,6 +18,9 @@ const TOLERANCE: f64 = 1e-6;
 #[must_use]
 pub fn problems(plan: &Plan, objects: &[Object]) -> Vec<Problem> {
     let Some(quota) = &plan.quota else { return Vec::new() };
+    let here: Vec<Object> =
+        objects.iter().filter(|object| object.namespace == plan.identity.namespace).cloned().collect();
+    let objects = here.as_slice();
     let most = demand(objects);
     let short: Vec<String> = quota
         .hard

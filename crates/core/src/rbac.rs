@@ -34,14 +34,16 @@ pub fn rules() -> Vec<PolicyRule> {
     rules
 }
 
-/// Rules for what is no namespace's: whether the definitions of add-ons are there.
+/// Rules for what is no namespace's: whether the definitions of add-ons are there, and which
+/// namespaces allow a platform's tiers.
 #[must_use]
 pub fn cluster_rules() -> Vec<PolicyRule> {
     let names = of_add_ons().map(KindInfo::definition);
-    vec![PolicyRule {
+    let definitions = PolicyRule {
         resource_names: Some(names.collect()),
         ..rule("apiextensions.k8s.io", &["customresourcedefinitions"], &["list", "watch"])
-    }]
+    };
+    vec![definitions, rule("", &["namespaces"], &["list", "watch"])]
 }
 
 fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {

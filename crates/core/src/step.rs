@@ -2,40 +2,46 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trading_api::deletion::{DataPolicy, Store};
+use trading_api::{
+    deletion::{DataPolicy, Store},
+    labels,
+};
 
 use crate::{
     add_ons, fields,
     kinds::Kind,
-    object::{Content, Lifetime, Object},
-    plan::{PasswordSource, Plan, REDIS, SENTINEL, STORES, StoreFacts, store_of},
+    object::{Content, Key, Lifetime, Object},
+    plan::{Identity, PasswordSource, Plan, REDIS, SENTINEL, STORES, StoreFacts, store_of},
     preflight,
     problem::Problem,
-    resolve::references::MISSING,
+    resolve::{component::UNREACHABLE, references::MISSING},
     status::workload::{Autoscaler, Workload},
 };
 use serde_json::Value;
-
-/// Kind and name of an object in the platform's namespace.
-pub type Key = (Kind, String);
 
 /// A live object of the operator's, as far as it matters.
 #[derive(Clone, Debug)]
 pub struct Child {
     /// Its kind.
     pub kind: Kind,
+    /// Its namespace.
+    pub namespace: String,
     /// Its name.
     pub name: String,
     /// Its UID.
     pub uid: String,
     /// Name of the platform on its label.
     pub platform: String,
+    /// Namespace of the platform: on its label, or its own.
+    pub home: String,
     /// UID of the platform on its label.
     pub platform_uid: String,
     /// Component on its label.
     pub component: String,
     /// It carries no owner reference.
     pub is_store: bool,
+    /// It is a Secret that was copied from another namespace.
+    pub is_copy: bool,
     /// Topology on its label, for a data store.
     pub store_mode: Option<String>,
     /// Digest of what was last applied.
@@ -50,6 +56,26 @@ pub struct Child {
     pub workload: Option<Workload>,
     /// State of scaling, for autoscalers.
     pub autoscaler: Option<Autoscaler>,
+}
+
+impl Child {
+    /// Its name among all.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key::new(self.kind, self.namespace.clone(), self.name.clone())
+    }
+
+    /// It belongs to a platform of this name.
+    #[must_use]
+    pub fn is_of(&self, platform: &Identity) -> bool {
+        self.platform == platform.name && self.home == platform.namespace
+    }
+
+    /// It lives in another namespace than its platform, where nothing has an owner.
+    #[must_use]
+    pub fn is_abroad(&self) -> bool {
+        self.namespace != self.home
+    }
 }
 
 /// Which fields of an object the operator owns.
@@ -111,17 +137,15 @@ pub struct Apply {
 /// An object to delete, if it is still the one that was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prune {
-    /// Kind.
-    pub kind: Kind,
-    /// Name.
-    pub name: String,
+    /// Which.
+    pub key: Key,
     /// UID.
     pub uid: String,
 }
 
 impl From<&Child> for Prune {
     fn from(child: &Child) -> Self {
-        Self { kind: child.kind, name: child.name.clone(), uid: child.uid.clone() }
+        Self { key: child.key(), uid: child.uid.clone() }
     }
 }
 
@@ -134,8 +158,8 @@ pub struct Steps {
     pub apply: Vec<Apply>,
     /// Objects that are no longer wished.
     pub prune: Vec<Prune>,
-    /// Components whose volumes are to be removed with them.
-    pub delete_claims_of: Vec<String>,
+    /// Namespaces and names of stores whose volumes are to be removed with them.
+    pub delete_claims_of: Vec<(String, String)>,
     /// Objects that are as they should be.
     pub unchanged: Vec<Key>,
     /// Objects that wait for something.
@@ -153,23 +177,26 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
     let waiting: BTreeSet<&str> = plan
         .problems
         .iter()
-        .filter(|problem| problem.reason == MISSING)
+        .filter(|problem| matches!(problem.reason, MISSING | UNREACHABLE))
         .filter_map(|problem| problem.component.as_deref())
         .collect();
     let blocked_stores = blocked_stores(plan, observed, &mut steps);
     let mut left_out = Vec::new();
+    let refusing = refusing(plan);
     steps.needs_add_ons = desired.iter().any(|object| object.kind.info().add_on.is_some());
 
     for object in desired {
-        let key = (object.kind, object.name.clone());
+        let key = object.key();
         if !plan.capabilities.serves(object.kind) {
             left_out.push(object);
             steps.held.push(key);
             continue;
         }
         let child = observed.get(&key);
-        let is_workload =
-            matches!(object.kind, Kind::Deployment | Kind::StatefulSet | Kind::HorizontalPodAutoscaler);
+        let is_workload = matches!(
+            object.kind,
+            Kind::Deployment | Kind::DaemonSet | Kind::StatefulSet | Kind::HorizontalPodAutoscaler
+        );
         let is_blocked = store_of(&object.component).is_some_and(|store| {
             // What stands for a store outside may not replace one that was not given up.
             let is_kept = !plan.runs(store)
@@ -180,11 +207,19 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
         // The Sentinels wait for what Redis waits for.
         let awaited = if object.component == SENTINEL { REDIS } else { object.component.as_str() };
         let waits = is_workload && waiting.contains(awaited);
-        if waits || is_blocked || child.is_some_and(|c| c.deleting) {
+        let is_not_allowed = refusing.contains(object.namespace.as_str())
+            || object.kind == Kind::DaemonSet && plan.runtime.as_ref().is_some_and(|it| !it.allowed);
+        // Nothing is read in a namespace that does not allow it.
+        let lacks_original = matches!(
+            &object.content,
+            Content::CopiedFrom { original, is_there }
+                if !is_there || refusing.contains(original.namespace.as_str())
+        );
+        if waits || is_not_allowed || lacks_original || is_blocked || child.is_some_and(|c| c.deleting) {
             steps.held.push(key);
             continue;
         }
-        if let Some(other) = child.filter(|child| child.platform != plan.identity.name) {
+        if let Some(other) = child.filter(|child| !child.is_of(&plan.identity)) {
             steps.problems.push(name_taken(object, other));
             steps.held.push(key);
             continue;
@@ -197,9 +232,33 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
         }
     }
     steps.problems.extend(add_ons::missing(left_out));
+    steps.problems.extend(refusing.into_iter().map(|namespace| refused(plan, namespace)));
     steps.problems.extend(preflight::problems(plan, desired));
     prune(plan, desired, observed, &blocked_stores, &mut steps);
     steps
+}
+
+/// Namespaces of tiers that don't allow this platform.
+fn refusing(plan: &Plan) -> BTreeSet<&str> {
+    let Some(allowing) = &plan.allowing else { return BTreeSet::new() };
+    let others = plan.identity.namespaces().into_iter().skip(1);
+    others.filter(|namespace| !allowing.contains(*namespace)).collect()
+}
+
+fn refused(plan: &Plan, namespace: &str) -> Problem {
+    let Identity { name, namespace: own, tiers, .. } = &plan.identity;
+    let of = |tier: &(&String, &String)| tier.1 == namespace;
+    let components: Vec<&str> = tiers.iter().filter(of).map(|(component, _)| component.as_str()).collect();
+    let message = format!(
+        "namespace {namespace:?}, where {} should live, does not exist or does not allow this platform: create it, and let its owner run: kubectl label namespace {namespace} {}={own}.{name}",
+        components.join(", "),
+        labels::ALLOWS
+    );
+    // One of them waits visibly, where it is the only one.
+    match components.as_slice() {
+        [component] => Problem::of(component, "TierNotAllowed", message),
+        _ => Problem::whole("TierNotAllowed", message),
+    }
 }
 
 /// How to apply the object, or `None` where it is as it should be.
@@ -227,7 +286,12 @@ fn replicas_of(object: &Object, child: &Child) -> Replicas {
 fn blocked_stores(plan: &Plan, observed: &Observed, steps: &mut Steps) -> Vec<Store> {
     let mut blocked = Vec::new();
     for facts in plan.stores() {
-        let Some(live) = observed.get(&(Kind::StatefulSet, plan.identity.child(facts.name))) else {
+        if let Some(problem) = moved(plan, &facts, observed) {
+            blocked.push(facts.store);
+            steps.problems.push(problem);
+            continue;
+        }
+        let Some(live) = observed.get(&plan.identity.key(Kind::StatefulSet, facts.name)) else {
             continue;
         };
         let problems: Vec<Problem> = mode_differs(&facts, live)
@@ -240,6 +304,26 @@ fn blocked_stores(plan: &Plan, observed: &Observed, steps: &mut Steps) -> Vec<St
         }
     }
     blocked
+}
+
+/// Its servers run in another namespace than the resource says, and so does its data.
+fn moved(plan: &Plan, facts: &StoreFacts, observed: &Observed) -> Option<Problem> {
+    let (name, wished) = (facts.name, plan.identity.namespace_of(facts.name));
+    let live = observed.values().find(|child| {
+        child.kind == Kind::StatefulSet
+            && child.component == name
+            && child.platform_uid == plan.identity.uid
+            && child.namespace != wished
+    })?;
+    Some(Problem::of(
+        name,
+        "StoreMoved",
+        format!(
+            "{} runs in namespace {:?} and holds data; the resource puts it into {wished:?}: set placement.namespaces back, or make a second platform and move the data",
+            title(facts.store),
+            live.namespace
+        ),
+    ))
 }
 
 fn mode_differs(facts: &StoreFacts, live: &Child) -> Option<Problem> {
@@ -261,7 +345,7 @@ fn password_lost(
     password: &PasswordSource,
     live: &Child,
 ) -> Option<Problem> {
-    if !password.generated || password.is_there || live.platform != plan.identity.name {
+    if !password.generated || password.is_there || !live.is_of(&plan.identity) {
         return None;
     }
     let remedy = match facts.store {
@@ -309,15 +393,15 @@ fn name_taken(object: &Object, other: &Child) -> Problem {
 
 /// Live objects of this very platform that it no longer becomes.
 fn prune(plan: &Plan, desired: &[Object], observed: &Observed, blocked_stores: &[Store], steps: &mut Steps) {
-    let wished: BTreeSet<Key> = desired.iter().map(|object| (object.kind, object.name.clone())).collect();
+    let wished: BTreeSet<Key> = desired.iter().map(Object::key).collect();
     let surplus: Vec<&Child> = observed
         .values()
         .filter(|child| child.platform_uid == plan.identity.uid && !child.deleting)
-        .filter(|child| !wished.contains(&(child.kind, child.name.clone())))
+        .filter(|child| !wished.contains(&child.key()))
         .collect();
     let goes: Vec<Store> = removed_stores(plan, &surplus, steps);
     for child in surplus {
-        let store = store_of(&child.component).filter(|_| child.is_store);
+        let store = store_of(&child.component).filter(|_| child.is_store && !child.is_copy);
         // What fetches the login of a store outside goes with it.
         let is_of_own = child.kind != Kind::ExternalSecret || still_runs(plan, observed, &child.component);
         let keeps_running =
@@ -340,7 +424,7 @@ fn prune(plan: &Plan, desired: &[Object], observed: &Observed, blocked_stores: &
 
 /// Whether servers of this store are live.
 fn still_runs(plan: &Plan, observed: &Observed, store: &str) -> bool {
-    observed.contains_key(&(Kind::StatefulSet, plan.identity.child(store)))
+    observed.contains_key(&plan.identity.key(Kind::StatefulSet, store))
 }
 
 /// Stores that were removed from the resource and may go; the others are reported.
@@ -348,13 +432,12 @@ fn removed_stores(plan: &Plan, surplus: &[&Child], steps: &mut Steps) -> Vec<Sto
     let mut goes = Vec::new();
     for (store, name, _) in STORES {
         let runs = |child: &&&Child| child.kind == Kind::StatefulSet && child.component == name;
-        let still_runs = !plan.runs(store) && surplus.iter().any(|child| runs(&child));
+        let running = surplus.iter().find(runs).filter(|_| !plan.runs(store));
         if plan.acknowledged.contains(&store) {
             goes.push(store);
-            if still_runs && plan.data == DataPolicy::Delete {
-                steps.delete_claims_of.push(name.to_owned());
-            }
-        } else if still_runs {
+            let ends = running.filter(|_| plan.data == DataPolicy::Delete);
+            steps.delete_claims_of.extend(ends.map(|child| (child.namespace.clone(), name.to_owned())));
+        } else if running.is_some() {
             steps.problems.push(Problem::of(
                 name,
                 "StoreRemovalNotAcknowledged",

@@ -37,24 +37,25 @@ pub fn teardown(children: &[Child], data: DataPolicy, orphan: bool) -> Teardown 
         return Teardown::Release;
     }
     let is_application = |child: &&Child| {
-        !child.is_store && matches!(child.kind, Kind::Deployment | Kind::HorizontalPodAutoscaler)
+        (!child.is_store || child.is_abroad())
+            && matches!(child.kind, Kind::Deployment | Kind::DaemonSet | Kind::HorizontalPodAutoscaler)
     };
     let is_server = |child: &&Child| child.is_store && child.kind == Kind::StatefulSet;
     let is_rest = |child: &&Child| {
         child.is_store
             && !matches!(child.kind, Kind::StatefulSet | Kind::PersistentVolumeClaim)
-            && (child.kind != Kind::Secret || data == DataPolicy::Delete)
+            && (child.kind != Kind::Secret || child.is_copy || data == DataPolicy::Delete)
     };
     phase(children, is_application, "the applications to stop")
         .or_else(|| phase(children, is_server, "the data stores to stop"))
-        .or_else(|| phase(children, is_rest, "what belongs to the data stores to go"))
+        .or_else(|| phase(children, is_rest, "what belongs to the data stores and other namespaces to go"))
         .unwrap_or(Teardown::Done { delete_claims: data == DataPolicy::Delete })
 }
 
 /// Kubernetes takes the owner reference off when it orphans, and may be done with that before the
 /// operator looks. A Deployment of ours never lacks it otherwise.
 fn was_orphaned(child: &Child) -> bool {
-    child.kind == Kind::Deployment && child.is_store
+    child.kind == Kind::Deployment && child.is_store && !child.is_abroad()
 }
 
 fn phase(

@@ -7,13 +7,13 @@ mod support;
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use support::{child, key, observed, then};
+use support::{child, observed, then};
 use trading_api::{TradingPlatform, status::TradingPlatformStatus};
 use trading_core::{
     add_ons::Capabilities,
     inputs::Inputs,
     kinds::{AddOn, Kind, of_add_ons},
-    object::{Lifetime, Object},
+    object::{Key, Lifetime, Object},
     plan::Plan,
     render::render,
     resolve::resolve,
@@ -85,10 +85,10 @@ fn without_the_add_on_everything_else_is_made_and_the_objects_are_named() {
     let without = World::of(&json!({}), &[]);
     let with = World::of(&json!({}), &AddOn::ALL);
     let applied = |world: &World| -> BTreeSet<_> {
-        world.steps(&Observed::new()).apply.iter().map(|step| key(&step.object)).collect()
+        world.steps(&Observed::new()).apply.iter().map(|step| step.object.key()).collect()
     };
     let lost: Vec<_> = applied(&with).difference(&applied(&without)).cloned().collect();
-    assert_eq!(lost, [(Kind::ExternalSecret, "payments".to_owned())]);
+    assert_eq!(lost, [Key::new(Kind::ExternalSecret, "prod", "payments")]);
 
     let status = without.status();
     let (is, reason, message) = condition(&status, "AddOnsAvailable");
@@ -119,14 +119,14 @@ fn an_add_on_that_goes_takes_nothing_else_with_it_and_comes_back_with_what_was_l
     assert!(with.steps(&live).apply.is_empty());
 
     // The definition goes, and Kubernetes deletes its objects.
-    live.retain(|(kind, _), _| kind.info().add_on.is_none());
+    live.retain(|key, _| key.kind.info().add_on.is_none());
     let without = World::of(&json!({}), &[]);
     let next = without.steps(&live);
     assert!(next.apply.is_empty() && next.prune.is_empty() && next.prune_first.is_empty());
-    assert_eq!(next.held, [(Kind::ExternalSecret, "payments".to_owned())]);
+    assert_eq!(next.held, [Key::new(Kind::ExternalSecret, "prod", "payments")]);
 
-    let back: Vec<_> = with.steps(&live).apply.iter().map(|step| key(&step.object)).collect();
-    assert_eq!(back, [(Kind::ExternalSecret, "payments".to_owned())]);
+    let back: Vec<_> = with.steps(&live).apply.iter().map(|step| step.object.key()).collect();
+    assert_eq!(back, [Key::new(Kind::ExternalSecret, "prod", "payments")]);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn a_login_that_is_no_longer_fetched_goes_although_it_belonged_to_a_store() {
         &AddOn::ALL,
     );
     let now = World::of(&json!({"secrets": {}}), &AddOn::ALL);
-    let pruned: Vec<_> = now.steps(&before.live()).prune.into_iter().map(|prune| prune.name).collect();
+    let pruned: Vec<_> = now.steps(&before.live()).prune.into_iter().map(|prune| prune.key.name).collect();
     assert!(pruned.contains(&"payments".to_owned()), "{pruned:?}");
 }
 

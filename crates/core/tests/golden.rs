@@ -63,12 +63,15 @@ fn every_environment_of_every_example_is_rendered_as_before() {
 
 /// File name to content.
 fn files(environment: &str) -> BTreeMap<String, String> {
-    let (_, objects) = rendered(&platform_of(environment));
+    let (plan, objects) = rendered(&platform_of(environment));
     let count = objects.len();
     let files: BTreeMap<String, String> = objects
         .iter()
         .map(|object| {
-            let name = format!("{}-{}.yaml", object.kind.to_string().to_lowercase(), object.name);
+            let kind = object.kind.to_string().to_lowercase();
+            let is_home = object.namespace == plan.identity.namespace;
+            let folder = if is_home { String::new() } else { format!("{}.", object.namespace) };
+            let name = format!("{kind}-{folder}{}.yaml", object.name);
             (name, serde_yaml::to_string(&sorted(&object.body)).unwrap())
         })
         .collect();

@@ -16,7 +16,7 @@ use k8s_openapi::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use support::{merged, observed, rendered, shop, then};
+use support::{here, merged, observed, rendered, shop, then};
 use trading_api::status::{ComponentStatus, TradingPlatformStatus};
 use trading_core::{
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
@@ -60,7 +60,7 @@ impl Seen {
     }
 
     fn pods(&mut self, kind: Kind, name: &str, change: impl FnOnce(&mut Workload)) {
-        let child = self.live.get_mut(&(kind, format!("shop-{name}"))).unwrap();
+        let child = self.live.get_mut(&here(kind, &format!("shop-{name}"))).unwrap();
         change(child.workload.as_mut().unwrap());
     }
 }
@@ -215,7 +215,8 @@ fn unchanged_inputs_give_an_equal_status_at_any_time() {
 fn a_missing_secret_keeps_its_consumer_waiting_and_says_what_to_do() {
     let spec = json!({"backend": {"envFrom": [{"secretRef": {"name": "login"}}]}});
     let mut seen = Seen::running(&spec);
-    let missing = Reference { kind: ReferenceKind::Secret, name: "login".to_owned() };
+    let missing =
+        Reference { kind: ReferenceKind::Secret, namespace: "trading".to_owned(), name: "login".to_owned() };
     let inputs = Inputs {
         references: Some(BTreeMap::from([(missing, ReferenceState::Absent)])),
         ..Inputs::offline(then())
@@ -225,7 +226,7 @@ fn a_missing_secret_keeps_its_consumer_waiting_and_says_what_to_do() {
         &inputs,
     );
     seen.objects = render(&seen.plan);
-    seen.live.remove(&(Kind::Deployment, "shop-backend".to_owned()));
+    seen.live.remove(&here(Kind::Deployment, "shop-backend"));
     let now = seen.report(0);
     assert_eq!(verdicts(&now)[0], ("False", "ReferenceMissing"));
     assert_eq!(verdicts(&now)[2], ("True", "ReferenceMissing"));
@@ -274,7 +275,7 @@ fn autoscaling_is_reported_where_there_is_an_autoscaler() {
     let mut seen =
         Seen::running(&json!({"backend": {"autoscaling": {"minReplicas": 2, "maxReplicas": 3, "cpu": 50}}}));
     assert_eq!(condition(&seen.report(0), "AutoscalingActive").status, "True");
-    let autoscaler = seen.live.get_mut(&(Kind::HorizontalPodAutoscaler, "shop-backend".to_owned())).unwrap();
+    let autoscaler = seen.live.get_mut(&here(Kind::HorizontalPodAutoscaler, "shop-backend")).unwrap();
     autoscaler.autoscaler = Some(Autoscaler { failure: Some("FailedGetPodsMetric".to_owned()) });
     let blind = seen.report(10);
     let verdict = condition(&blind, "AutoscalingActive");

@@ -7,13 +7,13 @@ mod support;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use support::{child, key, merged, observed, shop, then};
+use support::{child, here, merged, observed, shop, then};
 use trading_api::{deletion::DataPolicy, labels};
 use trading_core::{
     fields::{cover, tracked},
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
     kinds::Kind,
-    object::{Content, Object, PASSWORD},
+    object::{Content, Key, Object, PASSWORD},
     plan::Plan,
     render::render,
     resolve::resolve,
@@ -69,20 +69,20 @@ struct Done {
 
 fn words(steps: &Steps) -> Done {
     let pruned = |prunes: &[Prune]| -> Vec<String> {
-        let mut all: Vec<_> = prunes.iter().map(|prune| format!("{} {}", prune.kind, prune.name)).collect();
+        let mut all: Vec<_> = prunes.iter().map(|prune| prune.key.to_string()).collect();
         all.sort();
         all
     };
     let mut apply: Vec<String> = steps.apply.iter().map(applied).collect();
     apply.sort();
-    let mut held: Vec<String> = steps.held.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
+    let mut held: Vec<String> = steps.held.iter().map(Key::to_string).collect();
     held.sort();
     Done {
         prune_first: pruned(&steps.prune_first),
         apply,
         prune: pruned(&steps.prune),
         held,
-        claims: steps.delete_claims_of.clone(),
+        claims: steps.delete_claims_of.iter().map(|(_, store)| store.clone()).collect(),
         problems: steps.problems.iter().map(|problem| problem.reason).collect(),
     }
 }
@@ -106,10 +106,10 @@ type Event = fn(&mut Observed);
 fn nothing(_: &mut Observed) {}
 
 fn change(live: &mut Observed, kind: Kind, name: &str, change: impl FnOnce(&mut Child)) {
-    change_key(live, &(kind, name.to_owned()), change);
+    change_key(live, &here(kind, name), change);
 }
 
-fn change_key(live: &mut Observed, key: &(Kind, String), change: impl FnOnce(&mut Child)) {
+fn change_key(live: &mut Observed, key: &Key, change: impl FnOnce(&mut Child)) {
     change(live.get_mut(key).unwrap_or_else(|| panic!("{key:?} is not live")));
 }
 
@@ -188,7 +188,7 @@ fn replicas_and_drift() -> Vec<Case> {
         (
             "an autoscaled Deployment was deleted: it starts with the fewest again",
             autoscaled(),
-            |live| drop(live.remove(&(Kind::Deployment, "shop-backend".to_owned()))),
+            |live| drop(live.remove(&here(Kind::Deployment, "shop-backend"))),
             autoscaled(),
             Done { apply: texts(&["Deployment shop-backend, Seed(2), new"]), ..Done::default() },
         ),
@@ -421,7 +421,7 @@ fn what_others_add_is_left_alone() {
     let deployment = wish.objects.iter().find(|object| object.kind == Kind::Deployment).unwrap();
     let whole = json!({"f:metadata": {}, "f:spec": {}, "f:status": {}});
     assert!(cover(&whole, &tracked(&deployment.body)));
-    change_key(&mut live, &key(deployment), |child| child.ownership = Ownership::Fields(whole));
+    change_key(&mut live, &deployment.key(), |child| child.ownership = Ownership::Fields(whole));
     assert_eq!(words(&wish.steps(&live)), Done::default());
 }
 
@@ -431,12 +431,12 @@ fn a_generated_password_is_never_touched_for_its_fields() {
     let secret = wish.objects.iter().find(|object| object.kind == Kind::Secret).unwrap();
     assert_eq!(secret.content, Content::GeneratedOnce([("password".to_owned(), PASSWORD.to_owned())].into()));
     let mut live = wish.live();
-    change_key(&mut live, &key(secret), |child| child.ownership = Ownership::Fields(json!({})));
+    change_key(&mut live, &secret.key(), |child| child.ownership = Ownership::Fields(json!({})));
     assert_eq!(words(&wish.steps(&live)), Done::default());
 }
 
 fn secret(name: &str) -> Reference {
-    Reference { kind: ReferenceKind::Secret, name: name.to_owned() }
+    Reference { kind: ReferenceKind::Secret, namespace: "trading".to_owned(), name: name.to_owned() }
 }
 
 fn with_references(states: &[(&str, Option<&[&str]>)]) -> Inputs {
@@ -528,7 +528,7 @@ fn a_lost_password_is_never_replaced_while_the_store_runs() {
     assert_eq!(done.problems, Vec::<&str>::new());
 
     let mut live = self::wish(&redis()).live();
-    live.remove(&(Kind::Secret, "shop-redis-auth".to_owned()));
+    live.remove(&here(Kind::Secret, "shop-redis-auth"));
     let done = wish.steps(&live);
     assert_eq!(words(&done).problems, ["PasswordLost"]);
     assert!(
@@ -608,8 +608,11 @@ fn torn_down(data: DataPolicy) -> (Vec<&'static str>, Vec<String>, Teardown) {
 
 #[test]
 fn teardown_stops_applications_then_stores_then_removes_the_rest() {
-    let phases =
-        ["the applications to stop", "the data stores to stop", "what belongs to the data stores to go"];
+    let phases = [
+        "the applications to stop",
+        "the data stores to stop",
+        "what belongs to the data stores and other namespaces to go",
+    ];
     let (retaining, left, last) = torn_down(DataPolicy::Retain);
     assert_eq!(retaining, phases);
     assert_eq!(left, ["Secret shop-redis-auth"], "the password stays with the volumes");
@@ -647,7 +650,7 @@ fn a_platform_without_stores_needs_no_teardown_but_its_applications() {
     let Teardown::Delete { objects, .. } = teardown(&children, DataPolicy::Retain, false) else {
         panic!("the applications stop first");
     };
-    assert_eq!(objects.iter().map(|object| object.kind).collect::<Vec<_>>(), [Kind::Deployment]);
+    assert_eq!(objects.iter().map(|object| object.key.kind).collect::<Vec<_>>(), [Kind::Deployment]);
     assert_eq!(teardown(&[], DataPolicy::Retain, false), Teardown::Done { delete_claims: false });
 }
 

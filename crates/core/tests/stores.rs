@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use support::{observed, rendered, then};
+use support::{here, observed, rendered, then};
 use trading_api::TradingPlatform;
 use trading_core::{
     inputs::{Inputs, ReferenceState},
@@ -204,8 +204,7 @@ fn change(before: &Value, after: &Value) -> (Plan, Steps) {
 }
 
 fn pruned(steps: &Steps) -> Vec<String> {
-    let mut all: Vec<String> =
-        steps.prune.iter().map(|prune| format!("{} {}", prune.kind, prune.name)).collect();
+    let mut all: Vec<String> = steps.prune.iter().map(|prune| prune.key.to_string()).collect();
     all.sort();
     all
 }
@@ -232,7 +231,7 @@ fn a_removed_database_runs_on_until_it_is_acknowledged() {
     let mut forgotten = gone;
     forgotten["deletion"]["data"] = json!("Delete");
     let (_, next) = change(&stores, &forgotten);
-    assert_eq!(next.delete_claims_of, ["postgres"]);
+    assert_eq!(next.delete_claims_of, [("trading".to_owned(), "postgres".to_owned())]);
     assert!(pruned(&next).contains(&"Secret shop-postgres-superuser".to_owned()));
 }
 
@@ -242,7 +241,7 @@ fn nothing_outside_takes_the_place_of_a_database_that_was_not_given_up() {
         json!({"host": "db.example.com", "database": "shop", "credentialsSecretRef": {"name": "db"}});
     let outside = json!({"postgres": {"mode": "External", "external": external}});
     let (_, next) = change(&json!({"postgres": managed(1)}), &outside);
-    assert!(next.held.contains(&(Kind::Service, "shop-postgres".to_owned())));
+    assert!(next.held.contains(&here(Kind::Service, "shop-postgres")));
     assert!(next.problems.iter().any(|problem| problem.reason == "StoreRemovalNotAcknowledged"));
     assert_eq!(pruned(&next), [""; 0]);
 }
@@ -264,7 +263,7 @@ fn a_lost_password_of_the_database_is_never_replaced() {
         let plan = resolve(&platform, &inputs);
         let objects = render(&plan);
         let mut there = observed(&live);
-        there.remove(&(Kind::Secret, lost.clone()));
+        there.remove(&here(Kind::Secret, &lost));
         let next = steps(&plan, &objects, &there);
         let problem = next.problems.iter().find(|problem| problem.reason == "PasswordLost").unwrap();
         assert!(problem.message.contains(&format!("{lost:?}")), "{}", problem.message);

@@ -24,6 +24,9 @@ pub struct Settings {
     /// Watch only this namespace; may be repeated. All where it is left out.
     #[arg(long, env = "WATCH_NAMESPACE", value_delimiter = ',')]
     pub watch_namespace: Vec<String>,
+    /// Allow `spec.containerRuntime`, whose pods are privileged.
+    #[arg(long, env = "ALLOW_CONTAINER_RUNTIME")]
+    pub allow_container_runtime: bool,
     /// Let one of several operators write at a time.
     #[arg(long, env = "LEADER_ELECT", default_value_t = true, action = clap::ArgAction::Set)]
     pub leader_elect: bool,

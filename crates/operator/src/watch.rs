@@ -11,8 +11,9 @@ use std::{
 use futures::{Stream, StreamExt};
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, StatefulSet},
+        apps::v1::{DaemonSet, Deployment, StatefulSet},
         autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::Namespace,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -56,6 +57,9 @@ pub fn start(client: &Client, namespaces: &[String], caches: &Arc<Caches>) -> Ve
     let mut stores = Vec::new();
     for info in of_add_ons() {
         add_ons::follow(client, info, namespaces, caches);
+    }
+    if namespaces.is_empty() {
+        consents(client, caches);
     }
     for scope in scopes {
         for info in built_in() {
@@ -179,6 +183,14 @@ pub fn children(
                 report,
                 move |live: &Deployment| child(kind, &live.metadata, Some(Workload::from(live)), None),
             ),
+            Kind::DaemonSet => spawn_children(
+                watcher(typed::<DaemonSet>(client, scope), config),
+                kind,
+                scope,
+                caches,
+                report,
+                move |live: &DaemonSet| child(kind, &live.metadata, Some(Workload::from(live)), None),
+            ),
             Kind::StatefulSet => spawn_children(
                 watcher(typed::<StatefulSet>(client, scope), config),
                 kind,
@@ -222,9 +234,8 @@ where
         drive(stream.default_backoff(), report, |event| match event {
             Event::Init => listed.clear(),
             Event::InitApply(object) => {
-                let namespace = object.namespace().unwrap_or_default();
-                listed.insert((namespace.clone(), object.name_any()));
-                wake(reduce(&object).and_then(|entry| caches.children.seen(&namespace, entry)));
+                listed.insert((object.namespace().unwrap_or_default(), object.name_any()));
+                wake(reduce(&object).and_then(|entry| caches.children.seen(entry)));
             }
             Event::InitDone => {
                 let woken = caches.children.retain(kind, scope.as_deref(), &listed);
@@ -234,16 +245,45 @@ where
                 }
             }
             Event::Apply(object) => {
-                let namespace = object.namespace().unwrap_or_default();
-                wake(reduce(&object).and_then(|entry| caches.children.seen(&namespace, entry)));
+                wake(reduce(&object).and_then(|entry| caches.children.seen(entry)));
             }
-            Event::Delete(object) => {
-                let namespace = object.namespace().unwrap_or_default();
-                wake(caches.children.gone(&namespace, kind, object.meta()));
-            }
+            Event::Delete(object) => wake(caches.children.gone(kind, object.meta())),
         })
         .await;
     })
+}
+
+/// Namespaces that say which platform may put tiers into them. An operator of a few namespaces has
+/// no right to look, and serves no tiers.
+fn consents(client: &Client, caches: &Arc<Caches>) {
+    const NAME: &str = "namespaces";
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
+    let stream = watcher(api, watcher::Config::default().page_size(PAGE).labels(labels::ALLOWS));
+    let report = in_sync(NAME, caches);
+    let caches = Arc::clone(caches);
+    tokio::spawn(async move {
+        let mut listed = HashSet::new();
+        let wake =
+            |platforms: Vec<PlatformKey>| platforms.into_iter().for_each(|p| caches.triggers.wake(p, NAME));
+        let seen = |namespace: &PartialObjectMeta<Namespace>| {
+            let label = namespace.labels().get(labels::ALLOWS).map(String::as_str);
+            caches.consents.seen(&namespace.name_any(), label)
+        };
+        drive(stream.default_backoff(), report, |event| match event {
+            Event::Init => listed.clear(),
+            Event::InitApply(namespace) => {
+                wake(seen(&namespace));
+                listed.insert(namespace.name_any());
+            }
+            Event::InitDone => {
+                wake(caches.consents.retain(&listed));
+                listed = HashSet::new();
+            }
+            Event::Apply(namespace) => wake(seen(&namespace)),
+            Event::Delete(namespace) => wake(caches.consents.seen(&namespace.name_any(), None)),
+        })
+        .await;
+    });
 }
 
 fn references(client: &Client, kind: ReferenceKind, scope: Option<&str>, caches: &Arc<Caches>) {
@@ -261,28 +301,31 @@ fn references(client: &Client, kind: ReferenceKind, scope: Option<&str>, caches:
         let mut listed = HashSet::new();
         let wake =
             |platforms: Vec<PlatformKey>| platforms.into_iter().for_each(|p| caches.triggers.wake(p, &name));
-        let identify = |object: &PartialObjectMeta<DynamicObject>| {
-            let reference = Reference { kind, name: object.name_any() };
-            (object.namespace().unwrap_or_default(), reference)
+        let identify = |object: &PartialObjectMeta<DynamicObject>| Reference {
+            kind,
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+        };
+        let seen = |reference: &Reference, object: &PartialObjectMeta<DynamicObject>| {
+            caches.references.seen(reference, &object.resource_version().unwrap_or_default())
         };
         drive(stream.default_backoff(), report, |event| match event {
             Event::Init => listed.clear(),
-            Event::InitApply(object) | Event::Apply(object) => {
-                let (namespace, reference) = identify(&object);
-                listed.insert((namespace.clone(), reference.clone()));
-                let version = object.resource_version().unwrap_or_default();
-                wake(caches.references.seen(&namespace, reference, &version));
+            Event::InitApply(object) => {
+                let reference = identify(&object);
+                wake(seen(&reference, &object));
+                listed.insert(reference);
             }
+            Event::Apply(object) => wake(seen(&identify(&object), &object)),
             Event::InitDone => {
-                let woken = caches.references.retain(&listed, |(namespace, reference)| {
-                    reference.kind == kind && scope.as_ref().is_none_or(|scope| scope == namespace)
+                let woken = caches.references.retain(&listed, |reference| {
+                    reference.kind == kind && scope.as_ref().is_none_or(|scope| *scope == reference.namespace)
                 });
                 listed = HashSet::new();
                 wake(woken);
             }
             Event::Delete(object) => {
-                let (namespace, reference) = identify(&object);
-                wake(caches.references.gone(&namespace, reference));
+                wake(caches.references.gone(&identify(&object)));
             }
         })
         .await;

@@ -13,6 +13,7 @@ use trading_api::{TradingPlatform, network::Cidr, redis::MaxmemoryPolicy, status
 use trading_core::{
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
     kinds::Kind,
+    object::Key,
     render::render,
     resolve::resolve,
     status::{
@@ -61,7 +62,9 @@ fn with(platform: &TradingPlatform, status: TradingPlatformStatus) -> Value {
 }
 
 fn change(live: &mut Observed, name: &str, how: impl Fn(&mut trading_core::status::workload::Workload)) {
-    live.get_mut(&(Kind::Deployment, format!("tradewizard-{name}")))
+    let key = |key: &Key| key.kind == Kind::Deployment && key.name == format!("tradewizard-{name}");
+    live.iter_mut()
+        .find_map(|(each, child)| key(each).then_some(child))
         .and_then(|child| child.workload.as_mut())
         .map(how)
         .expect("it is live");
@@ -99,7 +102,11 @@ fn situations() -> Vec<Situation> {
     add("a component failed", with(&platform, status), "Degraded", "quota exceeded", "Failed");
 
     let mut missing = Inputs::offline(then());
-    let secret = Reference { kind: ReferenceKind::Secret, name: "tradewizard-database".to_owned() };
+    let secret = Reference {
+        kind: ReferenceKind::Secret,
+        namespace: platform.metadata.namespace.clone().expect("it has one"),
+        name: "tradewizard-database".to_owned(),
+    };
     missing.references = Some([(secret, ReferenceState::Absent)].into());
     let status = reported(&platform, &missing, &whole, Some(&ready));
     add("a Secret is missing", with(&platform, status), "Degraded", "tradewizard-database", "Failed");

@@ -32,15 +32,16 @@ async fn every_example_is_ready_and_what_its_papers_say() -> Result<()> {
         space.ready(&papers.platform).await?;
         eprintln!("{}: ready after {:.1} s", papers.example, began.elapsed().as_secs_f64());
 
-        let mut objects: BTreeMap<String, Value> = space
-            .children(&papers.platform)
-            .await?
-            .into_iter()
-            .map(|((kind, name), object)| (format!("{kind}/{name}"), object))
-            .collect();
-        for claim in space.list("PersistentVolumeClaim", "").await? {
-            let name = claim["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            objects.insert(format!("PersistentVolumeClaim/{name}"), claim);
+        let mut objects: BTreeMap<String, Value> = BTreeMap::new();
+        for namespace in papers.tiers.iter().chain([&papers.namespace]) {
+            let space = STACK.existing_space(namespace).await?;
+            for ((kind, name), object) in space.children(&papers.platform).await? {
+                objects.insert(papers.name_of(&kind, namespace, &name), object);
+            }
+            for claim in space.list("PersistentVolumeClaim", "").await? {
+                let name = claim["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+                objects.insert(papers.name_of("PersistentVolumeClaim", namespace, &name), claim);
+            }
         }
         ensure!(papers.count() > 10, "only {} facts of {}", papers.count(), papers.example);
         let wrong = papers.contradictions(&objects);

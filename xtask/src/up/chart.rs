@@ -77,6 +77,7 @@ fn render(cluster: &Cluster) -> Result<Vec<Value>> {
         .args(["template", RELEASE])
         .arg(repo::path(CHART))
         .args(["--namespace", NAMESPACE, "--include-crds"])
+        .arg(format!("--set=containerRuntime.allowed={}", !cluster.is_persons()))
         // Helm keeps caches in the person's home otherwise.
         .env("HELM_CACHE_HOME", cluster.dir().join("helm"))
         .env("HELM_CONFIG_HOME", cluster.dir().join("helm"))

@@ -57,6 +57,11 @@ impl Cluster {
         Ok(Self { kubectl: control_plane.kubectl()?, helm, files: Files::Own(Box::new(control_plane)) })
     }
 
+    /// Its pods are real: what they are allowed matters.
+    pub fn is_persons(&self) -> bool {
+        matches!(self.files, Files::Persons(_))
+    }
+
     /// A folder that goes when the cluster, or our use of it, ends.
     pub fn dir(&self) -> &Path {
         match &self.files {

@@ -8,7 +8,7 @@ use k8s_openapi::{
         core::v1::{
             ConfigMapVolumeSource, Container, ContainerPort, ExecAction, HTTPGetAction, KeyToPath, Lifecycle,
             LifecycleHandler, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Probe, SecretVolumeSource,
-            SleepAction, TCPSocketAction, Volume, VolumeMount,
+            SleepAction, Sysctl, TCPSocketAction, Volume, VolumeMount,
         },
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
@@ -18,13 +18,16 @@ use trading_api::{
     labels, probe as api,
 };
 
-use super::{env, meta, pod, scheduling};
+use super::{env, meta, pod, runtime, scheduling};
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
-    plan::{ComponentPlan, Plan, Scaling, Target},
+    plan::{ComponentPlan, POSTGRES, Plan, RUNTIME, Scaling, Target},
     resolve::component::GRACE_SECONDS,
 };
+
+/// Lower ports are for root alone, as Linux is set by default.
+const FIRST_UNPRIVILEGED: i32 = 1024;
 
 pub(super) fn render(plan: &Plan, component: &ComponentPlan) -> Object {
     let replicas = match &component.scaling {
@@ -64,6 +67,15 @@ fn template(plan: &Plan, component: &ComponentPlan) -> PodTemplateSpec {
     let name = plan.identity.child(&component.name);
     let mut spec = pod::restricted(plan, &name, component.user, component.group);
     let (volumes, mounts) = volumes(plan, &name, component);
+    if component.ports.iter().any(|port| port.container_port < FIRST_UNPRIVILEGED)
+        && let Some(security) = &mut spec.security_context
+    {
+        // Nobody here is root; `restricted` allows this setting.
+        security.sysctls = Some(vec![Sysctl {
+            name: "net.ipv4.ip_unprivileged_port_start".to_owned(),
+            value: "0".to_owned(),
+        }]);
+    }
     spec.containers = vec![container(plan, component, mounts)];
     spec.volumes = Some(volumes);
     spec.termination_grace_period_seconds =
@@ -115,7 +127,7 @@ fn volumes(plan: &Plan, name: &str, component: &ComponentPlan) -> (Vec<Volume>, 
         volumes.push(Volume {
             name: "postgres-ca".to_owned(),
             secret: Some(SecretVolumeSource {
-                secret_name: Some(secret.clone()),
+                secret_name: Some(plan.login(&component.name, POSTGRES, secret)),
                 items: Some(vec![KeyToPath {
                     key: key.clone(),
                     path: env::AUTHORITY_FILE.to_owned(),
@@ -126,6 +138,12 @@ fn volumes(plan: &Plan, name: &str, component: &ComponentPlan) -> (Vec<Volume>, 
             ..Volume::default()
         });
         mounts.push(pod::mount("postgres-ca", env::AUTHORITY_FOLDER, true));
+    }
+    let tls = plan.runtime.iter().filter_map(|runtime| runtime.tls.as_ref());
+    for tls in tls.filter(|_| component.targets.contains(&Target::Runtime)) {
+        let client = plan.login(&component.name, RUNTIME, &tls.client);
+        volumes.push(runtime::certificates("docker", &client));
+        mounts.push(pod::mount("docker", env::DOCKER_FOLDER, true));
     }
     (volumes, mounts)
 }

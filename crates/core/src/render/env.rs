@@ -11,14 +11,17 @@ use trading_api::{
 };
 
 use crate::plan::{
-    ComponentPlan, ExternalRedisPlan, Host, Plan, PostgresPlan, REDIS, REDIS_PORT, RedisPlan, SENTINEL,
-    SENTINEL_PORT, Target,
+    ComponentPlan, ExternalRedisPlan, Host, POSTGRES, POSTGRES_RO, Plan, PostgresPlan, REDIS, REDIS_PORT,
+    RUNTIME, RedisPlan, RuntimePlan, SENTINEL, SENTINEL_PORT, Target,
 };
 
 /// Where the certificate authority of the database is in a component's container.
 pub(super) const AUTHORITY_FOLDER: &str = "/etc/platform/postgres";
 /// And what the file is called.
 pub(super) const AUTHORITY_FILE: &str = "ca.crt";
+
+/// Where the certificate for the container runtime is.
+pub(super) const DOCKER_FOLDER: &str = "/etc/platform/docker";
 
 /// All variables; one that the component sets itself replaces ours.
 pub(super) fn variables(plan: &Plan, component: &ComponentPlan) -> Vec<EnvVar> {
@@ -29,14 +32,23 @@ pub(super) fn variables(plan: &Plan, component: &ComponentPlan) -> Vec<EnvVar> {
     for target in &component.targets {
         match target {
             Target::Redis => {
-                all.extend(plan.redis.iter().flat_map(|store| redis(plan, store)));
-                all.extend(plan.external_redis.iter().flat_map(external_redis));
+                all.extend(plan.redis.iter().flat_map(|store| redis(plan, component, store)));
+                all.extend(
+                    plan.external_redis.iter().flat_map(|redis| external_redis(plan, component, redis)),
+                );
             }
-            Target::Postgres => all.extend(plan.postgres.iter().flat_map(postgres)),
+            Target::Postgres => {
+                all.extend(plan.postgres.iter().flat_map(|database| postgres(plan, component, database)));
+            }
             // With both, the writable one is the main one, and names the read-only one too.
             Target::PostgresReadOnly if component.targets.contains(&Target::Postgres) => {}
-            Target::PostgresReadOnly => all.extend(plan.postgres.iter().flat_map(postgres_read_only)),
-            Target::Component(name) => all.extend(other(plan, name)),
+            Target::PostgresReadOnly => {
+                all.extend(
+                    plan.postgres.iter().flat_map(|database| postgres_read_only(plan, component, database)),
+                );
+            }
+            Target::Runtime => all.extend(plan.runtime.iter().flat_map(|it| runtime(plan, component, it))),
+            Target::Component(name) => all.extend(other(plan, component, name)),
         }
     }
     all.retain(|ours| own.iter().all(|theirs| theirs.name != ours.name));
@@ -86,7 +98,7 @@ fn tracing(plan: &Plan, component: &ComponentPlan) -> Vec<EnvVar> {
         identity.name,
         component.version,
         plan.environment.as_str().to_lowercase(),
-        identity.namespace
+        identity.namespace_of(&component.name)
     );
     let percent = tracing.sampling_percent;
     vec![
@@ -99,11 +111,12 @@ fn tracing(plan: &Plan, component: &ComponentPlan) -> Vec<EnvVar> {
     ]
 }
 
-fn redis(plan: &Plan, store: &RedisPlan) -> Vec<EnvVar> {
-    let host = plan.identity.child(REDIS);
-    let password = secret("REDIS_PASSWORD", &store.password.secret, &store.password.key);
+fn redis(plan: &Plan, component: &ComponentPlan, store: &RedisPlan) -> Vec<EnvVar> {
+    let host = plan.identity.host(&component.name, REDIS);
+    let login = plan.login(&component.name, REDIS, &store.password.secret);
+    let password = secret("REDIS_PASSWORD", &login, &store.password.key);
     let mode = match store.mode {
-        RedisMode::Replicated => return sentinels(plan, &host, password),
+        RedisMode::Replicated => return sentinels(plan, component, &host, password),
         RedisMode::Cluster => "cluster",
         RedisMode::Standalone | RedisMode::External => "standalone",
     };
@@ -114,10 +127,10 @@ fn redis(plan: &Plan, store: &RedisPlan) -> Vec<EnvVar> {
 
 /// Which server takes writes is the Sentinels' to say, so no address of one is given for that: a
 /// client that does not ask them would write to a replica one day.
-fn sentinels(plan: &Plan, host: &str, password: EnvVar) -> Vec<EnvVar> {
+fn sentinels(plan: &Plan, component: &ComponentPlan, host: &str, password: EnvVar) -> Vec<EnvVar> {
     vec![
         literal("REDIS_MODE", "sentinel".to_owned()),
-        literal("REDIS_SENTINEL_HOST", plan.identity.child(SENTINEL)),
+        literal("REDIS_SENTINEL_HOST", plan.identity.host(&component.name, SENTINEL)),
         literal("REDIS_SENTINEL_PORT", SENTINEL_PORT.to_string()),
         literal("REDIS_SENTINEL_MASTER", plan.identity.name.clone()),
         literal("REDIS_HOST_RO", host.to_owned()),
@@ -126,12 +139,17 @@ fn sentinels(plan: &Plan, host: &str, password: EnvVar) -> Vec<EnvVar> {
     ]
 }
 
-fn external_redis(redis: &ExternalRedisPlan) -> Vec<EnvVar> {
+fn external_redis(plan: &Plan, component: &ComponentPlan, redis: &ExternalRedisPlan) -> Vec<EnvVar> {
     let (scheme, mode) =
         (if redis.tls { "rediss" } else { "redis" }, if redis.cluster { "cluster" } else { "standalone" });
     let mut all = at(scheme, &redis.host.to_string(), redis.port, mode);
     all.extend(redis.username.clone().map(|name| literal("REDIS_USERNAME", name)));
-    all.extend(redis.password.iter().map(|(name, key)| secret("REDIS_PASSWORD", name, key)));
+    all.extend(
+        redis
+            .password
+            .iter()
+            .map(|(name, key)| secret("REDIS_PASSWORD", &plan.login(&component.name, REDIS, name), key)),
+    );
     all
 }
 
@@ -145,39 +163,51 @@ fn at(scheme: &str, host: &str, port: i32, mode: &str) -> Vec<EnvVar> {
     ]
 }
 
-fn postgres(database: &PostgresPlan) -> Vec<EnvVar> {
-    let mut all = database_at(&database.host, database);
-    all.extend(read_only_host(database));
+fn postgres(plan: &Plan, component: &ComponentPlan, database: &PostgresPlan) -> Vec<EnvVar> {
+    let read_only = read_only_host(plan, component, database);
+    let mut all =
+        database_at(plan, component, &seen(plan, component, database, POSTGRES, &database.host), database);
+    all.extend(read_only.map(|host| literal("PGHOST_RO", host)));
     all
 }
 
 /// For those that only read: the read replicas are the database.
-fn postgres_read_only(database: &PostgresPlan) -> Vec<EnvVar> {
-    let host = database.read_only_host.as_ref().unwrap_or(&database.host);
-    let mut all = database_at(host, database);
-    all.extend(read_only_host(database));
+fn postgres_read_only(plan: &Plan, component: &ComponentPlan, database: &PostgresPlan) -> Vec<EnvVar> {
+    let Some(host) = read_only_host(plan, component, database) else {
+        return postgres(plan, component, database);
+    };
+    let mut all = database_at(plan, component, &host, database);
+    all.push(literal("PGHOST_RO", host));
     all
 }
 
-fn read_only_host(database: &PostgresPlan) -> Option<EnvVar> {
-    database.read_only_host.as_ref().map(|host| literal("PGHOST_RO", host.to_string()))
+fn read_only_host(plan: &Plan, component: &ComponentPlan, database: &PostgresPlan) -> Option<String> {
+    let host = database.read_only_host.as_ref()?;
+    Some(seen(plan, component, database, POSTGRES_RO, host))
+}
+
+/// A host of the database as the component reaches it: servers of the platform may be in another
+/// namespace.
+fn seen(plan: &Plan, component: &ComponentPlan, database: &PostgresPlan, name: &str, host: &Host) -> String {
+    match database.servers {
+        Some(_) => plan.identity.host(&component.name, name),
+        None => host.to_string(),
+    }
 }
 
 /// libpq's own names; the login is not in the URL, libpq takes it from the other variables.
-fn database_at(host: &Host, database: &PostgresPlan) -> Vec<EnvVar> {
+fn database_at(plan: &Plan, component: &ComponentPlan, host: &str, database: &PostgresPlan) -> Vec<EnvVar> {
+    let login = plan.login(&component.name, POSTGRES, &database.secret);
     let PostgresPlan { port, database: name, ssl_mode, .. } = database;
     let mode = ssl_mode.as_libpq();
     let mut all = vec![
-        literal("PGHOST", host.to_string()),
+        literal("PGHOST", host.to_owned()),
         literal("PGPORT", port.to_string()),
         literal("PGDATABASE", name.clone()),
         literal("PGSSLMODE", mode.to_owned()),
-        literal(
-            "DATABASE_URL",
-            format!("postgresql://{}:{port}/{name}?sslmode={mode}", in_url(&host.to_string())),
-        ),
-        secret("PGUSER", &database.secret, &database.username_key),
-        secret("PGPASSWORD", &database.secret, &database.password_key),
+        literal("DATABASE_URL", format!("postgresql://{}:{port}/{name}?sslmode={mode}", in_url(host))),
+        secret("PGUSER", &login, &database.username_key),
+        secret("PGPASSWORD", &login, &database.password_key),
     ];
     if database.ca.is_some() {
         all.push(literal("PGSSLROOTCERT", format!("{AUTHORITY_FOLDER}/{AUTHORITY_FILE}")));
@@ -190,11 +220,22 @@ fn in_url(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
-fn other(plan: &Plan, name: &str) -> Vec<EnvVar> {
+/// Docker's own names.
+fn runtime(plan: &Plan, component: &ComponentPlan, runtime: &RuntimePlan) -> Vec<EnvVar> {
+    let host = plan.identity.host(&component.name, RUNTIME);
+    let mut all = vec![literal("DOCKER_HOST", format!("tcp://{host}:{}", runtime.port))];
+    if runtime.tls.is_some() {
+        all.push(literal("DOCKER_TLS_VERIFY", "1".to_owned()));
+        all.push(literal("DOCKER_CERT_PATH", DOCKER_FOLDER.to_owned()));
+    }
+    all
+}
+
+fn other(plan: &Plan, component: &ComponentPlan, name: &str) -> Vec<EnvVar> {
     let port = plan.components.iter().find(|c| c.name == name).and_then(ComponentPlan::main_port);
     let Some(port) = port else { return Vec::new() };
     let prefix = name.to_uppercase().replace('-', "_");
-    let host = plan.identity.child(name);
+    let host = plan.identity.host(&component.name, name);
     vec![
         literal(&format!("{prefix}_HOST"), host.clone()),
         literal(&format!("{prefix}_PORT"), port.container_port.to_string()),

@@ -11,10 +11,11 @@ use crate::{
 };
 
 pub(super) fn render(plan: &Plan) -> Vec<Object> {
-    plan.external_secrets.iter().map(|secret| one(plan, secret)).collect()
+    let all = plan.external_secrets.iter();
+    all.flat_map(|secret| secret.namespaces.iter().map(|namespace| one(plan, namespace, secret))).collect()
 }
 
-fn one(plan: &Plan, secret: &ExternalSecretPlan) -> Object {
+fn one(plan: &Plan, namespace: &str, secret: &ExternalSecretPlan) -> Object {
     // What a store logs in with outlives a foreground deletion, as the store does.
     let (label, tier, lifetime) = match secret.store {
         Some(POSTGRES) => (POSTGRES, meta::DATABASE, Lifetime::Store),
@@ -22,7 +23,7 @@ fn one(plan: &Plan, secret: &ExternalSecretPlan) -> Object {
         None => ("external-secrets", meta::APPLICATION, Lifetime::Platform),
     };
     let name = &secret.spec.name;
-    let mut metadata = meta::object(plan, name, label, tier, lifetime);
+    let mut metadata = meta::object_in(plan, namespace, name, label, tier, lifetime);
     // The Secret's own name: it is one for the namespace, whoever asks for it.
     metadata.name = Some(name.clone());
     let store = &secret.spec.store_ref;

@@ -17,8 +17,9 @@ const ACTIVE_SLOT: &str = "blue";
 pub(super) const APPLICATION: &str = "application";
 pub(super) const CACHE: &str = "cache";
 pub(super) const DATABASE: &str = "database";
+pub(super) const RUNTIME: &str = "runtime";
 
-/// Metadata of an object called `<platform>-<suffix>`.
+/// Metadata of an object called `<platform>-<suffix>`, in the namespace of its component.
 pub(super) fn object(
     plan: &Plan,
     suffix: &str,
@@ -26,18 +27,35 @@ pub(super) fn object(
     tier: &str,
     lifetime: Lifetime,
 ) -> ObjectMeta {
+    object_in(plan, plan.identity.namespace_of(component), suffix, component, tier, lifetime)
+}
+
+/// The same in a namespace that has more than one component.
+pub(super) fn object_in(
+    plan: &Plan,
+    namespace: &str,
+    suffix: &str,
+    component: &str,
+    tier: &str,
+    lifetime: Lifetime,
+) -> ObjectMeta {
     let identity = &plan.identity;
+    let is_abroad = namespace != identity.namespace;
     let mut all = identity.labels.clone();
     all.extend(own_labels(identity, component, tier));
     if !identity.uid.is_empty() {
         all.insert(labels::PLATFORM_UID.to_owned(), identity.uid.clone());
     }
+    if is_abroad {
+        all.insert(labels::HOME.to_owned(), identity.namespace.clone());
+    }
     ObjectMeta {
         name: Some(identity.child(suffix)),
-        namespace: Some(identity.namespace.clone()),
+        namespace: Some(namespace.to_owned()),
         labels: Some(all),
         annotations: Some(identity.annotations.clone()).filter(|map| !map.is_empty()),
-        owner_references: owner(identity, lifetime),
+        // Kubernetes deletes what has an owner in another namespace; the finalizer takes it down.
+        owner_references: if is_abroad { None } else { owner(identity, lifetime) },
         ..ObjectMeta::default()
     }
 }

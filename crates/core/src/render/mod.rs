@@ -3,6 +3,7 @@
 mod autoscaler;
 mod cilium;
 mod config_map;
+mod copies;
 mod deployment;
 mod disruption;
 mod env;
@@ -16,6 +17,7 @@ mod postgres;
 mod postgres_servers;
 mod quota;
 mod redis;
+mod runtime;
 mod scheduling;
 mod sentinel;
 mod service;
@@ -40,6 +42,8 @@ pub fn render(plan: &Plan) -> Vec<Object> {
     if let Some(store) = &plan.redis {
         objects.extend(redis::render(plan, store));
     }
+    objects.extend(runtime::render(plan));
+    objects.extend(copies::render(plan));
     objects.extend(plan.shared_volumes.iter().map(|volume| shared_volume::render(plan, volume)));
     for component in &plan.components {
         objects.push(service::account(plan, component));
@@ -49,6 +53,6 @@ pub fn render(plan: &Plan) -> Vec<Object> {
         objects.push(deployment::render(plan, component));
         objects.extend(autoscaler::render(plan, component));
     }
-    objects.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    objects.sort_by_cached_key(Object::key);
     objects
 }

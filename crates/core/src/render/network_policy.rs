@@ -22,7 +22,8 @@ use crate::{
     object::{Lifetime, Object},
     plan::{
         ComponentPlan, IngressPlan, IngressSource, NetworkPlan, POSTGRES, POSTGRES_PORT, Plan, PostgresPlan,
-        PostgresServers, REDIS, REDIS_BUS_PORT, REDIS_PORT, RedisPlan, SENTINEL, SENTINEL_PORT, Target,
+        PostgresServers, REDIS, REDIS_BUS_PORT, REDIS_PORT, RUNTIME, RedisPlan, RuntimePlan, SENTINEL,
+        SENTINEL_PORT, Target,
         monitoring::{ScrapePort, TracingPlan},
     },
 };
@@ -36,7 +37,8 @@ const METADATA_V6: [&str; 3] = ["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128"
 
 pub(super) fn render(plan: &Plan) -> Vec<Object> {
     let Some(network) = &plan.network else { return Vec::new() };
-    let mut policies = vec![default_deny(plan)];
+    let mut policies: Vec<Object> =
+        plan.identity.namespaces().into_iter().map(|namespace| default_deny(plan, namespace)).collect();
     policies.extend(plan.components.iter().map(|component| of_component(plan, network, component)));
     if let Some(store) = &plan.redis {
         policies.push(of_redis(plan, network, store));
@@ -44,6 +46,7 @@ pub(super) fn render(plan: &Plan) -> Vec<Object> {
     }
     let servers = plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
     policies.extend(servers.map(|servers| of_postgres(plan, network, servers)));
+    policies.extend(plan.runtime.iter().map(|runtime| of_runtime(plan, runtime)));
     policies
 }
 
@@ -72,10 +75,11 @@ fn both() -> Vec<String> {
     vec!["Ingress".to_owned(), "Egress".to_owned()]
 }
 
-/// Closes whatever else carries the platform's label.
-fn default_deny(plan: &Plan) -> Object {
+/// Closes whatever else of a namespace carries the platform's label.
+fn default_deny(plan: &Plan, namespace: &str) -> Object {
+    const NAME: &str = "default-deny";
     let object = NetworkPolicy {
-        metadata: meta::object(plan, "default-deny", "default-deny", meta::APPLICATION, Lifetime::Platform),
+        metadata: meta::object_in(plan, namespace, NAME, NAME, meta::APPLICATION, Lifetime::Platform),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(meta::matching(BTreeMap::from([(
                 labels::INSTANCE.to_owned(),
@@ -93,7 +97,7 @@ fn of_component(plan: &Plan, network: &NetworkPlan, component: &ComponentPlan) -
     let ports: Vec<NetworkPolicyPort> = component.ports.iter().map(port_of).collect();
     let mut ingress = Vec::new();
     let callers: Vec<&str> = callers(plan, &Target::Component(component.name.clone()));
-    ingress.extend(admit(callers.iter().map(|caller| pods(plan, caller)).collect(), &ports));
+    ingress.extend(admit(callers.iter().map(|caller| pods(plan, &component.name, caller)).collect(), &ports));
     let routed: Vec<NetworkPolicyPort> = routed_ports(plan, component);
     ingress.extend(admit(network.ingress.iter().map(source).collect(), &routed));
     if !network.monitoring_namespace.is_empty() {
@@ -106,15 +110,20 @@ fn of_component(plan: &Plan, network: &NetworkPlan, component: &ComponentPlan) -
         match target {
             Target::Redis => {
                 if let Some(store) = &plan.redis {
-                    egress.push(to(vec![pods(plan, REDIS)], vec![tcp(REDIS_PORT)]));
-                    egress.extend(store.sentinel.as_ref().map(|_| to_sentinels(plan)));
+                    egress.push(to(vec![pods(plan, &component.name, REDIS)], vec![tcp(REDIS_PORT)]));
+                    egress.extend(store.sentinel.as_ref().map(|_| to_sentinels(plan, &component.name)));
                 }
                 let outside = plan.external_redis.iter();
                 egress.extend(outside.map(|redis| to_blocks(&redis.cidrs, redis.port)));
             }
+            Target::Runtime => egress.extend(
+                plan.runtime
+                    .iter()
+                    .map(|it| to(vec![pods(plan, &component.name, RUNTIME)], vec![tcp(it.port)])),
+            ),
             Target::PostgresReadOnly if component.targets.contains(&Target::Postgres) => {}
             Target::Postgres | Target::PostgresReadOnly => {
-                egress.extend(plan.postgres.iter().map(|database| to_database(plan, database)));
+                egress.extend(plan.postgres.iter().map(|database| to_database(plan, component, database)));
             }
             Target::Component(name) => {
                 let ports: Vec<NetworkPolicyPort> = plan
@@ -124,7 +133,7 @@ fn of_component(plan: &Plan, network: &NetworkPlan, component: &ComponentPlan) -
                     .flat_map(|other| other.ports.iter().map(port_of))
                     .collect();
                 if !ports.is_empty() {
-                    egress.push(to(vec![pods(plan, name)], ports));
+                    egress.push(to(vec![pods(plan, &component.name, name)], ports));
                 }
             }
         }
@@ -166,16 +175,17 @@ fn of_redis(plan: &Plan, network: &NetworkPlan, store: &RedisPlan) -> Object {
     }
     let mut ingress = Vec::new();
     let callers = callers(plan, &Target::Redis);
-    ingress.extend(admit(callers.iter().map(|caller| pods(plan, caller)).collect(), &[tcp(REDIS_PORT)]));
+    let callers = callers.iter().map(|caller| pods(plan, REDIS, caller)).collect();
+    ingress.extend(admit(callers, &[tcp(REDIS_PORT)]));
     let mut egress = vec![dns()];
     if store.servers > 1 {
-        ingress.extend(admit(vec![pods(plan, REDIS)], &between));
-        egress.push(to(vec![pods(plan, REDIS)], between));
+        ingress.extend(admit(vec![pods(plan, REDIS, REDIS)], &between));
+        egress.push(to(vec![pods(plan, REDIS, REDIS)], between));
     }
     if store.sentinel.is_some() {
-        ingress.extend(admit(vec![pods(plan, SENTINEL)], &[tcp(REDIS_PORT)]));
+        ingress.extend(admit(vec![pods(plan, REDIS, SENTINEL)], &[tcp(REDIS_PORT)]));
         // A server that starts asks them who is master.
-        egress.push(to_sentinels(plan));
+        egress.push(to_sentinels(plan, REDIS));
     }
     if !network.monitoring_namespace.is_empty() {
         ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &[tcp(REDIS_PORT)]));
@@ -185,15 +195,20 @@ fn of_redis(plan: &Plan, network: &NetworkPlan, store: &RedisPlan) -> Object {
 
 /// Sentinels watch the servers and each other, and tell clients and starting servers who is master.
 fn of_sentinels(plan: &Plan) -> Object {
-    let mut peers = vec![pods(plan, SENTINEL), pods(plan, REDIS)];
-    peers.extend(callers(plan, &Target::Redis).into_iter().map(|caller| pods(plan, caller)));
+    let callers = callers(plan, &Target::Redis);
+    let peers = [SENTINEL, REDIS].into_iter().chain(callers);
+    let peers = peers.map(|peer| pods(plan, SENTINEL, peer)).collect();
     let ingress = admit(peers, &[tcp(SENTINEL_PORT)]);
-    let egress = vec![dns(), to_sentinels(plan), to(vec![pods(plan, REDIS)], vec![tcp(REDIS_PORT)])];
+    let egress = vec![
+        dns(),
+        to_sentinels(plan, SENTINEL),
+        to(vec![pods(plan, SENTINEL, REDIS)], vec![tcp(REDIS_PORT)]),
+    ];
     policy(plan, SENTINEL, meta::CACHE, Lifetime::Store, ingress.into_iter().collect(), egress)
 }
 
-fn to_sentinels(plan: &Plan) -> NetworkPolicyEgressRule {
-    to(vec![pods(plan, SENTINEL)], vec![tcp(SENTINEL_PORT)])
+fn to_sentinels(plan: &Plan, from: &str) -> NetworkPolicyEgressRule {
+    to(vec![pods(plan, from, SENTINEL)], vec![tcp(SENTINEL_PORT)])
 }
 
 fn of_postgres(plan: &Plan, network: &NetworkPlan, servers: &PostgresServers) -> Object {
@@ -203,16 +218,26 @@ fn of_postgres(plan: &Plan, network: &NetworkPlan, servers: &PostgresServers) ->
     callers.sort_unstable();
     callers.dedup();
     let mut ingress = Vec::new();
-    ingress.extend(admit(callers.iter().map(|caller| pods(plan, caller)).collect(), &port));
+    let callers = callers.iter().map(|caller| pods(plan, POSTGRES, caller)).collect();
+    ingress.extend(admit(callers, &port));
     let mut egress = vec![dns()];
     if servers.instances > 1 {
-        ingress.extend(admit(vec![pods(plan, POSTGRES)], &port));
-        egress.push(to(vec![pods(plan, POSTGRES)], port.to_vec()));
+        ingress.extend(admit(vec![pods(plan, POSTGRES, POSTGRES)], &port));
+        egress.push(to(vec![pods(plan, POSTGRES, POSTGRES)], port.to_vec()));
     }
     if !network.monitoring_namespace.is_empty() {
         ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &port));
     }
     policy(plan, POSTGRES, meta::DATABASE, Lifetime::Store, ingress, egress)
+}
+
+/// Who reaches the daemon is root on its node: only those who say so.
+fn of_runtime(plan: &Plan, runtime: &RuntimePlan) -> Object {
+    let callers = callers(plan, &Target::Runtime);
+    let callers = callers.iter().map(|caller| pods(plan, RUNTIME, caller)).collect();
+    let ingress = admit(callers, &[tcp(runtime.port)]).into_iter().collect();
+    let egress = std::iter::once(dns()).chain(runtime.egress.iter().filter_map(outside)).collect();
+    policy(plan, RUNTIME, meta::RUNTIME, Lifetime::Platform, ingress, egress)
 }
 
 /// Names of the components that talk to a target.
@@ -244,9 +269,9 @@ fn to(peers: Vec<NetworkPolicyPeer>, ports: Vec<NetworkPolicyPort>) -> NetworkPo
     NetworkPolicyEgressRule { to: Some(peers), ports: (!ports.is_empty()).then_some(ports) }
 }
 
-fn to_database(plan: &Plan, database: &PostgresPlan) -> NetworkPolicyEgressRule {
+fn to_database(plan: &Plan, component: &ComponentPlan, database: &PostgresPlan) -> NetworkPolicyEgressRule {
     if database.servers.is_some() {
-        return to(vec![pods(plan, POSTGRES)], vec![tcp(POSTGRES_PORT)]);
+        return to(vec![pods(plan, &component.name, POSTGRES)], vec![tcp(POSTGRES_PORT)]);
     }
     to_blocks(&database.cidrs, database.port)
 }
@@ -286,9 +311,14 @@ fn named_namespace(name: &str) -> LabelSelector {
     meta::matching(BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), name.to_owned())]))
 }
 
-fn pods(plan: &Plan, component: &str) -> NetworkPolicyPeer {
+/// Pods of a component, as seen from another: its namespace is named where it is not the same.
+fn pods(plan: &Plan, seen_from: &str, component: &str) -> NetworkPolicyPeer {
+    let identity = &plan.identity;
+    let namespace = identity.namespace_of(component);
     NetworkPolicyPeer {
-        pod_selector: Some(meta::matching(meta::selector(&plan.identity.name, component))),
+        pod_selector: Some(meta::matching(meta::selector(&identity.name, component))),
+        namespace_selector: (identity.namespace_of(seen_from) != namespace)
+            .then(|| named_namespace(namespace)),
         ..NetworkPolicyPeer::default()
     }
 }

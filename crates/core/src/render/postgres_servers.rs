@@ -70,7 +70,7 @@ fn replicas(store: &Store) -> BTreeMap<String, String> {
 
 fn secrets(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> [Object; 3] {
     let identity = &store.plan.identity;
-    let host = format!("{}.{}.svc", identity.child(POSTGRES), identity.namespace);
+    let host = format!("{}.{}.svc", identity.child(POSTGRES), identity.namespace_of(POSTGRES));
     let (owner, name) = (&servers.owner, &database.database);
     let secrets = &servers.passwords;
     let login = |role: &str| [("username", role.to_owned()), ("password", PASSWORD.to_owned())];

@@ -112,7 +112,8 @@ impl Store<'_> {
 
     /// What follows the pod's name in its DNS name.
     pub(super) fn domain(&self) -> String {
-        format!("{}.{}.svc", self.plan.identity.child(&self.headless_suffix()), self.plan.identity.namespace)
+        let identity = &self.plan.identity;
+        format!("{}.{}.svc", identity.child(&self.headless_suffix()), identity.namespace_of(self.name))
     }
 
     /// DNS name of the first pod.
@@ -165,6 +166,10 @@ impl Store<'_> {
     pub(super) fn claim(&self, name: &str, size: &Quantity, class: Option<&String>) -> PersistentVolumeClaim {
         let mut all = self.selector();
         all.insert(labels::MANAGED_BY.to_owned(), labels::OPERATOR.to_owned());
+        let identity = &self.plan.identity;
+        if identity.namespace_of(self.name) != identity.namespace {
+            all.insert(labels::HOME.to_owned(), identity.namespace.clone());
+        }
         PersistentVolumeClaim {
             metadata: ObjectMeta { name: Some(name.to_owned()), labels: Some(all), ..ObjectMeta::default() },
             spec: Some(claim_spec("ReadWriteOnce", size, class)),

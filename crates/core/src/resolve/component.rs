@@ -6,7 +6,10 @@ use trading_api::{
 };
 
 use super::{Context, Stores, image_reference, preset, references};
-use crate::plan::{ComponentPlan, POSTGRES, POSTGRES_RO, REDIS, Role, Scaling, Target};
+use crate::{
+    plan::{ComponentPlan, POSTGRES, POSTGRES_RO, REDIS, RUNTIME, Role, Scaling, Target},
+    problem::Problem,
+};
 
 /// User of a container that does not say otherwise: that of the official Node image.
 const DEFAULT_USER: i64 = 1000;
@@ -50,9 +53,10 @@ fn resolve(
     let scaling = scaling(context, &path, role, component);
     let apart = spreads(context, component, &scaling);
     let user = component.run_as_user.unwrap_or(DEFAULT_USER);
-    let references = references::consumed(component, &targets, stores);
+    let references = references::consumed(context.identity, name, component, &targets, stores);
     let checksum = references::checksum(context.inputs, &references, component.config.as_ref());
     references::report_missing(context, name, &references);
+    report_unreachable(context, name, component);
 
     ComponentPlan {
         name: name.to_owned(),
@@ -72,6 +76,25 @@ fn resolve(
         scaling,
         spec: component.clone(),
     }
+}
+
+/// Reason of the problem that a component can't have a volume where it is; it waits.
+pub const UNREACHABLE: &str = "SharedVolumeUnreachable";
+
+/// A claim is mounted only in its own namespace.
+fn report_unreachable(context: &mut Context, name: &str, component: &Component) {
+    let namespace = context.identity.namespace_of(name);
+    if namespace == context.identity.namespace {
+        return;
+    }
+    let shared = component.volumes.iter().find_map(|volume| volume.shared_volume.as_ref());
+    let problem = shared.map(|volume| {
+        let message = format!(
+            "{name} lives in namespace {namespace:?}, where shared volume {volume:?} can't be mounted: take {name} out of placement.namespaces, or the volume out of {name}.volumes"
+        );
+        Problem::of(name, UNREACHABLE, message)
+    });
+    context.problems.extend(problem);
 }
 
 /// A second of the grace period is left for the stop itself.
@@ -104,6 +127,7 @@ fn targets(context: &mut Context, role: Role, component: &Component) -> Vec<Targ
                 REDIS => Target::Redis,
                 POSTGRES => Target::Postgres,
                 POSTGRES_RO => Target::PostgresReadOnly,
+                RUNTIME => Target::Runtime,
                 other => Target::Component(other.to_owned()),
             })
             .collect();

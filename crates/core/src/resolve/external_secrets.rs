@@ -4,11 +4,16 @@ use trading_api::secrets::ExternalSecret;
 
 use super::{Context, Stores};
 use crate::{
-    plan::{ExternalSecretPlan, POSTGRES, REDIS},
+    inputs::ReferenceKind,
+    plan::{ComponentPlan, ExternalSecretPlan, POSTGRES, REDIS},
     problem::Problem,
 };
 
-pub(super) fn resolve_all(context: &mut Context, stores: &Stores) -> Vec<ExternalSecretPlan> {
+pub(super) fn resolve_all(
+    context: &mut Context,
+    stores: &Stores,
+    components: &[ComponentPlan],
+) -> Vec<ExternalSecretPlan> {
     let all = context.spec.secrets.iter().flat_map(|secrets| &secrets.external);
     all.filter_map(|secret| {
         if let Some((title, remedy)) = generated_for(stores, &secret.name) {
@@ -19,8 +24,13 @@ pub(super) fn resolve_all(context: &mut Context, stores: &Stores) -> Vec<Externa
         let outside = stores.external_redis.iter().filter_map(|redis| redis.password.as_ref());
         let of_redis = redis.chain(outside.map(|(name, _)| name)).any(|name| *name == secret.name);
         let of_postgres = stores.postgres.as_ref().is_some_and(|postgres| postgres.secret == secret.name);
+        let store = of_redis.then_some(REDIS).or(of_postgres.then_some(POSTGRES));
         Some(ExternalSecretPlan {
-            store: of_redis.then_some(REDIS).or(of_postgres.then_some(POSTGRES)),
+            store,
+            namespaces: match store {
+                Some(store) => vec![context.identity.namespace_of(store).to_owned()],
+                None => consumers(context, &secret.name, components),
+            },
             refresh_interval: context.fill(
                 &format!("secrets.external[{}].refreshInterval", secret.name),
                 secret.refresh_interval.as_ref(),
@@ -31,6 +41,22 @@ pub(super) fn resolve_all(context: &mut Context, stores: &Stores) -> Vec<Externa
         })
     })
     .collect()
+}
+
+/// Namespaces of the components that consume the Secret; the platform's own where none does.
+fn consumers(context: &Context, secret: &str, components: &[ComponentPlan]) -> Vec<String> {
+    let references = components.iter().flat_map(|component| &component.references);
+    let mut found: Vec<String> = references
+        .map(|item| &item.reference)
+        .filter(|reference| reference.kind == ReferenceKind::Secret && reference.name == secret)
+        .map(|reference| reference.namespace.clone())
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    if found.is_empty() {
+        found.push(context.identity.namespace.clone());
+    }
+    found
 }
 
 /// The store for which the operator generates this Secret, and how to bring one's own.

@@ -10,6 +10,7 @@ mod postgres;
 mod preset;
 pub mod redis;
 pub mod references;
+mod runtime;
 
 use std::collections::BTreeMap;
 
@@ -25,7 +26,7 @@ use trading_api::{
 
 use crate::{
     inputs::Inputs,
-    plan::{ExternalRedisPlan, Host, Identity, Plan, PodDefaults, PostgresPlan, RedisPlan},
+    plan::{ExternalRedisPlan, Host, Identity, Plan, PodDefaults, PostgresPlan, RedisPlan, RuntimePlan},
     problem::Problem,
 };
 use preset::Preset;
@@ -35,6 +36,7 @@ struct Stores {
     redis: Option<RedisPlan>,
     external_redis: Option<ExternalRedisPlan>,
     postgres: Option<PostgresPlan>,
+    runtime: Option<RuntimePlan>,
 }
 
 /// Collects what is filled in and what goes wrong on the way.
@@ -94,9 +96,11 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
         redis: spec.redis.as_ref().and_then(|redis| redis::resolve(&mut context, redis)),
         external_redis: spec.redis.as_ref().and_then(|redis| redis::resolve_external(&mut context, redis)),
         postgres: spec.postgres.as_ref().and_then(|postgres| postgres::resolve(&mut context, postgres)),
+        runtime: spec.container_runtime.as_ref().map(|given| runtime::resolve(&mut context, given)),
     };
-    let external_secrets = external_secrets::resolve_all(&mut context, &stores);
     let components = component::resolve_all(&mut context, &stores);
+    let copies = references::copies(&context, &components, &stores);
+    let external_secrets = external_secrets::resolve_all(&mut context, &stores, &components);
     let ingress = spec.ingress.as_ref().map(|ingress| ingress::resolve(&mut context, ingress, &components));
     let network = network::policies(&mut context, ingress.as_ref(), &stores, &components);
     let monitoring = monitoring::resolve(&mut context, &components);
@@ -114,6 +118,9 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
         redis: stores.redis,
         external_redis: stores.external_redis,
         postgres: stores.postgres,
+        runtime: stores.runtime,
+        allowing: inputs.allowing.clone(),
+        copies,
         ingress,
         network,
         shared_volumes: spec.shared_volumes.clone(),
@@ -140,14 +147,25 @@ fn identity(platform: &TradingPlatform) -> Identity {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect()
     };
+    let namespace = metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
     Identity {
         name: metadata.name.clone().unwrap_or_default(),
-        namespace: metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()),
+        tiers: tiers(platform, &namespace),
+        namespace,
         uid: metadata.uid.clone().unwrap_or_default(),
         generation: metadata.generation.unwrap_or_default(),
         labels: pick(metadata.labels.as_ref(), &inherited.labels),
         annotations: pick(metadata.annotations.as_ref(), &inherited.annotations),
     }
+}
+
+/// What lives in other namespaces than the platform's own.
+fn tiers(platform: &TradingPlatform, own: &str) -> BTreeMap<String, String> {
+    let given = platform.spec.placement.iter().flat_map(|placement| &placement.namespaces);
+    given
+        .filter(|(_, namespace)| namespace.0 != own)
+        .map(|(component, namespace)| (component.clone(), namespace.0.clone()))
+        .collect()
 }
 
 fn features(context: &mut Context) -> Vec<(&'static str, String)> {

@@ -126,9 +126,11 @@ fn storage(context: &mut Context, given: Option<&Storage>) -> VolumePlan {
 
 /// Three Secrets, each with the password of one role.
 fn passwords(context: &Context) -> PostgresPasswords {
+    let namespace = context.identity.namespace_of(POSTGRES);
     let of = |suffix: &str| {
         let (secret, key) = (context.identity.child(suffix), "password".to_owned());
-        let is_there = references::is_there(context.inputs, &references::secret_key(&secret, &key));
+        let is_there =
+            references::is_there(context.inputs, &references::secret_key(namespace, &secret, &key));
         PasswordSource { secret, key, generated: true, is_there }
     };
     PostgresPasswords {
@@ -141,7 +143,8 @@ fn passwords(context: &Context) -> PostgresPasswords {
 /// Replicas read their password from a file that is made when their pod starts.
 fn secrets(context: &Context, passwords: &PostgresPasswords) -> String {
     let replication = &passwords.replication;
-    let consumed = [references::secret_key(&replication.secret, &replication.key)];
+    let namespace = context.identity.namespace_of(POSTGRES);
+    let consumed = [references::secret_key(namespace, &replication.secret, &replication.key)];
     references::checksum(context.inputs, &consumed, None)
 }
 

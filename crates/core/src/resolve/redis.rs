@@ -53,7 +53,8 @@ fn servers_of(context: &mut Context, redis: &Redis) -> RedisPlan {
     let policy = redis.maxmemory_policy.unwrap_or(MaxmemoryPolicy::VolatileLru);
     warn_of_eviction(context, policy);
     let password = password(context, redis);
-    let consumed = [references::secret_key(&password.secret, &password.key)];
+    let namespace = context.identity.namespace_of(REDIS);
+    let consumed = [references::secret_key(namespace, &password.secret, &password.key)];
     if !password.generated {
         references::report_missing(context, REDIS, &consumed);
     }
@@ -126,7 +127,8 @@ fn password(context: &Context, redis: &Redis) -> PasswordSource {
         Some(auth) => (auth.password_secret_ref.name.clone(), auth.password_secret_ref.key.clone(), false),
         None => (context.identity.child("redis-auth"), "password".to_owned(), true),
     };
-    let is_there = references::is_there(context.inputs, &references::secret_key(&secret, &key));
+    let consumed = references::secret_key(context.identity.namespace_of(REDIS), &secret, &key);
+    let is_there = references::is_there(context.inputs, &consumed);
     PasswordSource { secret, key, generated, is_there }
 }
 

@@ -12,23 +12,29 @@ use super::{Context, Stores};
 use crate::{
     digest,
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
-    plan::{ConsumedReference, Plan, PostgresPlan, Target},
+    plan::{
+        ComponentPlan, ConsumedReference, CopyPlan, Identity, POSTGRES, Plan, PostgresPlan, REDIS, RUNTIME,
+        RuntimeTlsPlan, Target,
+    },
     problem::Problem,
 };
 
 /// Everything that the platform consumes, each object once.
 #[must_use]
 pub fn all(plan: &Plan) -> Vec<Reference> {
+    let servers = plan.runtime.iter().filter_map(|runtime| runtime.tls.as_ref());
+    let servers = servers.map(|tls| secret(plan.identity.namespace_of(RUNTIME), &tls.server));
     let stores = plan.stores();
-    let stores = stores
-        .iter()
-        .flat_map(|store| &store.passwords)
-        .map(|password| Reference { kind: ReferenceKind::Secret, name: password.secret.clone() });
+    let stores = stores.iter().flat_map(|store| {
+        let namespace = plan.identity.namespace_of(store.name);
+        store.passwords.iter().map(move |password| secret(namespace, &password.secret))
+    });
     let mut found: Vec<Reference> = plan
         .components
         .iter()
         .flat_map(|component| component.references.iter().map(|item| item.reference.clone()))
         .chain(stores)
+        .chain(servers)
         .collect();
     found.sort();
     found.dedup();
@@ -36,12 +42,21 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
 }
 
 /// Everything that the component's pods consume, each object once.
-pub(super) fn consumed(component: &Component, targets: &[Target], stores: &Stores) -> Vec<ConsumedReference> {
+pub(super) fn consumed(
+    identity: &Identity,
+    name: &str,
+    component: &Component,
+    targets: &[Target],
+    stores: &Stores,
+) -> Vec<ConsumedReference> {
+    let namespace = identity.namespace_of(name);
     let mut found = Vec::new();
     for variable in &component.env {
         let Some(source) = &variable.value_from else { continue };
-        found.extend(source.secret_key_ref.as_ref().map(|key| one_key(ReferenceKind::Secret, key)));
-        found.extend(source.config_map_key_ref.as_ref().map(|key| one_key(ReferenceKind::ConfigMap, key)));
+        found
+            .extend(source.secret_key_ref.as_ref().map(|key| one_key(ReferenceKind::Secret, namespace, key)));
+        let map = source.config_map_key_ref.as_ref();
+        found.extend(map.map(|key| one_key(ReferenceKind::ConfigMap, namespace, key)));
     }
     for from in &component.env_from {
         let objects = [
@@ -50,22 +65,75 @@ pub(super) fn consumed(component: &Component, targets: &[Target], stores: &Store
         ];
         found.extend(objects.into_iter().filter_map(|(kind, object)| {
             let object = object?;
-            Some(consumes(kind, &object.name, &[], object.optional.unwrap_or(false)))
+            Some(consumes(kind, namespace, &object.name, &[], object.optional.unwrap_or(false)))
         }));
     }
-    for target in targets {
-        match target {
-            Target::Redis => found.extend(
-                redis_password(stores)
-                    .map(|(secret, key)| consumes(ReferenceKind::Secret, secret, &[key], false)),
-            ),
-            Target::Postgres | Target::PostgresReadOnly => {
-                found.extend(stores.postgres.iter().flat_map(of_database));
+    found.extend(targets.iter().flat_map(|target| of_store(identity, target, stores)));
+    merged(found)
+}
+
+/// The logins of a store, where the store is: components elsewhere get copies.
+fn of_store(identity: &Identity, target: &Target, stores: &Stores) -> Vec<ConsumedReference> {
+    match target {
+        Target::Redis => redis_password(stores)
+            .map(|(secret, key)| secret_key(identity.namespace_of(REDIS), secret, key))
+            .into_iter()
+            .collect(),
+        Target::Postgres | Target::PostgresReadOnly => stores
+            .postgres
+            .iter()
+            .flat_map(|database| of_database(identity.namespace_of(POSTGRES), database))
+            .collect(),
+        Target::Runtime => {
+            let tls = stores.runtime.iter().filter_map(|runtime| runtime.tls.as_ref());
+            tls.map(|tls| certificate(identity.namespace_of(RUNTIME), &tls.client)).collect()
+        }
+        Target::Component(_) => Vec::new(),
+    }
+}
+
+/// A Secret with a certificate for Docker.
+pub(super) fn certificate(namespace: &str, secret: &str) -> ConsumedReference {
+    let keys = RuntimeTlsPlan::FILES.map(|(key, _)| key);
+    consumes(ReferenceKind::Secret, namespace, secret, &keys, false)
+}
+
+/// Secrets of stores that components in other namespaces consume.
+pub(super) fn copies(context: &Context, components: &[ComponentPlan], stores: &Stores) -> Vec<CopyPlan> {
+    let identity = context.identity;
+    let mut found: BTreeMap<(String, Reference), CopyPlan> = BTreeMap::new();
+    for component in components {
+        let namespace = identity.namespace_of(&component.name);
+        for target in &component.targets {
+            let store = match target {
+                Target::Redis => REDIS,
+                Target::Runtime => RUNTIME,
+                Target::Postgres | Target::PostgresReadOnly | Target::Component(_) => POSTGRES,
+            };
+            for item in of_store(identity, target, stores) {
+                if item.reference.namespace == namespace {
+                    continue;
+                }
+                let copy = CopyPlan {
+                    store,
+                    suffix: suffix(store, &item.reference),
+                    namespace: namespace.to_owned(),
+                    checksum: checksum(context.inputs, std::slice::from_ref(&item), None),
+                    is_there: is_there(context.inputs, &item),
+                    original: item.reference,
+                    keys: item.keys,
+                };
+                found.insert((copy.namespace.clone(), copy.original.clone()), copy);
             }
-            Target::Component(_) => {}
         }
     }
-    merged(found)
+    found.into_values().collect()
+}
+
+/// Of one store there can be several, and of one name in several namespaces.
+fn suffix(store: &str, original: &Reference) -> String {
+    let digest = digest::of(&json!([original.namespace, original.name]));
+    format!("{store}-copy-{}", &digest[..6])
 }
 
 fn redis_password(stores: &Stores) -> Option<(&str, &str)> {
@@ -74,17 +142,21 @@ fn redis_password(stores: &Stores) -> Option<(&str, &str)> {
     own.or(outside.map(|(secret, key)| (secret, key))).map(|(secret, key)| (secret.as_str(), key.as_str()))
 }
 
-fn of_database(database: &PostgresPlan) -> Vec<ConsumedReference> {
+fn of_database(namespace: &str, database: &PostgresPlan) -> Vec<ConsumedReference> {
     let keys = [database.username_key.as_str(), database.password_key.as_str()];
-    let login = consumes(ReferenceKind::Secret, &database.secret, &keys, false);
+    let login = consumes(ReferenceKind::Secret, namespace, &database.secret, &keys, false);
     let ca = database.ca.as_ref();
-    let ca = ca.map(|(secret, key)| consumes(ReferenceKind::Secret, secret, &[key], false));
-    [login].into_iter().chain(ca).collect()
+    let ca = ca.map(|(secret, key)| secret_key(namespace, secret, key));
+    merged([login].into_iter().chain(ca).collect())
+}
+
+fn secret(namespace: &str, name: &str) -> Reference {
+    Reference { kind: ReferenceKind::Secret, namespace: namespace.to_owned(), name: name.to_owned() }
 }
 
 /// One key of a Secret.
-pub(super) fn secret_key(secret: &str, key: &str) -> ConsumedReference {
-    consumes(ReferenceKind::Secret, secret, &[key], false)
+pub(super) fn secret_key(namespace: &str, secret: &str, key: &str) -> ConsumedReference {
+    consumes(ReferenceKind::Secret, namespace, secret, &[key], false)
 }
 
 /// Whether the Secret with a password holds one now.
@@ -98,13 +170,19 @@ pub(super) fn is_there(inputs: &Inputs, consumed: &ConsumedReference) -> bool {
     }
 }
 
-fn one_key(kind: ReferenceKind, key: &KeyRef) -> ConsumedReference {
-    consumes(kind, &key.name, &[&key.key], key.optional.unwrap_or(false))
+fn one_key(kind: ReferenceKind, namespace: &str, key: &KeyRef) -> ConsumedReference {
+    consumes(kind, namespace, &key.name, &[&key.key], key.optional.unwrap_or(false))
 }
 
-fn consumes(kind: ReferenceKind, name: &str, keys: &[&str], optional: bool) -> ConsumedReference {
+fn consumes(
+    kind: ReferenceKind,
+    namespace: &str,
+    name: &str,
+    keys: &[&str],
+    optional: bool,
+) -> ConsumedReference {
     ConsumedReference {
-        reference: Reference { kind, name: name.to_owned() },
+        reference: Reference { kind, namespace: namespace.to_owned(), name: name.to_owned() },
         keys: keys.iter().map(|&key| key.to_owned()).collect(),
         optional,
     }
@@ -157,25 +235,30 @@ pub(super) fn checksum(
 /// Notes what is consumed and not there.
 pub(super) fn report_missing(context: &mut Context, component: &str, consumed: &[ConsumedReference]) {
     let missing: Vec<Problem> =
-        consumed.iter().filter_map(|item| missing(context.inputs, component, item)).collect();
+        consumed.iter().filter_map(|item| missing(context, component, item)).collect();
     context.problems.extend(missing);
 }
 
 /// Reason of the problem that a consumed Secret or `ConfigMap` is not there; what consumes it waits.
 pub const MISSING: &str = "ReferenceMissing";
 
-fn missing(inputs: &Inputs, component: &str, item: &ConsumedReference) -> Option<Problem> {
-    let state = inputs.references.as_ref()?.get(&item.reference)?;
+fn missing(context: &Context, component: &str, item: &ConsumedReference) -> Option<Problem> {
+    let state = context.inputs.references.as_ref()?.get(&item.reference)?;
     if item.optional {
         return None;
     }
     let what = format!("{} {:?}", item.reference.kind.as_str(), item.reference.name);
+    let there = if item.reference.namespace == context.identity.namespace {
+        "in this namespace".to_owned()
+    } else {
+        format!("in namespace {:?}", item.reference.namespace)
+    };
     let message = match state {
         ReferenceState::Absent if item.keys.is_empty() => {
-            format!("{component} waits for {what}, which does not exist: create it in this namespace")
+            format!("{component} waits for {what}, which does not exist: create it {there}")
         }
         ReferenceState::Absent => format!(
-            "{component} waits for {what}, which does not exist: create it in this namespace with {}",
+            "{component} waits for {what}, which does not exist: create it {there} with {}",
             keys_in_words(&item.keys)
         ),
         ReferenceState::Present(keys) => {

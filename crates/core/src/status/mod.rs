@@ -8,7 +8,7 @@ use trading_api::status::{ComponentStatus, Endpoint, TradingPlatformStatus};
 
 use crate::{
     kinds::Kind,
-    plan::{Host, POSTGRES, POSTGRES_RO, Plan, REDIS, REDIS_PORT, SENTINEL, SENTINEL_PORT, STORES},
+    plan::{Host, POSTGRES, POSTGRES_RO, Plan, REDIS, REDIS_PORT, RUNTIME, SENTINEL, SENTINEL_PORT, STORES},
     problem::Problem,
     resolve::{network::ADDRESSES_UNKNOWN, redis::EVICTION_RISK},
     step::{Observed, Steps},
@@ -69,14 +69,14 @@ pub fn is_warning(problem: &Problem) -> bool {
 
 fn components(plan: &Plan, problems: &[Problem], observed: &Observed) -> Vec<ComponentStatus> {
     let of = |name: &str, kind: Kind| {
-        let child = observed.get(&(kind, plan.identity.child(name)));
-        let live = child.filter(|child| child.platform == plan.identity.name);
+        let child = observed.get(&plan.identity.key(kind, name));
+        let live = child.filter(|child| child.is_of(&plan.identity));
         let problem = problems.iter().find(|p| !is_warning(p) && p.component.as_deref() == Some(name));
         component(name, kind, live.and_then(|child| child.workload.as_ref()), problem)
     };
     // A store that was removed without acknowledgement still runs, and is shown.
     let still_runs = |name: &str| {
-        observed.contains_key(&(Kind::StatefulSet, plan.identity.child(name)))
+        observed.contains_key(&plan.identity.key(Kind::StatefulSet, name))
             && problems.iter().any(|problem| problem.component.as_deref() == Some(name))
     };
     let stores = STORES.into_iter().filter(|(store, name, _)| plan.runs(*store) || still_runs(name));
@@ -86,6 +86,7 @@ fn components(plan: &Plan, problems: &[Problem], observed: &Observed) -> Vec<Com
         .map(|component| of(&component.name, Kind::Deployment))
         .chain(stores.map(|(_, name, _)| of(name, Kind::StatefulSet)))
         .chain(sentinels.map(|_| of(SENTINEL, Kind::StatefulSet)))
+        .chain(plan.runtime.iter().map(|_| of(RUNTIME, Kind::DaemonSet)))
         .collect()
 }
 
@@ -139,7 +140,7 @@ fn endpoints(plan: &Plan) -> Vec<Endpoint> {
     let identity = &plan.identity;
     let inside = |name: &str, port: i32| Endpoint {
         name: name.to_owned(),
-        address: format!("{}.{}.svc:{port}", identity.child(name), identity.namespace),
+        address: format!("{}.{}.svc:{port}", identity.child(name), identity.namespace_of(name)),
     };
     let services = plan
         .components
@@ -163,6 +164,7 @@ fn endpoints(plan: &Plan) -> Vec<Endpoint> {
         let replicas = database.read_only_host.as_ref().map(|host| at(POSTGRES_RO, host));
         [at(POSTGRES, &database.host)].into_iter().chain(replicas)
     });
+    let runtime = plan.runtime.iter().map(|runtime| inside(RUNTIME, runtime.port));
     let outside = plan.ingress.iter().flat_map(|ingress| {
         let scheme = match ingress.is_https() {
             Some(true) => "https://",
@@ -174,5 +176,5 @@ fn endpoints(plan: &Plan) -> Vec<Endpoint> {
             .iter()
             .map(move |(host, _)| Endpoint { name: host.clone(), address: format!("{scheme}{host}") })
     });
-    services.chain(redis).chain(postgres).chain(outside).collect()
+    services.chain(redis).chain(postgres).chain(runtime).chain(outside).collect()
 }

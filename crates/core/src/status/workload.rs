@@ -1,12 +1,12 @@
 //! State of the pods of one workload, reduced to what is reported.
 
 use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
+    apps::v1::{DaemonSet, Deployment, StatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
 };
 use trading_api::labels;
 
-/// State of a Deployment's or `StatefulSet`'s pods.
+/// State of a Deployment's, `StatefulSet`'s or `DaemonSet`'s pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
     /// Its controller has seen the newest edit.
@@ -66,6 +66,22 @@ impl From<&StatefulSet> for Workload {
             ready: status.ready_replicas.unwrap_or_default(),
             rolled_out: status.replicas >= desired
                 && (status.update_revision.is_none() || status.current_revision == status.update_revision),
+            version: version(set.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref())),
+            failure: None,
+        }
+    }
+}
+
+impl From<&DaemonSet> for Workload {
+    fn from(set: &DaemonSet) -> Self {
+        let status = set.status.clone().unwrap_or_default();
+        let desired = status.desired_number_scheduled;
+        Self {
+            observed: status.observed_generation >= set.metadata.generation,
+            desired,
+            ready: status.number_ready,
+            rolled_out: status.updated_number_scheduled.unwrap_or_default() >= desired
+                && status.number_misscheduled == 0,
             version: version(set.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref())),
             failure: None,
         }

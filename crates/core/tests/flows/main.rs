@@ -6,6 +6,7 @@
 mod evaluator;
 #[path = "../support/mod.rs"]
 mod support;
+mod vibebox;
 mod world;
 
 use support::{ENVIRONMENTS, example, rendered};

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use serde_json::{Value, json};
+use trading_api::labels;
 use trading_core::{kinds::Kind, object::Object};
 
 use crate::evaluator::{End, Pod, Port, allowed};
@@ -34,7 +35,8 @@ const NEIGHBOURS: [Neighbour; 7] = [
 impl World {
     /// The rendered objects of a platform, with named addresses outside.
     pub fn of(objects: &[Object], outside: &[(&str, &str)]) -> Self {
-        let namespace = objects[0].body["metadata"]["namespace"].as_str().unwrap().to_owned();
+        let is_home = |object: &&Object| object.body["metadata"]["labels"].get(labels::HOME).is_none();
+        let namespace = objects.iter().find(is_home).unwrap().namespace.clone();
         let of_kind = |kind: Kind| objects.iter().filter(move |object| object.kind == kind);
         let policies = of_kind(Kind::NetworkPolicy).map(|policy| policy.body.clone()).collect();
         let mut ends = Vec::new();
@@ -49,10 +51,16 @@ impl World {
         ]
         .into();
         let workloads = of_kind(Kind::Deployment).chain(of_kind(Kind::StatefulSet));
+        let workloads = workloads.chain(of_kind(Kind::DaemonSet));
         for (number, workload) in workloads.enumerate() {
             let template = &workload.body["spec"]["template"];
             let labels = template["metadata"]["labels"].clone();
-            ends.push(pod(&workload.component, &namespace, labels, &format!("10.244.1.{}", number + 1)));
+            ends.push(pod(
+                &workload.component,
+                &workload.namespace,
+                labels,
+                &format!("10.244.1.{}", number + 1),
+            ));
             for container in template["spec"]["containers"].as_array().unwrap() {
                 ports.extend(container["ports"].as_array().into_iter().flatten().map(|port| {
                     let protocol = if port["protocol"] == "UDP" { "UDP" } else { "TCP" };

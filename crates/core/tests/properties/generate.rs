@@ -29,6 +29,7 @@ use trading_api::{
         Alert, AlertName, AlertRule, Dashboards, LatencyObjective, LogFormat, Logs, MetricName, MetricNames,
         Monitoring, Objectives, OtlpProtocol, Panel, ScrapeTarget, Severity, Tracing,
     },
+    names::NamespaceName,
     network::{Cidr, EgressPort, EgressRule, NetworkPolicySettings, Protocol},
     placement::{ContainerLimits, Placement, Quota},
     platform::{Environment, Features, InheritedMetadata, SharedVolume},
@@ -39,6 +40,7 @@ use trading_api::{
         AppendFsync, ConfigValue, ExternalRedis, MaxmemoryPolicy, Redis, RedisAuth, RedisMode,
         RedisPersistence, Sentinel, Storage,
     },
+    runtime::{ContainerRuntime, RuntimeTls},
     scheduling::{
         Affinity, AntiAffinity, AntiAffinityMode, LabelValue, NodeAffinity, NodeExpression, NodeOperator,
         NodeSelector, NodeSelectorTerm, PreferredTerm, Scheduling, TaintEffect, Toleration,
@@ -76,6 +78,8 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
     targets.extend(services.iter().map(String::as_str));
     targets.extend(redis.as_ref().map(|_| "redis"));
     targets.extend(postgres.as_ref().map(|_| "postgres"));
+    let container_runtime = tape.maybe(20, container_runtime);
+    targets.extend(container_runtime.as_ref().map(|_| "runtime"));
     targets.extend(postgres.as_ref().filter(|postgres| reads_elsewhere(postgres)).map(|_| "postgres-ro"));
     let shared_volumes = shared_volumes(tape);
 
@@ -111,6 +115,7 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
         services,
         redis,
         postgres,
+        container_runtime,
         shared_volumes,
         ingress: None,
         network_policy: tape.maybe(30, |tape| NetworkPolicySettings {
@@ -137,6 +142,10 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
             annotations: unique(tape, 4, &ANNOTATION_KEYS),
         }),
     };
+    if tape.chance(20) {
+        let tiers = tiers(tape, &spec);
+        spec.placement.get_or_insert_default().namespaces = tiers;
+    }
     spec.ingress = tape.maybe(50, |tape| tape_ingress(tape, &spec)).flatten();
     if spec.ingress.as_ref().is_some_and(|ingress| ingress.controller == Some(Controller::Alb)) {
         let settings = spec.network_policy.get_or_insert_default();
@@ -1212,6 +1221,38 @@ fn placement(tape: &mut Tape) -> Placement {
         region: tape.maybe(50, label_value),
         zones: tape.list(3, |tape, _| label_value(tape)),
         spread_over_zones: tape.maybe(50, |tape| tape.chance(50)),
+        node_selector: labels(tape, 2),
+        tolerations: tape.list(2, |tape, _| toleration(tape)),
+        namespaces: BTreeMap::new(),
+    }
+}
+
+/// Some of what the platform has lives elsewhere, but for what mounts a volume of the platform's own.
+fn tiers(tape: &mut Tape, spec: &TradingPlatformSpec) -> BTreeMap<String, NamespaceName> {
+    let stays = |component: &Option<Component>| {
+        component.iter().flat_map(|component| &component.volumes).any(|volume| volume.shared_volume.is_some())
+    };
+    let roles = [&spec.frontend, &spec.backend, &spec.scraper, &spec.worker];
+    let roles = ROLES.into_iter().zip(roles).filter(|(_, component)| !stays(component));
+    let services = spec.services.iter().filter(|service| !stays(&Some(service.component.clone())));
+    let mut names: Vec<String> = roles.map(|(name, _)| name.to_owned()).collect();
+    names.extend(services.map(|service| service.name.clone()));
+    names.extend(["redis", "postgres", "runtime"].map(str::to_owned));
+    names.retain(|_| tape.chance(40));
+    names.into_iter().map(|name| (name, NamespaceName(tape.pick(&["data", "edge"]).to_owned()))).collect()
+}
+
+fn container_runtime(tape: &mut Tape) -> ContainerRuntime {
+    ContainerRuntime {
+        image: tape.maybe(50, image),
+        resources: tape.maybe(50, |tape| resources(tape, &CPU, &MEMORY)),
+        tls: tape.maybe(50, |_| RuntimeTls {
+            server_secret_name: "db".to_owned(),
+            client_secret_name: "a".to_owned(),
+        }),
+        shared_volume: tape.maybe(50, storage),
+        local_storage: tape.maybe(50, |tape| quantity(tape.pick(&MEMORY))),
+        egress: tape.list(3, |tape, _| egress(tape)),
         node_selector: labels(tape, 2),
         tolerations: tape.list(2, |tape, _| toleration(tape)),
     }

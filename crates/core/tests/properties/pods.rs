@@ -29,7 +29,7 @@ fn of_pod(pod: &Value, workload: &Object, world: &World) -> Option<String> {
         return Some("mounts a token".to_owned());
     }
     let account = pod["serviceAccountName"].as_str().unwrap_or_default();
-    let Some(account) = world.get(Kind::ServiceAccount, account) else {
+    let Some(account) = world.get(Kind::ServiceAccount, &workload.namespace, account) else {
         return Some(format!("runs as {account:?}, which is not the platform's"));
     };
     if account.body["automountServiceAccountToken"] != false {
@@ -50,13 +50,13 @@ fn of_pod(pod: &Value, workload: &Object, world: &World) -> Option<String> {
     }
     let mut claims = items(&pod["volumes"])
         .filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
-    let is_there =
-        |claim: &str| NAMES.contains(&claim) || world.get(Kind::PersistentVolumeClaim, claim).is_some();
+    let has = |kind: Kind, name: &str| world.get(kind, &workload.namespace, name).is_some();
+    let is_there = |claim: &str| NAMES.contains(&claim) || has(Kind::PersistentVolumeClaim, claim);
     if let Some(claim) = claims.find(|claim| !is_there(claim)) {
         return Some(format!("mounts claim {claim}, which the platform does not make"));
     }
     let mut maps = items(&pod["volumes"]).filter_map(|volume| volume.pointer("/configMap/name"));
-    maps.find(|name| world.get(Kind::ConfigMap, name.as_str().unwrap_or_default()).is_none())
+    maps.find(|name| !has(Kind::ConfigMap, name.as_str().unwrap_or_default()))
         .map(|name| format!("mounts ConfigMap {name}, which is not the platform's"))
 }
 
@@ -123,10 +123,13 @@ fn repeated<'a>(values: impl Iterator<Item = &'a Value>) -> Option<String> {
     values.map(ToString::to_string).find(|value| !seen.insert(value.clone()))
 }
 
-/// A secret's value in what is rendered.
+/// A secret's value in what is rendered. Copies name their keys.
 pub fn secret_value(world: &World) -> Option<String> {
+    let is_filled = |data: &Value| data.as_object().is_none_or(|data| data.values().any(|value| value != ""));
     world
         .all(Kind::Secret)
-        .find(|secret| ["data", "stringData"].iter().any(|field| secret.body.get(field).is_some()))
+        .find(|secret| {
+            ["data", "stringData"].iter().any(|field| secret.body.get(field).is_some_and(is_filled))
+        })
         .map(|secret| format!("Secret {:?} is rendered with values", secret.name))
 }

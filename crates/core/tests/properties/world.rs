@@ -22,13 +22,18 @@ impl World {
         self.objects.iter().filter(move |object| object.kind == kind)
     }
 
-    pub fn get(&self, kind: Kind, name: &str) -> Option<&Object> {
-        self.all(kind).find(|object| object.name == name)
+    pub fn get(&self, kind: Kind, namespace: &str, name: &str) -> Option<&Object> {
+        self.all(kind).find(|object| object.namespace == namespace && object.name == name)
+    }
+
+    /// Objects that make pods, the privileged ones of a container runtime excepted.
+    pub fn workloads(&self) -> impl Iterator<Item = &Object> {
+        self.all(Kind::Deployment).chain(self.all(Kind::StatefulSet))
     }
 
     /// Objects that make pods.
-    pub fn workloads(&self) -> impl Iterator<Item = &Object> {
-        self.all(Kind::Deployment).chain(self.all(Kind::StatefulSet))
+    pub fn all_workloads(&self) -> impl Iterator<Item = &Object> {
+        self.workloads().chain(self.all(Kind::DaemonSet))
     }
 }
 

@@ -12,12 +12,12 @@ use trading_api::{TradingPlatform, labels};
 use trading_core::{
     inputs::Inputs,
     kinds::Kind,
-    object::Object,
+    object::{Content, Key, Object},
     plan::Plan,
     render::render,
     resolve::resolve,
     status::workload::{Autoscaler, Workload},
-    step::{Child, Key, Observed, Ownership, ReplicasOwnership},
+    step::{Child, Observed, Ownership, ReplicasOwnership},
 };
 
 /// Environments of the example.
@@ -69,14 +69,14 @@ pub fn rendered(platform: &TradingPlatform) -> (Plan, Vec<Object>) {
     (plan, objects)
 }
 
-/// Kind and name of an object.
-pub fn key(object: &Object) -> Key {
-    (object.kind, object.name.clone())
+/// An object of the shop's namespace.
+pub fn here(kind: Kind, name: &str) -> Key {
+    Key::new(kind, "trading", name)
 }
 
 /// A cluster in which these objects were applied and every pod is ready.
 pub fn observed(objects: &[Object]) -> Observed {
-    objects.iter().map(|object| (key(object), child(object))).collect()
+    objects.iter().map(|object| (object.key(), child(object))).collect()
 }
 
 /// An object as it is live after it was applied: what the operator's cache makes of it.
@@ -86,8 +86,12 @@ pub fn child(object: &Object) -> Child {
         labels[key].as_str().map(str::to_owned)
     };
     let annotations = &object.body["metadata"]["annotations"];
+    let is_copy = matches!(object.content, Content::CopiedFrom { .. });
     Child {
         kind: object.kind,
+        home: label(labels::HOME).unwrap_or_else(|| object.namespace.clone()),
+        namespace: object.namespace.clone(),
+        is_copy,
         name: object.name.clone(),
         uid: format!("uid of {} {}", object.kind, object.name),
         platform: label(labels::INSTANCE).unwrap(),
@@ -108,11 +112,13 @@ pub fn child(object: &Object) -> Child {
 }
 
 fn workload(object: &Object) -> Option<Workload> {
-    if !matches!(object.kind, Kind::Deployment | Kind::StatefulSet) {
+    if !matches!(object.kind, Kind::Deployment | Kind::DaemonSet | Kind::StatefulSet) {
         return None;
     }
     let replicas = object.body.pointer("/spec/replicas").and_then(Value::as_i64);
-    let desired = replicas.map(|count| i32::try_from(count).unwrap()).or(object.seed_replicas).unwrap();
+    let replicas = replicas.map(|count| i32::try_from(count).unwrap()).or(object.seed_replicas);
+    // A DaemonSet has as many pods as there are nodes.
+    let desired = if object.kind == Kind::DaemonSet { 3 } else { replicas.unwrap() };
     let version = object.body.pointer("/spec/template/metadata/labels").map(|all| &all[labels::VERSION]);
     Some(Workload {
         observed: true,

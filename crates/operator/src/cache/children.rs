@@ -10,8 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use trading_api::labels::{self, FIELD_MANAGER};
 use trading_core::{
     kinds::Kind,
+    object::Key,
     status::workload::{Autoscaler, Workload},
-    step::{Child, Key, Observed, Ownership, ReplicasOwnership},
+    step::{Child, Observed, Ownership, ReplicasOwnership},
 };
 
 use super::PlatformKey;
@@ -40,8 +41,8 @@ pub struct Children(Mutex<Inner>);
 #[derive(Default)]
 struct Inner {
     by_platform: HashMap<PlatformKey, BTreeMap<Key, Entry>>,
-    /// Platform of each object, by namespace and key.
-    owners: HashMap<(String, Key), String>,
+    /// Platform of each object.
+    owners: HashMap<Key, PlatformKey>,
 }
 
 /// Whether the operator wrote the object. Labels don't tell: Kubernetes copies those of a Service
@@ -67,9 +68,13 @@ pub fn child(
     let fields = our_fields(meta);
     let mut hasher = DefaultHasher::new();
     fields.to_string().hash(&mut hasher);
+    let namespace = meta.namespace.clone()?;
     let child = Child {
         kind,
         name: meta.name.clone()?,
+        home: label(labels::HOME).unwrap_or_else(|| namespace.clone()),
+        namespace,
+        is_copy: meta.annotations.as_ref().is_some_and(|all| all.contains_key(labels::COPIED_FROM)),
         uid: meta.uid.clone()?,
         platform: label(labels::INSTANCE)?,
         platform_uid: label(labels::PLATFORM_UID).unwrap_or_default(),
@@ -124,23 +129,22 @@ impl Children {
 
     /// A watch event or the answer to a write. Returns the platform to wake, if anything that
     /// matters to it changed.
-    pub fn seen(&self, namespace: &str, entry: Entry) -> Option<PlatformKey> {
-        self.put(namespace, entry, None)
+    pub fn seen(&self, entry: Entry) -> Option<PlatformKey> {
+        self.put(entry, None)
     }
 
     /// The answer to our own apply: every field of the document with this digest is ours.
-    pub fn applied(&self, namespace: &str, entry: Entry, digest: &str) {
-        self.put(namespace, entry, Some(digest));
+    pub fn applied(&self, entry: Entry, digest: &str) {
+        self.put(entry, Some(digest));
     }
 
-    fn put(&self, namespace: &str, mut entry: Entry, verified: Option<&str>) -> Option<PlatformKey> {
-        let key = (entry.child.kind, entry.child.name.clone());
-        let platform = PlatformKey { namespace: namespace.to_owned(), name: entry.child.platform.clone() };
+    fn put(&self, mut entry: Entry, verified: Option<&str>) -> Option<PlatformKey> {
+        let key = entry.child.key();
+        let platform =
+            PlatformKey { namespace: entry.child.home.clone(), name: entry.child.platform.clone() };
         let mut inner = self.lock();
-        let previous_owner =
-            inner.owners.insert((namespace.to_owned(), key.clone()), entry.child.platform.clone());
-        if let Some(other) = previous_owner.filter(|owner| *owner != platform.name) {
-            let other = PlatformKey { namespace: namespace.to_owned(), name: other };
+        let previous_owner = inner.owners.insert(key.clone(), platform.clone());
+        if let Some(other) = previous_owner.filter(|owner| *owner != platform) {
             inner.by_platform.get_mut(&other).map(|children| children.remove(&key));
         }
         let children = inner.by_platform.entry(platform.clone()).or_default();
@@ -164,11 +168,10 @@ impl Children {
     }
 
     /// It is gone. Returns the platform to wake.
-    pub fn gone(&self, namespace: &str, kind: Kind, meta: &ObjectMeta) -> Option<PlatformKey> {
-        let key = (kind, meta.name.clone()?);
+    pub fn gone(&self, kind: Kind, meta: &ObjectMeta) -> Option<PlatformKey> {
+        let key = Key::new(kind, meta.namespace.clone()?, meta.name.clone()?);
         let mut inner = self.lock();
-        let owner = inner.owners.get(&(namespace.to_owned(), key.clone())).cloned()?;
-        let platform = PlatformKey { namespace: namespace.to_owned(), name: owner };
+        let platform = inner.owners.get(&key).cloned()?;
         let children = inner.by_platform.get_mut(&platform)?;
         // The one that we know may have been made after the one that went.
         if children.get(&key).is_some_and(|known| meta.uid.as_ref() != Some(&known.child.uid)) {
@@ -178,7 +181,7 @@ impl Children {
         if children.is_empty() {
             inner.by_platform.remove(&platform);
         }
-        inner.owners.remove(&(namespace.to_owned(), key));
+        inner.owners.remove(&key);
         Some(platform)
     }
 
@@ -193,14 +196,13 @@ impl Children {
         let mut gone = Vec::new();
         let mut inner = self.lock();
         for (platform, children) in &mut inner.by_platform {
-            if namespaces.is_some_and(|namespace| namespace != platform.namespace) {
-                continue;
-            }
             let before = children.len();
             children.retain(|key, _| {
-                let keep = key.0 != kind || listed.contains(&(platform.namespace.clone(), key.1.clone()));
+                let is_of_list =
+                    key.kind == kind && namespaces.is_none_or(|namespace| namespace == key.namespace);
+                let keep = !is_of_list || listed.contains(&(key.namespace.clone(), key.name.clone()));
                 if !keep {
-                    gone.push((platform.namespace.clone(), key.clone()));
+                    gone.push(key.clone());
                 }
                 keep
             });
@@ -226,9 +228,8 @@ impl Children {
             if snapshot.observed.contains_key(key) {
                 continue;
             }
-            let Some(owner) = inner.owners.get(&(platform.namespace.clone(), key.clone())) else { continue };
-            let other = PlatformKey { namespace: platform.namespace.clone(), name: owner.clone() };
-            if let Some(entry) = inner.by_platform.get(&other).and_then(|children| children.get(key)) {
+            let Some(owner) = inner.owners.get(key) else { continue };
+            if let Some(entry) = inner.by_platform.get(owner).and_then(|children| children.get(key)) {
                 snapshot.observed.insert(key.clone(), entry.child.clone());
             }
         }
@@ -288,6 +289,7 @@ mod tests {
         let labels = [(labels::INSTANCE, "shop"), (labels::NAME, "backend")];
         let meta = ObjectMeta {
             name: Some("shop-backend".to_owned()),
+            namespace: Some("trading".to_owned()),
             uid: Some("a-budget".to_owned()),
             resource_version: Some(version.to_string()),
             labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
@@ -306,11 +308,11 @@ mod tests {
     #[test]
     fn what_was_verified_of_the_last_document_says_nothing_of_the_next() {
         let children = Children::default();
-        children.applied("trading", budget(1, "old"), "old");
+        children.applied(budget(1, "old"), "old");
         // The answer to the next apply comes after the event of a controller's status update.
-        children.seen("trading", budget(3, "new"));
-        children.applied("trading", budget(2, "new"), "new");
-        let key = (Kind::PodDisruptionBudget, "shop-backend".to_owned());
+        children.seen(budget(3, "new"));
+        children.applied(budget(2, "new"), "new");
+        let key = Key::new(Kind::PodDisruptionBudget, "trading", "shop-backend");
         let platform = PlatformKey { namespace: "trading".to_owned(), name: "shop".to_owned() };
         let live = children.observed(&platform, [&key].into_iter()).observed;
         let ownership = &live[&key].ownership;

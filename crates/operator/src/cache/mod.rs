@@ -2,6 +2,7 @@
 
 mod add_ons;
 mod children;
+mod consents;
 mod references;
 mod sync;
 mod triggers;
@@ -17,6 +18,7 @@ use tokio::sync::mpsc;
 use crate::{metrics::Metrics, prices::Prices};
 pub use add_ons::AddOns;
 pub use children::{Children, Entry, child};
+pub use consents::Consents;
 pub use references::{Known, References};
 pub use sync::Sync;
 pub use triggers::Triggers;
@@ -48,6 +50,8 @@ pub struct Caches {
     pub references: References,
     /// Kinds of add-ons.
     pub add_ons: AddOns,
+    /// Namespaces that allow tiers.
+    pub consents: Consents,
     /// Which watches have their first list.
     pub sync: Sync,
     /// What things cost.
@@ -67,6 +71,7 @@ impl Caches {
             children: Children::default(),
             references: References::default(),
             add_ons: AddOns::default(),
+            consents: Consents::default(),
             sync: Sync::default(),
             prices: Prices::default(),
             triggers,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     ByteString,
     api::{
-        apps::v1::{Deployment, StatefulSet},
+        apps::v1::{DaemonSet, Deployment, StatefulSet},
         autoscaling::v2::HorizontalPodAutoscaler,
         core::v1::Secret,
     },
@@ -120,15 +120,18 @@ pub async fn apply(steps: &[Apply], key: &PlatformKey, context: &Context) -> Out
 
 async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
     let (object, known) = (&step.object, step.known);
+    if let Content::CopiedFrom { original, .. } = &object.content {
+        return put(&filled(object, original, context).await?, known, key, context).await;
+    }
     match step.replicas {
         Replicas::AsRendered => put(object, known, key, context).await,
         Replicas::Seed(replicas) | Replicas::Keep(replicas) => {
             let body = with_replicas(object, replicas);
             // Without force: a number that is another's, or changed meanwhile, is a conflict and stays.
             let params = PatchParams::apply(FIELD_MANAGER);
-            match api(object.kind, key, context).patch(&object.name, &params, &Patch::Apply(&body)).await {
+            match api(object, context).patch(&object.name, &params, &Patch::Apply(&body)).await {
                 Ok(live) => {
-                    remember(object, &live, key, context);
+                    remember(object, &live, context);
                     Ok(())
                 }
                 Err(kube::Error::Api(status)) if status.code == 409 || (status.code == 422 && known) => {
@@ -140,6 +143,25 @@ async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), C
     }
 }
 
+/// A copy with the values of the original.
+async fn filled(object: &Object, original: &Reference, context: &Context) -> Result<Object, Cause> {
+    let Reference { namespace, name, .. } = original;
+    let what = || format!("Secret {name:?} in namespace {namespace:?}");
+    let originals: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let original =
+        originals.get(name).await.map_err(|error| Cause::Failed(ReconcileError::reading(what())(error)))?;
+    let mut values = original.data.unwrap_or_default();
+    let mut filled = object.clone();
+    for (key, value) in filled.body["data"].as_object_mut().into_iter().flatten() {
+        // One that went a moment ago wakes the platform.
+        let Some(found) = values.remove(key) else {
+            return Err(Cause::Failed(ReconcileError::Refused(format!("{} without key {key:?}", what()))));
+        };
+        *value = json!(found);
+    }
+    Ok(filled)
+}
+
 fn with_replicas(object: &Object, replicas: i32) -> Value {
     let mut body = object.body.clone();
     body["spec"]["replicas"] = json!(replicas);
@@ -148,27 +170,26 @@ fn with_replicas(object: &Object, replicas: i32) -> Value {
 
 /// A second field manager keeps the live number of replicas while the first lets go of it.
 async fn hand_over(object: &Object, known: bool, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
-    let live =
-        api(object.kind, key, context).get(&object.name).await.map_err(|error| cause(object, error))?;
+    let live = api(object, context).get(&object.name).await.map_err(|error| cause(object, error))?;
     if !known && !is_ours(&live, key) {
         return Err(Cause::Foreign);
     }
-    keep_replicas(object, &live, key, context).await?;
+    keep_replicas(object, &live, context).await?;
     put(object, true, key, context).await
 }
 
-fn remember(object: &Object, live: &DynamicObject, key: &PlatformKey, context: &Context) {
+fn remember(object: &Object, live: &DynamicObject, context: &Context) {
     if let Some(entry) = reduce(object.kind, live) {
-        context.caches.children.applied(&key.namespace, entry, &object.digest);
+        context.caches.children.applied(entry, &object.digest);
     }
 }
 
-fn api(kind: Kind, key: &PlatformKey, context: &Context) -> Api<DynamicObject> {
-    Api::namespaced_with(context.client.clone(), &key.namespace, &resource(kind.info()))
+fn api(object: &Object, context: &Context) -> Api<DynamicObject> {
+    Api::namespaced_with(context.client.clone(), &object.namespace, &resource(object.kind.info()))
 }
 
 async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
-    let api = api(object.kind, key, context);
+    let api = api(object, context);
     let body = &object.body;
     let careful = PatchParams::apply(FIELD_MANAGER);
     let params = if known { careful.clone().force() } else { careful.clone() };
@@ -192,40 +213,38 @@ async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context)
         result => result,
     }
     .map_err(|error| cause(object, error))?;
-    remember(object, &live, key, context);
+    remember(object, &live, context);
     Ok(())
 }
 
 /// Made by an operator of this kind for a platform of this name.
 fn is_ours(live: &DynamicObject, key: &PlatformKey) -> bool {
     let label = |name: &str| live.labels().get(name).map(String::as_str);
-    label(labels::MANAGED_BY) == Some(labels::OPERATOR) && label(labels::INSTANCE) == Some(&key.name)
+    let home = label(labels::HOME).or(live.metadata.namespace.as_deref());
+    label(labels::MANAGED_BY) == Some(labels::OPERATOR)
+        && label(labels::INSTANCE) == Some(&key.name)
+        && home == Some(&key.namespace)
 }
 
 /// A second field manager takes the live number of replicas, so that it stays when the first one
 /// lets go. The UID keeps it from making a new object where the old one went meanwhile.
-async fn keep_replicas(
-    object: &Object,
-    live: &DynamicObject,
-    key: &PlatformKey,
-    context: &Context,
-) -> Result<(), Cause> {
+async fn keep_replicas(object: &Object, live: &DynamicObject, context: &Context) -> Result<(), Cause> {
     let body = json!({
         "apiVersion": object.kind.api_version(),
         "kind": object.kind.to_string(),
-        "metadata": {"name": object.name, "namespace": key.namespace, "uid": live.uid()},
+        "metadata": {"name": object.name, "namespace": object.namespace, "uid": live.uid()},
         "spec": {"replicas": live.data.pointer("/spec/replicas")},
     });
-    let live = api(object.kind, key, context)
+    let live = api(object, context)
         .patch(&object.name, &PatchParams::apply(REPLICAS_MANAGER), &Patch::Apply(&body))
         .await
         .map_err(|error| cause(object, error))?;
-    remember(object, &live, key, context);
+    remember(object, &live, context);
     Ok(())
 }
 
 /// Makes a Secret with random values. It fails where the Secret exists: nothing is replaced.
-pub async fn generate(object: &Object, key: &PlatformKey, context: &Context) -> Result<(), ReconcileError> {
+pub async fn generate(object: &Object, context: &Context) -> Result<(), ReconcileError> {
     let Content::GeneratedOnce(texts) = &object.content else { return Ok(()) };
     let what = || format!("Secret {:?}", object.name);
     let mut secret: Secret = serde_json::from_value(object.body.clone())
@@ -236,7 +255,7 @@ pub async fn generate(object: &Object, key: &PlatformKey, context: &Context) -> 
         .map(|(key, text)| (key.clone(), ByteString(text.replace(PASSWORD, &password).into_bytes())))
         .collect();
     secret.data = Some(data.clone());
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), &key.namespace);
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &object.namespace);
     let params =
         PostParams { field_manager: Some(format!("{FIELD_MANAGER}-generated")), ..PostParams::default() };
     let made = match api.create(&params, &secret).await {
@@ -244,11 +263,15 @@ pub async fn generate(object: &Object, key: &PlatformKey, context: &Context) -> 
         Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
         result => result.map_err(ReconcileError::writing(what()))?,
     };
-    let reference = Reference { kind: ReferenceKind::Secret, name: object.name.clone() };
+    let reference = Reference {
+        kind: ReferenceKind::Secret,
+        namespace: object.namespace.clone(),
+        name: object.name.clone(),
+    };
     let version = made.resource_version().unwrap_or_default();
-    context.caches.references.read(&key.namespace, &reference, version, references::digests(Some(data)));
+    context.caches.references.read(&reference, version, references::digests(Some(data)));
     if let Some(entry) = child(object.kind, &made.metadata, None, None) {
-        context.caches.children.applied(&key.namespace, entry, &object.digest);
+        context.caches.children.applied(entry, &object.digest);
     }
     Ok(())
 }
@@ -261,6 +284,7 @@ fn password() -> String {
 fn reduce(kind: Kind, live: &DynamicObject) -> Option<Entry> {
     let workload = match kind {
         Kind::Deployment => live.clone().try_parse::<Deployment>().ok().map(|d| Workload::from(&d)),
+        Kind::DaemonSet => live.clone().try_parse::<DaemonSet>().ok().map(|s| Workload::from(&s)),
         Kind::StatefulSet => live.clone().try_parse::<StatefulSet>().ok().map(|s| Workload::from(&s)),
         _ => None,
     };

@@ -10,11 +10,21 @@ use trading_api::labels;
 use super::{Context, ReconcileError};
 use crate::cache::PlatformKey;
 
-/// Deletes the claims of one store, or of all stores of the platform.
-pub async fn delete(key: &PlatformKey, store: Option<&str>, context: &Context) -> Result<(), ReconcileError> {
-    let api: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &key.namespace);
+/// Deletes the claims of one store in a namespace, or of everything of the platform there.
+pub async fn delete(
+    key: &PlatformKey,
+    namespace: &str,
+    store: Option<&str>,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let api: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), namespace);
+    let home = if namespace == key.namespace {
+        format!("!{}", labels::HOME)
+    } else {
+        format!("{}={}", labels::HOME, key.namespace)
+    };
     let mut selector =
-        format!("{}={},{}={}", labels::INSTANCE, key.name, labels::MANAGED_BY, labels::OPERATOR);
+        format!("{}={},{}={},{home}", labels::INSTANCE, key.name, labels::MANAGED_BY, labels::OPERATOR);
     if let Some(store) = store {
         selector = format!("{selector},{}={store}", labels::NAME);
     }

@@ -51,11 +51,11 @@ impl Context {
 
     /// Counts what a reconcile found and did.
     pub fn count(&self, steps: &Steps) {
-        for (kind, _) in &steps.unchanged {
-            self.metrics.objects(*kind, ObjectOutcome::Unchanged, 1);
+        for key in &steps.unchanged {
+            self.metrics.objects(key.kind, ObjectOutcome::Unchanged, 1);
         }
         for prune in steps.prune_first.iter().chain(&steps.prune) {
-            self.metrics.objects(prune.kind, ObjectOutcome::Pruned, 1);
+            self.metrics.objects(prune.key.kind, ObjectOutcome::Pruned, 1);
         }
     }
 }

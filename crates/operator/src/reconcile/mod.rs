@@ -23,12 +23,12 @@ use trading_api::TradingPlatform;
 use trading_core::{
     add_ons, admission,
     inputs::Inputs,
-    object::{Content, Object},
+    object::{Content, Key, Object},
     problem::Problem,
     render::render,
     resolve::resolve,
     status::status,
-    step::{Key, Steps, steps},
+    step::{Steps, steps},
 };
 
 use crate::{cache::PlatformKey, objects::Guarded};
@@ -96,15 +96,14 @@ async fn keep(
     let mut inputs = Inputs {
         now: Timestamp::now(),
         operator: context.operator.clone(),
+        allowing: Some(context.caches.consents.allowing(key)),
         references: Some(references::dereference(platform, key, context).await?),
         capabilities: context.caches.add_ons.capabilities(),
     };
     let mut plan = resolve(platform, &inputs);
     let mut desired = render(&plan);
     want(&desired, &inputs, key, context);
-    let keys = |desired: &[Object]| -> Vec<Key> {
-        desired.iter().map(|object| (object.kind, object.name.clone())).collect()
-    };
+    let keys = |desired: &[Object]| -> Vec<Key> { desired.iter().map(Object::key).collect() };
     let mut live = context.caches.children.observed(key, keys(&desired).iter());
     let mut next: Steps = steps(&plan, &desired, &live.observed);
 
@@ -114,7 +113,7 @@ async fn keep(
     };
     if next.apply.iter().any(generates) {
         for step in next.apply.iter().filter(|step| generates(step)) {
-            apply::generate(&step.object, key, context).await?;
+            apply::generate(&step.object, context).await?;
         }
         inputs.references = Some(references::dereference(platform, key, context).await?);
         plan = resolve(platform, &inputs);
@@ -126,10 +125,10 @@ async fn keep(
     prune::prune(&next.prune_first, platform, key, context).await?;
     let apply::Outcome { failures, unserved } = apply::apply(&next.apply, key, context).await;
     prune::prune(&next.prune, platform, key, context).await?;
-    for store in &next.delete_claims_of {
-        claims::delete(key, Some(store), context).await?;
+    for (namespace, store) in &next.delete_claims_of {
+        claims::delete(key, namespace, Some(store), context).await?;
     }
-    let marked = roles::mark(&plan, key, context).await;
+    let marked = roles::mark(&plan, context).await;
     context.caches.children.verified(key, next.unchanged.iter(), &live);
     context.count(&next);
 

@@ -7,7 +7,7 @@ use kube::{
     core::{DynamicObject, PartialObjectMeta},
 };
 use trading_api::{TradingPlatform, labels};
-use trading_core::step::Prune;
+use trading_core::{object::Key, step::Prune};
 
 use super::{Context, ReconcileError};
 use crate::{cache::PlatformKey, objects::resource};
@@ -34,7 +34,7 @@ pub async fn prune(
         return Ok(());
     }
     for object in surplus {
-        delete(object, platform, PropagationPolicy::Background, key, context).await?;
+        delete(object, platform, PropagationPolicy::Background, context).await?;
     }
     Ok(())
 }
@@ -44,14 +44,13 @@ pub async fn delete(
     object: &Prune,
     platform: &TradingPlatform,
     propagation: PropagationPolicy,
-    key: &PlatformKey,
     context: &Context,
 ) -> Result<(), ReconcileError> {
-    let what = || format!("{} {:?}", object.kind, object.name);
+    let Key { kind, namespace, name } = &object.key;
+    let what = || format!("{kind} {name:?}");
     let api: Api<DynamicObject> =
-        Api::namespaced_with(context.client.clone(), &key.namespace, &resource(object.kind.info()));
-    let Some(live) = api.get_metadata_opt(&object.name).await.map_err(ReconcileError::reading(what()))?
-    else {
+        Api::namespaced_with(context.client.clone(), namespace, &resource(kind.info()));
+    let Some(live) = api.get_metadata_opt(name).await.map_err(ReconcileError::reading(what()))? else {
         return Ok(());
     };
     if !is_the_one(&live, object, platform) {
@@ -65,7 +64,7 @@ pub async fn delete(
         }),
         ..DeleteParams::default()
     };
-    match api.delete(&object.name, &params).await {
+    match api.delete(name, &params).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(source) => Err(ReconcileError::Write { what: what(), source }),

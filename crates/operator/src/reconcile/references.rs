@@ -26,33 +26,33 @@ pub async fn dereference(
     context: &Context,
 ) -> Result<BTreeMap<Reference, ReferenceState>, ReconcileError> {
     // What is consumed does not depend on the state of it.
-    let consumed = all(&resolve(platform, &Inputs::offline(Timestamp::UNIX_EPOCH)));
+    let mut consumed = all(&resolve(platform, &Inputs::offline(Timestamp::UNIX_EPOCH)));
+    // What a resource says may not make us look into a namespace that does not allow it.
+    let allowing = context.caches.consents.allowing(key);
+    consumed
+        .retain(|reference| reference.namespace == key.namespace || allowing.contains(&reference.namespace));
     context.caches.references.consumed_by(key, &consumed);
     let mut states = BTreeMap::new();
     for reference in consumed {
-        let state = match context.caches.references.known(&key.namespace, &reference) {
+        let state = match context.caches.references.known(&reference) {
             Known::State(state) => state,
-            Known::Unread => read(&reference, key, context).await?,
+            Known::Unread => read(&reference, context).await?,
         };
         states.insert(reference, state);
     }
     Ok(states)
 }
 
-async fn read(
-    reference: &Reference,
-    key: &PlatformKey,
-    context: &Context,
-) -> Result<ReferenceState, ReconcileError> {
+async fn read(reference: &Reference, context: &Context) -> Result<ReferenceState, ReconcileError> {
     let what = || format!("{} {:?}", reference.kind.as_str(), reference.name);
-    let client = context.client.clone();
+    let (client, namespace) = (context.client.clone(), &reference.namespace);
     let found = match reference.kind {
-        ReferenceKind::Secret => Api::<Secret>::namespaced(client, &key.namespace)
+        ReferenceKind::Secret => Api::<Secret>::namespaced(client, namespace)
             .get_opt(&reference.name)
             .await
             .map_err(ReconcileError::reading(what()))?
             .map(|secret| (secret.resource_version(), digests(secret.data))),
-        ReferenceKind::ConfigMap => Api::<ConfigMap>::namespaced(client, &key.namespace)
+        ReferenceKind::ConfigMap => Api::<ConfigMap>::namespaced(client, namespace)
             .get_opt(&reference.name)
             .await
             .map_err(ReconcileError::reading(what()))?
@@ -65,7 +65,7 @@ async fn read(
             }),
     };
     let Some((version, digests)) = found else { return Ok(ReferenceState::Absent) };
-    context.caches.references.read(&key.namespace, reference, version.unwrap_or_default(), digests.clone());
+    context.caches.references.read(reference, version.unwrap_or_default(), digests.clone());
     Ok(ReferenceState::Present(digests))
 }
 

@@ -11,16 +11,16 @@ use trading_api::labels::{FIELD_MANAGER, ROLE_PRIMARY, STORE_ROLE};
 use trading_core::plan::{POSTGRES, Plan};
 
 use super::{Context, ReconcileError};
-use crate::cache::PlatformKey;
 
 /// The first pod, which is the primary. A pod that comes back carries the label of a replica again;
 /// its `StatefulSet` then changes, which wakes the platform.
-pub async fn mark(plan: &Plan, key: &PlatformKey, context: &Context) -> Result<(), ReconcileError> {
+pub async fn mark(plan: &Plan, context: &Context) -> Result<(), ReconcileError> {
     let servers = plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
     if servers.is_none_or(|servers| servers.instances < 2) {
         return Ok(());
     }
-    let api: Api<Pod> = Api::namespaced(context.client.clone(), &key.namespace);
+    let namespace = plan.identity.namespace_of(POSTGRES);
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
     let name = format!("{}-0", plan.identity.child(POSTGRES));
     let what = || format!("Pod {name:?}");
     let found = api.get_metadata_opt(&name).await.map_err(ReconcileError::reading(what()))?;

@@ -288,9 +288,13 @@ async fn a_kept_secret_that_already_exists_is_taken_up() {
         "redis": {"mode": "Standalone"},
     }))
     .with_fault("secrets", StatusCode::CONFLICT, "AlreadyExists");
-    let reference = Reference { kind: ReferenceKind::Secret, name: "shop-redis-auth".to_owned() };
+    let reference = Reference {
+        kind: ReferenceKind::Secret,
+        namespace: "shop".to_owned(),
+        name: "shop-redis-auth".to_owned(),
+    };
     let digests = BTreeMap::from([("password".to_owned(), "digest".to_owned())]);
-    scenario.context.caches.references.read("shop", &reference, "1".to_owned(), digests);
+    scenario.context.caches.references.read(&reference, "1".to_owned(), digests);
     scenario.run().await.expect("reconciled");
     let calls = scenario.calls();
     assert!(calls.contains(&"PATCH statefulsets/shop-redis".to_owned()), "{calls:?}");

@@ -1,5 +1,7 @@
 //! Takes a platform down in an order that is safe for its data.
 
+use std::collections::BTreeSet;
+
 use kube::{
     Api, ResourceExt,
     api::{ListParams, PropagationPolicy},
@@ -11,14 +13,14 @@ use kube::{
 };
 use trading_api::{TradingPlatform, deletion::DataPolicy, labels};
 use trading_core::{
-    kinds::KINDS,
+    kinds::{KINDS, KindInfo},
     step::Child,
     teardown::{Teardown, teardown},
 };
 
 use super::{Context, ReconcileError, claims, finalizer, prune, report};
 use crate::{
-    cache::{PlatformKey, child},
+    cache::{Entry, PlatformKey, child},
     objects::resource,
 };
 
@@ -42,15 +44,16 @@ pub async fn tear_down(
         .into_values()
         .filter(|child| Some(&child.platform_uid) == platform.metadata.uid.as_ref())
         .collect();
+    let namespaces = namespaces(key, &cached, context);
     let mut next = teardown(&cached, data, orphan);
     if matches!(next, Teardown::Done { .. }) {
         // A cache may lag behind what we made a moment ago: look before letting go.
-        next = teardown(&live(platform, key, context).await?, data, orphan);
+        next = teardown(&live(platform, &namespaces, context).await?, data, orphan);
     }
     match next {
         Teardown::Delete { objects, waiting_for } => {
             for object in &objects {
-                prune::delete(object, platform, PropagationPolicy::Foreground, key, context).await?;
+                prune::delete(object, platform, PropagationPolicy::Foreground, context).await?;
             }
             say(platform, key, context, waiting_for).await?;
             Ok(Action::requeue(std::time::Duration::from_secs(10)))
@@ -61,7 +64,9 @@ pub async fn tear_down(
         }
         Teardown::Done { delete_claims } => {
             if delete_claims {
-                claims::delete(key, None, context).await?;
+                for namespace in &namespaces {
+                    claims::delete(key, namespace, None, context).await?;
+                }
             }
             let what = match data {
                 DataPolicy::Retain => {
@@ -82,31 +87,48 @@ pub async fn tear_down(
     }
 }
 
+/// Where the platform may have objects: its own namespace, those that allow it, and those that did
+/// when something was made there.
+fn namespaces(key: &PlatformKey, cached: &[Child], context: &Context) -> BTreeSet<String> {
+    let mut all = context.caches.consents.allowing(key);
+    all.extend(cached.iter().map(|child| child.namespace.clone()));
+    all.insert(key.namespace.clone());
+    all
+}
+
 /// The platform's objects, read afresh.
 async fn live(
     platform: &TradingPlatform,
-    key: &PlatformKey,
+    namespaces: &BTreeSet<String>,
     context: &Context,
 ) -> Result<Vec<Child>, ReconcileError> {
     let uid = platform.uid().unwrap_or_default();
     let selector = ListParams::default().labels(&format!("{}={uid}", labels::PLATFORM_UID));
     let mut children = Vec::new();
     let capabilities = context.caches.add_ons.capabilities();
-    for info in KINDS.iter().filter(|info| capabilities.serves(info.kind)) {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(context.client.clone(), &key.namespace, &resource(info));
-        let list = match api.list_metadata(&selector).await {
-            // The add-on went a moment ago, and its objects with it.
-            Err(kube::Error::Api(status)) if info.add_on.is_some() && status.code == 404 => continue,
-            result => result.map_err(ReconcileError::reading(info.plural))?,
-        };
-        for object in list {
-            if let Some(entry) = child(info.kind, &object.metadata, None, None) {
-                children.push(entry.into_child());
-            }
+    for namespace in namespaces {
+        for info in KINDS.iter().filter(|info| capabilities.serves(info.kind)) {
+            children.extend(listed(namespace, info, &selector, context).await?);
         }
     }
     Ok(children)
+}
+
+/// The objects of one kind in one namespace.
+async fn listed(
+    namespace: &str,
+    info: &KindInfo,
+    selector: &ListParams,
+    context: &Context,
+) -> Result<Vec<Child>, ReconcileError> {
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), namespace, &resource(info));
+    let list = match api.list_metadata(selector).await {
+        // The add-on went a moment ago, and its objects with it.
+        Err(kube::Error::Api(status)) if info.add_on.is_some() && status.code == 404 => return Ok(Vec::new()),
+        result => result.map_err(ReconcileError::reading(info.plural))?,
+    };
+    let entries = list.items.iter().filter_map(|object| child(info.kind, &object.metadata, None, None));
+    Ok(entries.map(Entry::into_child).collect())
 }
 
 /// Tells what is waited for, once for each phase.

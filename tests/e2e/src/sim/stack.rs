@@ -180,7 +180,7 @@ fn render(dir: &Path) -> Result<Vec<Value>> {
     let output = Command::new(programs.path(Program::Helm)?)
         .args(["template", RELEASE])
         .arg(repository(CHART))
-        .args(["--namespace", NAMESPACE, "--include-crds"])
+        .args(["--namespace", NAMESPACE, "--include-crds", "--set", "containerRuntime.allowed=true"])
         // Helm keeps caches in the person's home otherwise.
         .envs(["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"].map(|name| (name, dir.join("helm"))))
         .output()

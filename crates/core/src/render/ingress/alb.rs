@@ -3,14 +3,14 @@
 use trading_api::ingress::Scheme;
 
 use super::Annotations;
-use crate::plan::{AlbPlan, IngressPlan, WebhooksPlan};
+use crate::plan::{AlbPlan, IngressPlan, Plan, WebhooksPlan};
 
 fn named(name: &str, value: String) -> (String, String) {
     (format!("alb.ingress.kubernetes.io/{name}"), value)
 }
 
-pub(super) fn of_hosts(ingress: &IngressPlan, alb: &AlbPlan) -> Annotations {
-    let mut all = connection(ingress, alb);
+pub(super) fn of_hosts(plan: &Plan, ingress: &IngressPlan, alb: &AlbPlan) -> Annotations {
+    let mut all = connection(plan, ingress, alb);
     if let Some(stickiness) = &ingress.stickiness {
         let attributes = format!(
             "stickiness.enabled=true,stickiness.type=lb_cookie,stickiness.lb_cookie.duration_seconds={}",
@@ -26,14 +26,19 @@ pub(super) fn of_hosts(ingress: &IngressPlan, alb: &AlbPlan) -> Annotations {
     all
 }
 
-pub(super) fn of_webhooks(ingress: &IngressPlan, alb: &AlbPlan, webhooks: &WebhooksPlan) -> Annotations {
+pub(super) fn of_webhooks(
+    plan: &Plan,
+    ingress: &IngressPlan,
+    alb: &AlbPlan,
+    webhooks: &WebhooksPlan,
+) -> Annotations {
     let ranges: Vec<&str> = webhooks.ranges.iter().map(|range| range.0.as_str()).collect();
-    let mut all = connection(ingress, alb);
+    let mut all = connection(plan, ingress, alb);
     all.extend([named("inbound-cidrs", ranges.join(","))]);
     all
 }
 
-fn connection(ingress: &IngressPlan, alb: &AlbPlan) -> Annotations {
+fn connection(plan: &Plan, ingress: &IngressPlan, alb: &AlbPlan) -> Annotations {
     let scheme = match alb.scheme {
         Scheme::Internal => "internal",
         Scheme::InternetFacing => "internet-facing",
@@ -43,6 +48,11 @@ fn connection(ingress: &IngressPlan, alb: &AlbPlan) -> Annotations {
         // The Services have no node ports.
         named("target-type", "ip".to_owned()),
     ]);
+    if !plan.identity.tiers.is_empty() {
+        // Ingresses of several namespaces share one load balancer.
+        let group = format!("{}-{}", plan.identity.namespace, plan.identity.name);
+        all.extend([named("group.name", group)]);
+    }
     if alb.certificate_arns.is_empty() {
         all.extend([named("listen-ports", r#"[{"HTTP":80}]"#.to_owned())]);
     } else {

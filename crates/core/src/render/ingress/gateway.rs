@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use trading_api::ingress::{ParentRef, PathType};
 
-use super::{INGRESS, meta, shared_annotations};
+use super::{INGRESS, by_namespace, meta, shared_annotations};
 use crate::{
     digest,
     kinds::Kind,
@@ -14,10 +14,14 @@ use crate::{
 /// Name of the route that answers HTTP, after the platform's.
 const REDIRECT: &str = "redirect";
 
-/// One route for each host, for paths differ; and one that redirects.
+/// One route for each host and namespace, for paths differ; and one that redirects.
 pub(super) fn render(plan: &Plan, ingress: &IngressPlan, parents: &[ParentRef]) -> Vec<Object> {
-    let mut objects: Vec<Object> =
-        ingress.hosts.iter().map(|(host, routes)| of_host(plan, ingress, parents, host, routes)).collect();
+    let mut objects = Vec::new();
+    for (namespace, hosts) in by_namespace(plan, &ingress.hosts) {
+        objects.extend(
+            hosts.iter().map(|(host, routes)| of_host(plan, ingress, parents, namespace, host, routes)),
+        );
+    }
     if ingress.https_redirect == Some(true) {
         objects.push(redirect(plan, ingress, parents));
     }
@@ -28,33 +32,35 @@ fn of_host(
     plan: &Plan,
     ingress: &IngressPlan,
     parents: &[ParentRef],
+    namespace: &str,
     host: &str,
     routes: &[Route],
 ) -> Object {
     let spec = json!({
-        "parentRefs": parents.iter().map(|gateway| parent(gateway, gateway.section_name.as_ref())).collect::<Vec<_>>(),
+        "parentRefs": parents.iter().map(|gateway| parent(plan, namespace, gateway, gateway.section_name.as_ref())).collect::<Vec<_>>(),
         "hostnames": [host],
         "rules": routes.iter().map(|route| rule(plan, ingress, route)).collect::<Vec<_>>(),
     });
     // A host is no part of an object's name: it may be too long.
     let name = format!("{INGRESS}-{}", &digest::of(&json!(host))[..8]);
-    object(plan, ingress, &name, &spec)
+    object(plan, ingress, namespace, &name, &spec)
 }
 
 fn redirect(plan: &Plan, ingress: &IngressPlan, parents: &[ParentRef]) -> Object {
+    let own = &plan.identity.namespace;
     let spec = json!({
-        "parentRefs": parents.iter().map(|gateway| parent(gateway, gateway.http_section_name.as_ref())).collect::<Vec<_>>(),
+        "parentRefs": parents.iter().map(|gateway| parent(plan, own, gateway, gateway.http_section_name.as_ref())).collect::<Vec<_>>(),
         "hostnames": ingress.hosts.iter().map(|(host, _)| host).collect::<Vec<_>>(),
         "rules": [{ "filters": [{
             "type": "RequestRedirect",
             "requestRedirect": { "scheme": "https", "statusCode": 301 },
         }] }],
     });
-    object(plan, ingress, REDIRECT, &spec)
+    object(plan, ingress, own, REDIRECT, &spec)
 }
 
-fn object(plan: &Plan, ingress: &IngressPlan, name: &str, spec: &Value) -> Object {
-    let mut metadata = meta::object(plan, name, INGRESS, meta::APPLICATION, Lifetime::Platform);
+fn object(plan: &Plan, ingress: &IngressPlan, namespace: &str, name: &str, spec: &Value) -> Object {
+    let mut metadata = meta::object_in(plan, namespace, name, INGRESS, meta::APPLICATION, Lifetime::Platform);
     let annotations = shared_annotations(ingress);
     if !annotations.is_empty() {
         metadata.annotations.get_or_insert_default().extend(annotations);
@@ -62,9 +68,11 @@ fn object(plan: &Plan, ingress: &IngressPlan, name: &str, spec: &Value) -> Objec
     Object::new(Kind::HTTPRoute, "", Lifetime::Platform, &json!({ "metadata": metadata, "spec": spec }))
 }
 
-fn parent(gateway: &ParentRef, section: Option<&String>) -> Value {
+fn parent(plan: &Plan, namespace: &str, gateway: &ParentRef, section: Option<&String>) -> Value {
     let mut parent = json!({ "name": gateway.name });
-    if let Some(namespace) = &gateway.namespace {
+    // Without one, a Gateway is looked for where the route is.
+    let own = Some(&plan.identity.namespace).filter(|own| *own != namespace);
+    if let Some(namespace) = gateway.namespace.as_ref().or(own) {
         parent["namespace"] = json!(namespace);
     }
     if let Some(section) = section {

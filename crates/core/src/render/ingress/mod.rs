@@ -6,12 +6,15 @@ mod nginx;
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::{
-    core::v1::ConfigMap,
-    networking::v1::{
-        HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule, IngressServiceBackend,
-        IngressSpec, IngressTLS, ServiceBackendPort,
+use k8s_openapi::{
+    api::{
+        core::v1::ConfigMap,
+        networking::v1::{
+            HTTPIngressPath, HTTPIngressRuleValue, Ingress, IngressBackend, IngressRule,
+            IngressServiceBackend, IngressSpec, IngressTLS, ServiceBackendPort,
+        },
     },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
 use super::meta;
@@ -27,13 +30,14 @@ const INGRESS: &str = "ingress";
 const WEBHOOKS: &str = "webhooks";
 
 type Annotations = BTreeMap<String, String>;
+type Hosts = Vec<(String, Vec<Route>)>;
 
 pub(super) fn render(plan: &Plan) -> Vec<Object> {
     let Some(ingress) = &plan.ingress else { return Vec::new() };
     match ingress.controller {
         ControllerPlan::Any | ControllerPlan::Nginx | ControllerPlan::Alb(_) => {
-            let mut objects = vec![of_hosts(plan, ingress)];
-            objects.extend(ingress.webhooks.as_ref().map(|webhooks| of_webhooks(plan, ingress, webhooks)));
+            let mut objects = of_hosts(plan, ingress);
+            objects.extend(ingress.webhooks.iter().flat_map(|webhooks| of_webhooks(plan, ingress, webhooks)));
             objects.extend(headers(plan, ingress));
             objects
         }
@@ -42,24 +46,39 @@ pub(super) fn render(plan: &Plan) -> Vec<Object> {
     }
 }
 
-fn of_hosts(plan: &Plan, ingress: &IngressPlan) -> Object {
+/// Hosts with those of their routes that lead to a namespace: nothing leads to Services of another.
+fn by_namespace<'a>(plan: &'a Plan, hosts: &[(String, Vec<Route>)]) -> BTreeMap<&'a str, Hosts> {
+    let mut found: BTreeMap<&str, Hosts> = BTreeMap::new();
+    for (host, routes) in hosts {
+        for route in routes {
+            let there = found.entry(plan.identity.namespace_of(&route.component)).or_default();
+            match there.last_mut().filter(|(last, _)| last == host) {
+                Some((_, known)) => known.push(route.clone()),
+                None => there.push((host.clone(), vec![route.clone()])),
+            }
+        }
+    }
+    found
+}
+
+fn of_hosts(plan: &Plan, ingress: &IngressPlan) -> Vec<Object> {
     let mut annotations = shared_annotations(ingress);
     match &ingress.controller {
         ControllerPlan::Nginx => annotations.extend(nginx::of_hosts(plan, ingress)),
-        ControllerPlan::Alb(alb) => annotations.extend(alb::of_hosts(ingress, alb)),
+        ControllerPlan::Alb(alb) => annotations.extend(alb::of_hosts(plan, ingress, alb)),
         ControllerPlan::Any | ControllerPlan::Gateway(_) | ControllerPlan::None => {}
     }
-    object(plan, ingress, INGRESS, annotations, &ingress.hosts, ingress.tls_secret.as_deref())
+    objects(plan, ingress, INGRESS, &annotations, &ingress.hosts, ingress.tls_secret.as_deref())
 }
 
-fn of_webhooks(plan: &Plan, ingress: &IngressPlan, webhooks: &WebhooksPlan) -> Object {
+fn of_webhooks(plan: &Plan, ingress: &IngressPlan, webhooks: &WebhooksPlan) -> Vec<Object> {
     let mut annotations = shared_annotations(ingress);
     match &ingress.controller {
         ControllerPlan::Nginx => annotations.extend(nginx::of_webhooks(ingress, webhooks)),
-        ControllerPlan::Alb(alb) => annotations.extend(alb::of_webhooks(ingress, alb, webhooks)),
+        ControllerPlan::Alb(alb) => annotations.extend(alb::of_webhooks(plan, ingress, alb, webhooks)),
         ControllerPlan::Any | ControllerPlan::Gateway(_) | ControllerPlan::None => {}
     }
-    object(plan, ingress, WEBHOOKS, annotations, &webhooks.hosts, webhooks.tls_secret.as_deref())
+    objects(plan, ingress, WEBHOOKS, &annotations, &webhooks.hosts, webhooks.tls_secret.as_deref())
 }
 
 fn shared_annotations(ingress: &IngressPlan) -> Annotations {
@@ -73,18 +92,36 @@ fn shared_annotations(ingress: &IngressPlan) -> Annotations {
     annotations
 }
 
-fn object(
+/// One for each namespace that the hosts lead to.
+fn objects(
     plan: &Plan,
     ingress: &IngressPlan,
     name: &str,
-    annotations: Annotations,
+    annotations: &Annotations,
+    hosts: &[(String, Vec<Route>)],
+    tls_secret: Option<&str>,
+) -> Vec<Object> {
+    let metadata = |namespace: &str| {
+        let mut metadata =
+            meta::object_in(plan, namespace, name, name, meta::APPLICATION, Lifetime::Platform);
+        if !annotations.is_empty() {
+            metadata.annotations.get_or_insert_default().extend(annotations.clone());
+        }
+        metadata
+    };
+    by_namespace(plan, hosts)
+        .into_iter()
+        .map(|(namespace, hosts)| object(plan, ingress, metadata(namespace), &hosts, tls_secret))
+        .collect()
+}
+
+fn object(
+    plan: &Plan,
+    ingress: &IngressPlan,
+    metadata: ObjectMeta,
     hosts: &[(String, Vec<Route>)],
     tls_secret: Option<&str>,
 ) -> Object {
-    let mut metadata = meta::object(plan, name, name, meta::APPLICATION, Lifetime::Platform);
-    if !annotations.is_empty() {
-        metadata.annotations.get_or_insert_default().extend(annotations);
-    }
     let object = Ingress {
         metadata,
         spec: Some(IngressSpec {

@@ -18,9 +18,12 @@ impl Queries<'_> {
         format!("{},platform=\"{}\"", self.namespace(), self.plan.identity.name)
     }
 
-    /// Selects what belongs to the namespace.
+    /// Selects what belongs to the platform's namespaces.
     pub fn namespace(&self) -> String {
-        format!("namespace=\"{}\"", self.plan.identity.namespace)
+        match self.plan.identity.namespaces().as_slice() {
+            [own] => format!("namespace=\"{own}\""),
+            several => format!("namespace=~\"{}\"", several.join("|")),
+        }
     }
 
     /// Selects the containers of the platform's pods, components and stores.
