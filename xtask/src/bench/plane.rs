@@ -86,7 +86,8 @@ impl Plane {
             "resources": ["leases"],
             "verbs": ["create", "get", "patch", "update"],
         }))?;
-        role.rules = Some(trading_core::rbac::rules().into_iter().chain([lease]).collect());
+        let rules = trading_core::rbac::rules().into_iter().chain(trading_core::rbac::cluster_rules());
+        role.rules = Some(rules.chain([lease]).collect());
         self.create_all(vec![role]).await?;
         let subjects =
             accounts.map(|name| json!({ "kind": "ServiceAccount", "name": name, "namespace": NAMESPACE }));

@@ -63,11 +63,11 @@ mod tests {
     fn a_namespace_allows_one_platform() {
         let consents = Consents::default();
         let (ours, theirs) = (key("trading", "shop"), key("other", "shop"));
-        assert_eq!(consents.seen("shop-data", Some("trading.shop")), [ours.clone()]);
+        assert_eq!(consents.seen("shop-data", Some("trading.shop")), vec![ours.clone()]);
         assert!(consents.seen("shop-data", Some("trading.shop")).is_empty());
         assert_eq!(consents.allowing(&ours), BTreeSet::from(["shop-data".to_owned()]));
         assert!(consents.allowing(&theirs).is_empty());
-        assert_eq!(consents.seen("shop-data", Some("other.shop")), [ours.clone(), theirs.clone()]);
+        assert_eq!(consents.seen("shop-data", Some("other.shop")), vec![ours.clone(), theirs.clone()]);
         assert!(consents.seen("elsewhere", Some("nobody")).is_empty());
         assert_eq!(consents.retain(&HashSet::new()), [theirs]);
         assert!(consents.allowing(&ours).is_empty());

@@ -52,6 +52,8 @@ pub fn every_kind() -> Value {
         "redis": { "mode": "Cluster" },
         "ingress": { "hosts": [{ "host": "shop.example.com" }] },
         "quota": { "hard": { "pods": "100" }, "container": { "max": { "cpu": "16", "memory": "32Gi" } } },
+        // Pods of a runtime are privileged, which the namespaces here refuse: it has no node.
+        "containerRuntime": { "nodeSelector": { "runtime": "nowhere" } },
         "sharedVolumes": [{ "name": "logs", "size": "1Gi" }],
     })
 }
