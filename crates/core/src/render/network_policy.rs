@@ -22,7 +22,8 @@ use crate::{
     object::{Lifetime, Object},
     plan::{
         ComponentPlan, IngressPlan, IngressSource, NetworkPlan, POSTGRES, POSTGRES_PORT, Plan, PostgresPlan,
-        PostgresServers, REDIS, REDIS_BUS_PORT, REDIS_PORT, RedisPlan, SENTINEL, SENTINEL_PORT, Target,
+        PostgresServers, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, RedisPlan, SENTINEL,
+        SENTINEL_PORT, Target,
         monitoring::{ScrapePort, TracingPlan},
     },
 };
@@ -178,7 +179,8 @@ fn of_redis(plan: &Plan, network: &NetworkPlan, store: &RedisPlan) -> Object {
         egress.push(to_sentinels(plan));
     }
     if !network.monitoring_namespace.is_empty() {
-        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &[tcp(REDIS_PORT)]));
+        let scraped = [tcp(REDIS_METRICS_PORT)];
+        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &scraped));
     }
     policy(plan, REDIS, meta::CACHE, Lifetime::Store, ingress, egress)
 }
