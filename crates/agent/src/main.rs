@@ -2,9 +2,12 @@
 //!
 //! Command line and exit codes only; the work is in [`redis`], [`postgres`] and [`install`].
 
+mod http;
 mod install;
 mod postgres;
 mod redis;
+mod supervise;
+mod termination;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -37,13 +40,14 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let result: Result<(), Box<dyn Error>> = match Cli::parse().task {
-        Task::Install { binary } => install::own_program(&binary).map_err(Into::into),
+    let done = |()| ExitCode::SUCCESS;
+    let result: Result<ExitCode, Box<dyn Error>> = match Cli::parse().task {
+        Task::Install { binary } => install::own_program(&binary).map(done).map_err(Into::into),
         Task::Redis(command) => redis::run(command).map_err(Into::into),
-        Task::Postgres(command) => postgres::run(command).map_err(Into::into),
+        Task::Postgres(command) => postgres::run(command).map(done).map_err(Into::into),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => {
             eprintln!("{}", with_causes(error.as_ref()));
             ExitCode::FAILURE

@@ -43,6 +43,8 @@ pub const SENTINEL_PORT: i32 = 26379;
 pub const REDIS_PORT: i32 = 6379;
 /// Port on which the servers of a Redis Cluster talk to each other.
 pub const REDIS_BUS_PORT: i32 = 16379;
+/// Port of the metrics of a Redis server and of a Sentinel.
+pub const REDIS_METRICS_PORT: i32 = 9121;
 
 /// A platform with every value decided.
 #[derive(Clone, Debug)]
@@ -316,6 +318,8 @@ pub struct RedisPlan {
     pub version: String,
     /// Number of servers.
     pub servers: i32,
+    /// How they make a cluster, in mode `Cluster`.
+    pub cluster: Option<ClusterPlan>,
     /// The Sentinels, in mode `Replicated`.
     pub sentinel: Option<SentinelPlan>,
     /// Resources of each server.
@@ -355,6 +359,15 @@ pub struct PasswordSource {
     pub generated: bool,
     /// Whether the Secret holds one now.
     pub is_there: bool,
+}
+
+/// A Redis Cluster with every value decided.
+#[derive(Clone, Copy, Debug)]
+pub struct ClusterPlan {
+    /// Masters.
+    pub shards: i32,
+    /// Replicas of each.
+    pub replicas_per_shard: i32,
 }
 
 /// The Sentinels with every value decided.

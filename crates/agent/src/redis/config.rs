@@ -29,6 +29,9 @@ pub enum ConfigError {
     /// The address is none.
     #[error("POD_IP is not an IP address: {0:?}")]
     BadPodIp(String),
+    /// A host or name has characters that could end the line or its argument.
+    #[error("{0:?} is not a host name")]
+    BadHost(String),
 }
 
 /// Directive, its first argument where that matters, and why it is refused.
@@ -52,6 +55,7 @@ pub fn compose(
     template: &str,
     password: Option<&Password>,
     pod_ip: Option<&OsStr>,
+    pod_host: Option<&str>,
 ) -> Result<String, ConfigError> {
     refuse_reserved(template)?;
 
@@ -76,8 +80,21 @@ pub fn compose(
         config.push_str("cluster-announce-ip ");
         config.push_str(&address(pod_ip)?.to_string());
         config.push('\n');
+        // By this name the others know which server it is, whatever its address.
+        if let Some(host) = pod_host {
+            config.push_str("cluster-announce-hostname ");
+            config.push_str(host_name(host)?);
+            config.push('\n');
+        }
     }
     Ok(config)
+}
+
+/// Letters, digits, dots, dashes and colons: one argument of one line.
+pub fn host_name(text: &str) -> Result<&str, ConfigError> {
+    let is_host = !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':'));
+    is_host.then_some(text).ok_or_else(|| ConfigError::BadHost(text.to_owned()))
 }
 
 fn refuse_reserved(template: &str) -> Result<(), ConfigError> {
@@ -146,7 +163,7 @@ mod tests {
     }
 
     fn composed(template: &str, secret: &str, pod_ip: Option<&str>) -> Result<String, ConfigError> {
-        compose(template, password(secret).as_ref(), pod_ip.map(OsStr::new))
+        compose(template, password(secret).as_ref(), pod_ip.map(OsStr::new), None)
     }
 
     fn refused(template: &str) -> Option<(usize, &'static str)> {
@@ -190,6 +207,15 @@ mod tests {
         for ip in ["redis-0", "10.0.0.1\nrequirepass x", "10.0.0.1 ", "1.2.3"] {
             assert_eq!(composed(CLUSTER, "s", Some(ip)), Err(ConfigError::BadPodIp(ip.to_owned())));
         }
+    }
+
+    #[test]
+    fn a_cluster_node_announces_its_name() {
+        let composed = |host| compose(CLUSTER, password("s").as_ref(), Some(OsStr::new("10.0.0.1")), host);
+        let config = composed(Some("shop-redis-0.h")).expect("valid");
+        assert!(config.ends_with("\ncluster-announce-hostname shop-redis-0.h\n"), "{config}");
+        let bad = "a\nrequirepass x";
+        assert_eq!(composed(Some(bad)), Err(ConfigError::BadHost(bad.to_owned())));
     }
 
     #[test]

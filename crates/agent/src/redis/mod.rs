@@ -1,14 +1,21 @@
 //! Redis: the command line and the environment; reads the environment, no other I/O.
 
+mod cluster;
 mod config;
+mod hosts;
+mod leave;
+mod link;
+mod metrics;
 mod password;
 mod prepare;
 mod probe;
 mod replicated;
 mod resp;
+mod run;
 mod verdict;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -24,24 +31,36 @@ pub enum Command {
     /// Reads `REDIS_PASSWORD` from the environment, and what the server is reached at: `POD_IP` for
     /// a cluster node, `POD_HOST` where Sentinels watch.
     Prepare(PrepareArgs),
+    /// Run the server, and tend it: form a cluster and mend it, hand over before a stop, tell metrics.
+    ///
+    /// Composes the configuration anew, as `prepare` does and from the same environment, because a
+    /// container restarts without its init containers. Ends with the server's status.
+    Run(RunArgs),
     /// Ask the server in this pod how it is; exits with 1 and one line on stderr if not well.
     ///
     /// Authenticates with `REDIS_PASSWORD` from the environment where that is set.
     Probe(ProbeArgs),
 }
 
-/// Where `prepare` reads and writes.
+/// What `prepare` does.
 #[derive(Args)]
 pub struct PrepareArgs {
+    #[command(flatten)]
+    compose: ComposeArgs,
+    /// Where this program copies itself
+    #[arg(long)]
+    binary: PathBuf,
+}
+
+/// What a configuration is made from.
+#[derive(Args)]
+pub struct ComposeArgs {
     /// Configuration without secrets
     #[arg(long)]
     template: PathBuf,
     /// Where the complete configuration goes, readable by this user alone
     #[arg(long)]
     output: PathBuf,
-    /// Where this program copies itself
-    #[arg(long)]
-    binary: PathBuf,
     /// Name under which Sentinels watch the servers; alone, the configuration is a Sentinel's
     #[arg(long)]
     master_name: Option<String>,
@@ -51,6 +70,36 @@ pub struct PrepareArgs {
     /// Where Sentinels answer, as host:port
     #[arg(long, requires = "first_master")]
     sentinels: Option<String>,
+}
+
+impl ComposeArgs {
+    fn is_sentinel(&self) -> bool {
+        self.master_name.is_some() && self.first_master.is_none()
+    }
+}
+
+/// What `run` runs.
+#[derive(Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    compose: ComposeArgs,
+    /// File with lines `shards N`, `replicas-per-shard N` and `host NAME-{}.DOMAIN`, where `{}` stands
+    /// for a server's number; for a node of a Redis Cluster
+    #[arg(long, conflicts_with = "master_name")]
+    cluster: Option<PathBuf>,
+    /// Port of the server, and of all others of its cluster
+    #[arg(long, default_value_t = 6379, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// Port for `/metrics` (Prometheus) and `/healthz`
+    #[arg(long, default_value_t = 9121, value_parser = clap::value_parser!(u16).range(1..))]
+    metrics_port: u16,
+    /// Time that a replica has to take over before the server is stopped; shorter than the pod's
+    /// grace period by what the server needs to stop
+    #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    hand_over_seconds: u64,
+    /// File of lines `ADDRESS NAME` to look servers up in, instead of DNS
+    #[arg(long)]
+    hosts: Option<PathBuf>,
 }
 
 /// What `probe` asks, and how long it may take.
@@ -84,25 +133,27 @@ pub enum RedisError {
     /// `prepare` failed.
     #[error(transparent)]
     Prepare(#[from] prepare::PrepareError),
+    /// `run` failed.
+    #[error(transparent)]
+    Run(#[from] run::RunError),
     /// `probe` failed, or found the server unwell.
     #[error(transparent)]
     Probe(#[from] probe::ProbeError),
 }
 
 /// Runs one command to its end.
-pub fn run(command: Command) -> Result<(), RedisError> {
+pub fn run(command: Command) -> Result<ExitCode, RedisError> {
     let password = std::env::var_os("REDIS_PASSWORD").and_then(Password::new);
+    let own = || prepare::Own {
+        ip: std::env::var_os("POD_IP"),
+        host: std::env::var("POD_HOST").ok().filter(|host| !host.is_empty()),
+    };
     match command {
-        Command::Prepare(args) => {
-            let own = prepare::Own {
-                ip: std::env::var_os("POD_IP"),
-                host: std::env::var("POD_HOST").ok().filter(|host| !host.is_empty()),
-            };
-            prepare::run(&args, password.as_ref(), &own)?;
-        }
+        Command::Prepare(args) => prepare::run(&args, password.as_ref(), &own())?,
+        Command::Run(args) => return Ok(ExitCode::from(run::run(&args, password, &own())?)),
         Command::Probe(args) => probe::run(&args, password.as_ref())?,
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 impl ProbeArgs {

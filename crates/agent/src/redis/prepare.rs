@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::PrepareArgs;
 use super::config::{self, ConfigError};
 use super::password::Password;
 use super::replicated::{self, ReplicatedError};
+use super::{ComposeArgs, PrepareArgs};
 use crate::install::{self, InstallError};
 
 /// Why the pod could not be prepared.
@@ -45,21 +45,32 @@ pub struct Own {
 
 /// Puts the program and the configuration in place. Running it twice changes nothing.
 pub fn run(args: &PrepareArgs, password: Option<&Password>, own: &Own) -> Result<(), PrepareError> {
+    let config = compose(&args.compose, password, own)?;
+    install::own_program(&args.binary)?;
+    write(&args.compose, &config)?;
+
+    println!("installed {} and wrote {}", args.binary.display(), args.compose.output.display());
+    Ok(())
+}
+
+/// The complete configuration of a server or a Sentinel.
+pub fn compose(args: &ComposeArgs, password: Option<&Password>, own: &Own) -> Result<String, PrepareError> {
     let template = fs::read_to_string(&args.template)
         .map_err(|source| PrepareError::Template { path: args.template.clone(), source })?;
-    let config = match (&args.master_name, &args.first_master, &args.sentinels) {
-        (None, ..) => config::compose(&template, password, own.ip.as_deref())?,
+    let host = own.host.as_deref();
+    Ok(match (&args.master_name, &args.first_master, &args.sentinels) {
+        (None, ..) => config::compose(&template, password, own.ip.as_deref(), host)?,
         (Some(name), Some(first), Some(sentinels)) => {
-            let mut config = config::compose(&template, password, own.ip.as_deref())?;
+            let mut config = config::compose(&template, password, own.ip.as_deref(), host)?;
             let master = replicated::master(sentinels, name, password).unwrap_or_else(|| first.clone());
-            config.push_str(&replicated::of_server(&master, own.host.as_deref())?);
+            config.push_str(&replicated::of_server(&master, host)?);
             config
         }
-        (Some(name), ..) => replicated::of_sentinel(&template, name, password, own.host.as_deref())?,
-    };
-    install::own_program(&args.binary)?;
-    install::replace(&args.output, 0o600, &mut config.as_bytes())?;
+        (Some(name), ..) => replicated::of_sentinel(&template, name, password, host)?,
+    })
+}
 
-    println!("installed {} and wrote {}", args.binary.display(), args.output.display());
-    Ok(())
+/// Puts the configuration, which holds the password, where this user alone can read it.
+pub fn write(args: &ComposeArgs, config: &str) -> Result<(), InstallError> {
+    install::replace(&args.output, 0o600, &mut config.as_bytes())
 }

@@ -1,12 +1,12 @@
 //! Compose stage for servers that Sentinels watch, and for the Sentinels: pure, but for asking the
 //! Sentinels who is master.
 
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use thiserror::Error;
 
-use super::config::quote;
+use super::config::{ConfigError, host_name as host, quote};
 use super::password::Password;
 use super::probe::{Deadline, Server};
 use super::resp::Reply;
@@ -26,9 +26,9 @@ pub enum ReplicatedError {
     /// The pod does not say where it is reached.
     #[error("POD_HOST is absent or empty")]
     NoPodHost,
-    /// A host or name has characters that could end the line or its argument.
-    #[error("{0:?} is not a host name")]
-    BadHost(String),
+    /// A host or name is none.
+    #[error(transparent)]
+    Host(#[from] ConfigError),
 }
 
 /// What a server needs besides its template: whom it follows, and under which name it is known.
@@ -58,25 +58,23 @@ pub fn of_sentinel(
     ))
 }
 
-/// Letters, digits, dots and dashes: one argument of one line.
-fn host(text: &str) -> Result<&str, ReplicatedError> {
-    let is_host = !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':'));
-    is_host.then_some(text).ok_or_else(|| ReplicatedError::BadHost(text.to_owned()))
-}
-
 /// Host of the master, as a Sentinel says; `None` where none answers.
 pub fn master(sentinels: &str, name: &str, password: Option<&Password>) -> Option<String> {
     let deadline = Deadline::after(PATIENCE);
-    let address = sentinels.to_socket_addrs().ok()?.next()?;
+    let address = address(sentinels)?;
     let mut server = Server::connect(address, deadline).ok()?;
     if let Some(password) = password {
         server.ask("AUTH", &[b"AUTH", password.bytes()]).ok()?;
     }
     match server.ask("INFO", &[b"INFO", b"sentinel"]).ok()? {
         Reply::Bulk(info) => master_in(&info, name),
-        Reply::Simple(_) | Reply::Error(_) => None,
+        Reply::Simple(_) | Reply::Error(_) | Reply::Integer(_) => None,
     }
+}
+
+/// Address of one of the Sentinels.
+pub fn address(sentinels: &str) -> Option<SocketAddr> {
+    sentinels.to_socket_addrs().ok()?.next()
 }
 
 /// From a line such as `master0:name=shop,status=ok,address=shop-redis-0.x:6379,slaves=2,sentinels=3`.
@@ -108,8 +106,8 @@ mod tests {
     #[test]
     fn hosts_are_one_argument() {
         for bad in ["", "a b", "a\nrequirepass x", "a\"b"] {
-            assert_eq!(of_server(bad, Some("a")), Err(ReplicatedError::BadHost(bad.to_owned())));
-            assert_eq!(of_server("a", Some(bad)), Err(ReplicatedError::BadHost(bad.to_owned())));
+            assert_eq!(of_server(bad, Some("a")), Err(ConfigError::BadHost(bad.to_owned()).into()));
+            assert_eq!(of_server("a", Some(bad)), Err(ConfigError::BadHost(bad.to_owned()).into()));
         }
         assert_eq!(of_server("a", None), Err(ReplicatedError::NoPodHost));
     }

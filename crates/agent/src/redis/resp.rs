@@ -1,9 +1,12 @@
-//! RESP 2, pure: what a probe sends, and the three kinds of reply that it can get.
+//! RESP 2, pure: what this program sends, and the kinds of reply that it can get.
+//!
+//! Not the `redis` crate: these few lines know one deadline for a whole conversation and a bound on
+//! what a reply may hold, and bring no further crates into a program that every pod copies.
 
 use thiserror::Error;
 
-/// No reply to a probe is near this long; `CLUSTER INFO` has about 500 bytes.
-pub const MAX_REPLY: usize = 64 * 1024;
+/// Bytes. `CLUSTER NODES` has about 150 for each of at most 600 nodes.
+pub const MAX_REPLY: usize = 256 * 1024;
 
 /// What the server said.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,17 +17,22 @@ pub enum Reply {
     Error(String),
     /// A text of known length
     Bulk(String),
+    /// `:42`
+    Integer(i64),
 }
 
 /// Why bytes are not a reply.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum RespError {
-    /// A kind that no probe asks for, or not RESP at all.
+    /// A kind that nothing here asks for, or not RESP at all.
     #[error("reply starts with byte 0x{0:02x}")]
     Kind(u8),
     /// The length of a bulk reply is none.
     #[error("reply has no valid length")]
     Length,
+    /// The number is none.
+    #[error("reply has no valid number")]
+    Number,
     /// The text is not ended where its length says.
     #[error("reply does not end where it says")]
     End,
@@ -49,7 +57,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Reply>, RespError> {
     let Some((&kind, rest)) = bytes.split_first() else {
         return Ok(None);
     };
-    if !matches!(kind, b'+' | b'-' | b'$') {
+    if !matches!(kind, b'+' | b'-' | b'$' | b':') {
         return Err(RespError::Kind(kind));
     }
     let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else {
@@ -59,6 +67,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Reply>, RespError> {
     match kind {
         b'+' => Ok(Some(Reply::Simple(text(line)))),
         b'-' => Ok(Some(Reply::Error(text(line)))),
+        b':' => text(line).parse().map(|it| Some(Reply::Integer(it))).map_err(|_| RespError::Number),
         _ => bulk(line, rest),
     }
 }
@@ -97,6 +106,7 @@ mod tests {
             (b"-LOADING wait\r\n", Reply::Error("LOADING wait".into())),
             (b"$4\r\na\r\nb\r\n", Reply::Bulk("a\r\nb".into())),
             (b"$0\r\n\r\n", Reply::Bulk(String::new())),
+            (b":-42\r\n", Reply::Integer(-42)),
         ] {
             for end in 0..bytes.len() {
                 assert_eq!(parse(&bytes[..end]), Ok(None), "{end} of {reply:?}");
@@ -109,11 +119,12 @@ mod tests {
     fn other_bytes_are_refused() {
         for (bytes, error) in [
             (&b"HTTP/1.1 400\r\n"[..], RespError::Kind(b'H')),
-            (b":1\r\n", RespError::Kind(b':')),
+            (b"*1\r\n", RespError::Kind(b'*')),
+            (b":x\r\n", RespError::Number),
             (b"$-1\r\n", RespError::Length),
             (b"$4x\r\n", RespError::Length),
             (b"$2\r\nabcd", RespError::End),
-            (b"$65537\r\n", RespError::TooLong),
+            (b"$262145\r\n", RespError::TooLong),
             (b"$99999999999999999999\r\n", RespError::Length),
         ] {
             assert_eq!(parse(bytes), Err(error));

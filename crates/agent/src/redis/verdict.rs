@@ -85,7 +85,7 @@ pub fn is_cluster_serving(reply: &Reply) -> Result<(), VerdictError> {
     let info = match reply {
         Reply::Bulk(info) => info,
         Reply::Error(reason) => return Err(refused("CLUSTER INFO", reason)),
-        Reply::Simple(_) => return Err(VerdictError::NotRedis("CLUSTER INFO")),
+        Reply::Simple(_) | Reply::Integer(_) => return Err(VerdictError::NotRedis("CLUSTER INFO")),
     };
     let assigned = field(info, "cluster_slots_assigned");
     if field(info, "cluster_known_nodes") == Some("1") && assigned == Some("0") {
@@ -102,7 +102,8 @@ pub fn is_cluster_serving(reply: &Reply) -> Result<(), VerdictError> {
     }
 }
 
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+/// A value of `INFO` or `CLUSTER INFO`.
+pub fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines()
         .filter_map(|line| line.split_once(':'))
         .find_map(|(key, value)| (key == name).then_some(value))
@@ -113,7 +114,7 @@ fn refused(command: &'static str, reason: &str) -> VerdictError {
 }
 
 /// An event has little room, and a server's text may hold anything.
-fn one_line(text: &str) -> String {
+pub fn one_line(text: &str) -> String {
     text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -1,6 +1,9 @@
 //! The built program, as the kubelet runs it: against files, a scripted server and real Redis.
 
+mod client;
+mod cluster;
 mod fake;
+mod fleet;
 mod prepare;
 mod probe;
 mod real;

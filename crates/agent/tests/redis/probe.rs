@@ -94,7 +94,7 @@ fn a_server_that_is_not_redis_fails() {
     let server = saying("HTTP/1.1 400 Bad Request");
     probe("liveness", server.port(), None).fails_with("PING was not answered in RESP");
     let server = saying("$1000000");
-    probe("liveness", server.port(), None).fails_with("reply is longer than 65536 bytes");
+    probe("liveness", server.port(), None).fails_with("reply is longer than 262144 bytes");
     let server = saying("+HELLO");
     probe("liveness", server.port(), None).fails_with("not answered as Redis answers");
     let server = FakeRedis::start(|_| Act::HangUp);

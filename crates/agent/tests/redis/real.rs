@@ -3,14 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{Outcome, Scratch, probe};
+use crate::support::{Outcome, Scratch, free_port, probe};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -29,19 +29,6 @@ fn redis_server() -> Option<PathBuf> {
         let _ = writeln!(io::stderr(), "skipped: redis-server is not on PATH");
     }
     found
-}
-
-/// A port whose cluster bus port is free too.
-fn free_port() -> u16 {
-    loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        let port = listener.local_addr().expect("it has an address").port();
-        if let Some(bus) = port.checked_add(10_000)
-            && TcpListener::bind((Ipv4Addr::LOCALHOST, bus)).is_ok()
-        {
-            return port;
-        }
-    }
 }
 
 /// A server with a prepared configuration; killed when dropped.

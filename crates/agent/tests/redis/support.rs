@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -58,6 +59,19 @@ pub fn probe(args: &str, port: u16, password: Option<&OsStr>) -> Outcome {
         command.env("REDIS_PASSWORD", password);
     }
     Outcome::of(&mut command)
+}
+
+/// A port whose cluster bus port is free too.
+pub fn free_port() -> u16 {
+    loop {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let port = listener.local_addr().expect("it has an address").port();
+        if let Some(bus) = port.checked_add(10_000)
+            && TcpListener::bind((Ipv4Addr::LOCALHOST, bus)).is_ok()
+        {
+            return port;
+        }
+    }
 }
 
 /// A directory of one test, gone when the test ends.

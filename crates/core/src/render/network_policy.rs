@@ -22,7 +22,8 @@ use crate::{
     object::{Lifetime, Object},
     plan::{
         ComponentPlan, IngressPlan, IngressSource, NetworkPlan, POSTGRES, POSTGRES_PORT, Plan, PostgresPlan,
-        PostgresServers, REDIS, REDIS_BUS_PORT, REDIS_PORT, RUNTIME, RedisPlan, RuntimePlan, SENTINEL,
+        PostgresServers, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, RUNTIME, RedisPlan,
+        RuntimePlan, SENTINEL,
         SENTINEL_PORT, Target,
         monitoring::{ScrapePort, TracingPlan},
     },
@@ -188,7 +189,8 @@ fn of_redis(plan: &Plan, network: &NetworkPlan, store: &RedisPlan) -> Object {
         egress.push(to_sentinels(plan, REDIS));
     }
     if !network.monitoring_namespace.is_empty() {
-        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &[tcp(REDIS_PORT)]));
+        let scraped = [tcp(REDIS_METRICS_PORT)];
+        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &scraped));
     }
     policy(plan, REDIS, meta::CACHE, Lifetime::Store, ingress, egress)
 }

@@ -1,6 +1,6 @@
 //! Redis: one `StatefulSet`, its Services, configuration, password and budget.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::fmt::Write;
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
@@ -18,17 +18,23 @@ use super::{
 use crate::{
     kinds::Kind,
     object::{Object, PASSWORD},
-    plan::{Plan, REDIS, REDIS_BUS_PORT, REDIS_PORT, RedisPlan, SENTINEL_PORT},
+    plan::{
+        ClusterPlan, Plan, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, RedisPlan, SENTINEL_PORT,
+    },
 };
 
-/// Seconds for a server to write its last data; a full append-only file takes a while.
+/// Seconds for a replica to take over (at most 25, the agent's default) and for the server to write
+/// its last data; a full append-only file takes a while.
 const GRACE_SECONDS: i64 = 60;
 
 pub(super) fn render(plan: &Plan, redis: &RedisPlan) -> Vec<Object> {
     let store = Store { plan, name: REDIS, tier: meta::CACHE };
+    let topology = redis.cluster.map(|cluster| topology(&store, cluster));
+    let mut files = vec![("redis.conf", redis.config.as_slice())];
+    files.extend(topology.as_deref().map(|lines| ("cluster", lines)));
     let mut objects = vec![
         store.account(),
-        config_map(&store, REDIS, "redis.conf", &redis.config),
+        config_map(&store, REDIS, &files),
         store.service(REDIS, vec![port("redis", REDIS_PORT)], store.selector()),
         store.headless_service(ports(redis)),
         stateful_set(&store, redis),
@@ -46,24 +52,38 @@ pub(super) fn render(plan: &Plan, redis: &RedisPlan) -> Vec<Object> {
     objects
 }
 
-/// A configuration file without secrets, one directive a line.
-pub(super) fn config_map(store: &Store, suffix: &str, file: &str, lines: &[(String, String)]) -> Object {
-    let text = lines.iter().fold(String::new(), |mut text, (directive, value)| {
-        // Writing to a String can't fail.
-        let _ = writeln!(text, "{directive} {value}");
-        text
-    });
-    let map = ConfigMap {
-        metadata: store.metadata(suffix),
-        data: Some(BTreeMap::from([(file.to_owned(), text)])),
-        ..ConfigMap::default()
+type Lines = [(String, String)];
+
+/// Configuration files without secrets, one directive a line.
+pub(super) fn config_map(store: &Store, suffix: &str, files: &[(&str, &Lines)]) -> Object {
+    let text = |lines: &Lines| {
+        lines.iter().fold(String::new(), |mut text, (directive, value)| {
+            // Writing to a String can't fail.
+            let _ = writeln!(text, "{directive} {value}");
+            text
+        })
     };
+    let data = files.iter().map(|(file, lines)| ((*file).to_owned(), text(lines)));
+    let map =
+        ConfigMap { metadata: store.metadata(suffix), data: Some(data.collect()), ..ConfigMap::default() };
     store.object(Kind::ConfigMap, &map)
 }
 
+/// How the agents should make a cluster of the servers.
+fn topology(store: &Store, cluster: ClusterPlan) -> Vec<(String, String)> {
+    let host = format!("{}-{{}}.{}", store.plan.identity.child(REDIS), store.domain());
+    [
+        ("shards", cluster.shards.to_string()),
+        ("replicas-per-shard", cluster.replicas_per_shard.to_string()),
+        ("host", host),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
 fn ports(redis: &RedisPlan) -> Vec<ServicePort> {
-    let mut ports = vec![port("redis", REDIS_PORT)];
-    if redis.mode == RedisMode::Cluster {
+    let mut ports = vec![port("redis", REDIS_PORT), port("metrics", REDIS_METRICS_PORT)];
+    if redis.cluster.is_some() {
         ports.push(port("bus", REDIS_BUS_PORT));
     }
     ports
@@ -87,7 +107,7 @@ fn template(store: &Store, redis: &RedisPlan) -> PodTemplateSpec {
     let mut spec: PodSpec = pod::restricted(plan, &name, redis.user, redis.group);
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
     spec.init_containers = Some(vec![prepare(store, redis)]);
-    spec.containers = vec![server(plan, redis)];
+    spec.containers = vec![server(store, redis)];
     spec.volumes = Some(volumes(name));
     scheduling::place(plan, REDIS, &redis.scheduling, redis.apart, &mut spec);
     store.template(&redis.version, &redis.checksum, spec)
@@ -107,20 +127,30 @@ pub(super) fn volumes(config_map: String) -> Vec<Volume> {
     ]
 }
 
-/// Composes redis.conf with the password and the server's own address, and leaves the agent for
-/// probes.
+/// Leaves the agent for the server's container, and composes redis.conf with the password and the
+/// server's own address, so that what is wrong with it stops the pod before the server.
 fn prepare(store: &Store, redis: &RedisPlan) -> Container {
-    let plan = store.plan;
+    prepare_container(store.plan, redis, "redis.conf", &place(store, redis), variables(store, redis))
+}
+
+/// Where the server finds its master.
+fn place(store: &Store, redis: &RedisPlan) -> Vec<String> {
+    if redis.mode != RedisMode::Replicated {
+        return Vec::new();
+    }
+    let identity = &store.plan.identity;
+    let sentinels = format!("{}:{SENTINEL_PORT}", identity.child(sentinel::NAME));
     let first = store.first_host();
-    let sentinels = format!("{}:{SENTINEL_PORT}", plan.identity.child(sentinel::NAME));
-    let mut further = Vec::new();
+    strings(&["--first-master", &first, "--sentinels", &sentinels, "--master-name", &identity.name])
+}
+
+/// The password, and where the server is reached.
+fn variables(store: &Store, redis: &RedisPlan) -> Vec<EnvVar> {
     let mut variables = vec![password(redis), env::pod_field("POD_IP", "status.podIP")];
-    if redis.mode == RedisMode::Replicated {
-        further =
-            vec!["--first-master", &first, "--sentinels", &sentinels, "--master-name", &plan.identity.name];
+    if redis.servers > 1 {
         variables.extend(own_host(store));
     }
-    prepare_container(plan, redis, "redis.conf", &further, variables)
+    variables
 }
 
 /// The pod's name in DNS, as `POD_HOST`.
@@ -139,22 +169,13 @@ pub(super) fn prepare_container(
     plan: &Plan,
     redis: &RedisPlan,
     file: &str,
-    further: &[&str],
+    further: &[String],
     variables: Vec<EnvVar>,
 ) -> Container {
-    let (template, output) = (format!("/config/{file}"), format!("/run/redis/{file}"));
-    let mut command = strings(&[
-        "/trading-agent",
-        "redis",
-        "prepare",
-        "--template",
-        &template,
-        "--output",
-        &output,
-        "--binary",
-        AGENT,
-    ]);
-    command.extend(strings(further));
+    let mut command = strings(&["/trading-agent", "redis", "prepare"]);
+    command.extend(composing(file));
+    command.extend(strings(&["--binary", AGENT]));
+    command.extend_from_slice(further);
     Container {
         name: "prepare".to_owned(),
         image: Some(plan.pods.agent_image.clone()),
@@ -172,18 +193,33 @@ pub(super) fn prepare_container(
     }
 }
 
-fn server(plan: &Plan, redis: &RedisPlan) -> Container {
-    let mut ports = vec![container_port("redis", REDIS_PORT)];
-    if redis.mode == RedisMode::Cluster {
+/// From which template to which file.
+fn composing(file: &str) -> Vec<String> {
+    strings(&["--template", &format!("/config/{file}"), "--output", &format!("/run/redis/{file}")])
+}
+
+/// The agent as the main process, with the server or Sentinel as its child.
+pub(super) fn run(file: &str, further: &[String]) -> Vec<String> {
+    let mut command = strings(&[AGENT, "redis", "run"]);
+    command.extend(composing(file));
+    command.extend_from_slice(further);
+    command
+}
+
+fn server(store: &Store, redis: &RedisPlan) -> Container {
+    let mut ports = vec![container_port("redis", REDIS_PORT), container_port("metrics", REDIS_METRICS_PORT)];
+    let mut further = place(store, redis);
+    if redis.cluster.is_some() {
         ports.push(container_port("bus", REDIS_BUS_PORT));
+        further.extend(strings(&["--cluster", "/config/cluster"]));
     }
     Container {
         name: REDIS.to_owned(),
         image: Some(redis.image.clone()),
-        image_pull_policy: Some(plan.pods.pull_policy.as_str().to_owned()),
-        command: Some(strings(&["redis-server", "/run/redis/redis.conf"])),
+        image_pull_policy: Some(store.plan.pods.pull_policy.as_str().to_owned()),
+        command: Some(run("redis.conf", &further)),
         ports: Some(ports),
-        env: Some(vec![password(redis)]),
+        env: Some(variables(store, redis)),
         resources: Some(pod::resources(&redis.resources)),
         // Loading a large append-only file takes minutes; only then may liveness kill.
         startup_probe: Some(check(redis, "liveness", 180)),
@@ -192,8 +228,9 @@ fn server(plan: &Plan, redis: &RedisPlan) -> Container {
         security_context: Some(pod::container_security()),
         volume_mounts: Some(vec![
             pod::mount("agent", "/agent", true),
+            pod::mount("config", "/config", true),
             pod::mount("data", "/data", false),
-            pod::mount("run", "/run/redis", true),
+            pod::mount("run", "/run/redis", false),
         ]),
         ..Container::default()
     }
@@ -202,7 +239,7 @@ fn server(plan: &Plan, redis: &RedisPlan) -> Container {
 fn check(redis: &RedisPlan, what: &str, failures: i32) -> Probe {
     let port = REDIS_PORT.to_string();
     let mut command = vec![AGENT, "redis", "probe", what, "--port", &port];
-    if redis.mode == RedisMode::Cluster {
+    if redis.cluster.is_some() {
         command.push("--cluster");
     }
     probe(&command, failures)

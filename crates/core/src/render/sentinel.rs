@@ -3,23 +3,25 @@
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{Container, PodSpec, PodTemplateSpec, Probe},
+    core::v1::{Container, EnvVar, PodSpec, PodTemplateSpec, Probe},
 };
 
 use super::{
-    pod,
-    redis::{config_map, own_host, password, prepare_container, volumes},
+    env, pod,
+    redis::{config_map, own_host, password, prepare_container, run, volumes},
     scheduling,
     store::{AGENT, Store, container_port, port, probe, strings},
 };
 use crate::{
     kinds::Kind,
     object::Object,
-    plan::{REDIS_PORT, RedisPlan, SENTINEL, SENTINEL_PORT, SentinelPlan},
+    plan::{Plan, REDIS_METRICS_PORT, REDIS_PORT, RedisPlan, SENTINEL, SENTINEL_PORT, SentinelPlan},
 };
 
 /// What the objects are called after the platform's name.
 pub(super) const NAME: &str = SENTINEL;
+/// Its configuration.
+const FILE: &str = "sentinel.conf";
 /// Milliseconds without an answer after which a Sentinel takes a server for lost.
 const DOWN_AFTER: u32 = 5000;
 /// Milliseconds within which a failover must end, or another is tried.
@@ -30,7 +32,7 @@ pub(super) fn render(redis_store: &Store, redis: &RedisPlan, sentinels: &Sentine
     let ports = || vec![port("sentinel", SENTINEL_PORT)];
     let mut objects = vec![
         store.account(),
-        config_map(&store, NAME, "sentinel.conf", &config(redis_store, sentinels)),
+        config_map(&store, NAME, &[(FILE, &config(redis_store, sentinels))]),
         store.service(NAME, ports(), store.selector()),
         store.headless_service(ports()),
         stateful_set(&store, redis, sentinels),
@@ -66,10 +68,7 @@ fn template(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> PodTe
     let plan = store.plan;
     let name = plan.identity.child(NAME);
     let mut spec: PodSpec = pod::restricted(plan, &name, redis.user, redis.group);
-    let mut variables = vec![password(redis)];
-    variables.extend(own_host(store));
-    let further = ["--master-name", plan.identity.name.as_str()];
-    let mut prepare = prepare_container(plan, redis, "sentinel.conf", &further, variables);
+    let mut prepare = prepare_container(plan, redis, FILE, &watched(plan), variables(store, redis));
     prepare.resources = Some(pod::resources(&sentinels.resources));
     spec.init_containers = Some(vec![prepare]);
     spec.containers = vec![server(store, redis, sentinels)];
@@ -78,14 +77,30 @@ fn template(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> PodTe
     store.template(&redis.version, &sentinels.checksum, spec)
 }
 
+/// Under which name the servers are watched.
+fn watched(plan: &Plan) -> Vec<String> {
+    strings(&["--master-name", &plan.identity.name])
+}
+
+fn variables(store: &Store, redis: &RedisPlan) -> Vec<EnvVar> {
+    let mut variables = vec![password(redis), env::pod_field("POD_IP", "status.podIP")];
+    variables.extend(own_host(store));
+    variables
+}
+
 fn server(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> Container {
+    let mut further = watched(store.plan);
+    further.extend(strings(&["--port", &SENTINEL_PORT.to_string()]));
     Container {
         name: SENTINEL.to_owned(),
         image: Some(redis.image.clone()),
         image_pull_policy: Some(store.plan.pods.pull_policy.as_str().to_owned()),
-        command: Some(strings(&["redis-server", "/run/redis/sentinel.conf", "--sentinel"])),
-        ports: Some(vec![container_port("sentinel", SENTINEL_PORT)]),
-        env: Some(vec![password(redis)]),
+        command: Some(run(FILE, &further)),
+        ports: Some(vec![
+            container_port("sentinel", SENTINEL_PORT),
+            container_port("metrics", REDIS_METRICS_PORT),
+        ]),
+        env: Some(variables(store, redis)),
         resources: Some(pod::resources(&sentinels.resources)),
         startup_probe: Some(check("liveness", 60)),
         liveness_probe: Some(check("liveness", 6)),
@@ -93,6 +108,7 @@ fn server(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> Contain
         security_context: Some(pod::container_security()),
         volume_mounts: Some(vec![
             pod::mount("agent", "/agent", true),
+            pod::mount("config", "/config", true),
             // A Sentinel writes what it learns into its own configuration.
             pod::mount("run", "/run/redis", false),
         ]),

@@ -11,7 +11,10 @@ use trading_api::{
 
 use super::{Context, blocks, host_of, image_reference, preset, references};
 use crate::{
-    plan::{ExternalRedisPlan, PasswordSource, REDIS, REDIS_PORT, RedisPlan, ResourcesPlan, SentinelPlan},
+    plan::{
+        ClusterPlan, ExternalRedisPlan, PasswordSource, REDIS, REDIS_PORT, RedisPlan, ResourcesPlan,
+        SentinelPlan,
+    },
     problem::Problem,
 };
 
@@ -71,9 +74,12 @@ fn servers_of(context: &mut Context, redis: &Redis) -> RedisPlan {
     let secret_checksum = references::checksum(context.inputs, &consumed, None);
     let sentinel = (redis.mode == RedisMode::Replicated).then(|| sentinel(context, redis, &secret_checksum));
 
+    let cluster = (redis.mode == RedisMode::Cluster).then(|| cluster(context, redis));
+
     RedisPlan {
         mode: redis.mode,
-        servers: servers(context, redis),
+        servers: servers(context, redis, cluster),
+        cluster,
         sentinel,
         checksum: crate::digest::of(&serde_json::json!([config, secret_checksum])),
         config,
@@ -92,16 +98,25 @@ fn servers_of(context: &mut Context, redis: &Redis) -> RedisPlan {
     }
 }
 
-fn servers(context: &mut Context, redis: &Redis) -> i32 {
-    match redis.mode {
-        RedisMode::Standalone | RedisMode::External => 1,
-        RedisMode::Replicated => context.fill("redis.instances", redis.instances.as_ref(), 3, "operator"),
-        RedisMode::Cluster => {
-            let shards = context.fill("redis.shards", redis.shards.as_ref(), 3, "operator");
-            let replicas =
-                context.fill("redis.replicasPerShard", redis.replicas_per_shard.as_ref(), 1, "operator");
-            shards * (1 + replicas)
+fn servers(context: &mut Context, redis: &Redis, cluster: Option<ClusterPlan>) -> i32 {
+    match (redis.mode, cluster) {
+        (_, Some(cluster)) => cluster.shards * (1 + cluster.replicas_per_shard),
+        (RedisMode::Replicated, None) => {
+            context.fill("redis.instances", redis.instances.as_ref(), 3, "operator")
         }
+        _ => 1,
+    }
+}
+
+fn cluster(context: &mut Context, redis: &Redis) -> ClusterPlan {
+    ClusterPlan {
+        shards: context.fill("redis.shards", redis.shards.as_ref(), 3, "operator"),
+        replicas_per_shard: context.fill(
+            "redis.replicasPerShard",
+            redis.replicas_per_shard.as_ref(),
+            1,
+            "operator",
+        ),
     }
 }
 

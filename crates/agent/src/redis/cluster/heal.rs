@@ -1,0 +1,159 @@
+//! Mends a formed cluster: pure. Each agent acts on its own server only.
+
+use std::cmp::Reverse;
+
+use super::nodes::{Node, NodeId, SLOTS};
+use super::plan::{Action, Plan, Waiting, is_settled};
+use super::topology::Topology;
+use super::view::{Member, View};
+
+/// What the agent of `own` does next.
+pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Plan {
+    if own.is_alone() {
+        return join(view, own, topology);
+    }
+    let on = view.own;
+    let mut actions = lost_sight_of(view, own);
+    actions.extend(strikes(view, own, topology));
+    actions.extend(new_master(own, topology).map(|master| Action::Replicate { on, master }));
+    if must_take_over(view, own, topology) {
+        actions.push(Action::TakeOver { on });
+    }
+    if !actions.is_empty() {
+        return Plan::Act(actions);
+    }
+    if is_settled(own, topology) {
+        return Plan::Settled;
+    }
+    match slots_lost(view, own, topology) {
+        0 => Plan::Wait(Waiting::Gossip),
+        slots => Plan::Wait(Waiting::SlotsLost(slots)),
+    }
+}
+
+/// An empty server joins the cluster that the others formed.
+fn join(view: &View, own: &Member, topology: &Topology) -> Plan {
+    if own.keys > 0 {
+        return Plan::Wait(Waiting::Keys { on: view.own });
+    }
+    let mut formed = view.members.values().filter(|member| member.sees_a_formed_cluster()).peekable();
+    if formed.peek().is_none() {
+        return Plan::Wait(Waiting::Leader);
+    }
+    match formed.find(|member| has_everybody_in_sight(view, member)) {
+        Some(member) => Plan::Act(vec![Action::Meet { on: view.own, ip: member.ip }]),
+        None => match slots_lost(view, own, topology) {
+            0 => Plan::Wait(Waiting::Members),
+            slots => Plan::Wait(Waiting::SlotsLost(slots)),
+        },
+    }
+}
+
+/// What it tells a newcomer about the others leads nowhere else.
+fn has_everybody_in_sight(view: &View, member: &Member) -> bool {
+    let is_where_it_says =
+        |node: &Node| view.members.values().any(|other| other.id() == &node.id && Some(other.ip) == node.ip);
+    member.nodes.iter().all(|node| node.myself || (node.connected && is_where_it_says(node)))
+}
+
+/// Members of the same cluster that are elsewhere than the server believes, or unknown to it.
+fn lost_sight_of(view: &View, own: &Member) -> Vec<Action> {
+    let others = view.members.iter().filter(|(on, _)| **on != view.own);
+    let lost = others.filter(|(_, other)| match own.line(other.id()) {
+        Some(node) => node.ip != Some(other.ip),
+        None => other.line(own.id()).is_some(),
+    });
+    lost.map(|(_, other)| Action::Meet { on: view.own, ip: other.ip }).collect()
+}
+
+/// Nodes that will never come back, unless they still stand for slots or are the server's master.
+fn strikes(view: &View, own: &Member, topology: &Topology) -> Vec<Action> {
+    let stands_for_slots =
+        |id: &NodeId| view.members.values().filter_map(|it| it.line(id)).any(|node| !node.slots.is_empty());
+    let gone = own.nodes.iter().filter(|node| {
+        view.is_gone(node, topology)
+            && !stands_for_slots(&node.id)
+            && own.me().master.as_ref() != Some(&node.id)
+    });
+    gone.map(|node| Action::Forget { on: view.own, node: node.id.clone() }).collect()
+}
+
+/// The master that a server without slots should follow, where it is another than now.
+///
+/// All agents count the same nodes in the same order, so that two servers in search of a master
+/// don't choose the same.
+pub(super) fn new_master(own: &Member, topology: &Topology) -> Option<NodeId> {
+    let me = own.me();
+    if me.is_shard() || !me.moving.is_empty() || !own.sees_a_formed_cluster() {
+        return None;
+    }
+    let shards = own.shards();
+    let mut free: Vec<&Node> = own.nodes.iter().filter(|node| is_free(node, &shards)).collect();
+    free.sort_by_key(|node| (topology.ordinal(&node.host), &node.id));
+    // Shards that are yet to come take the first ones as masters.
+    let future_masters = topology.shards.saturating_sub(shards.len());
+    let mut wanting: Vec<(usize, &Node)> = shards
+        .iter()
+        .filter(|shard| shard.connected)
+        .map(|shard| (own.replicas(&shard.id).count(), *shard))
+        .collect();
+    for node in free.iter().skip(future_masters) {
+        let (count, shard) = wanting.iter_mut().min_by_key(|(count, _)| *count)?;
+        if node.myself {
+            return Some(shard.id.clone());
+        }
+        *count += 1;
+    }
+    if !free.is_empty() {
+        return None;
+    }
+    let (fewest, poorest) = wanting.iter().min_by_key(|(count, _)| *count)?;
+    let mine = own.replicas(me.master.as_ref()?).max_by_key(|node| topology.ordinal(&node.host))?;
+    let count = own.replicas(me.master.as_ref()?).count();
+    (mine.myself && count >= fewest + 2).then(|| poorest.id.clone())
+}
+
+/// A node that is there, has no slots and follows no master that has some.
+fn is_free(node: &Node, shards: &[&Node]) -> bool {
+    let follows_a_shard = node.replica && shards.iter().any(|shard| Some(&shard.id) == node.master.as_ref());
+    node.connected && !node.handshake && !node.is_shard() && !follows_a_shard
+}
+
+/// The master's volume is lost, and this replica has the most of its data.
+///
+/// A replica that was restarted is never elected by Redis itself, because it can't tell how old its
+/// copy is. Here no newer one is left.
+fn must_take_over(view: &View, own: &Member, topology: &Topology) -> bool {
+    let Some(master) = own.me().master.as_ref().and_then(|id| own.line(id)) else { return false };
+    if !master.is_shard() || !master.failed || !view.is_gone(master, topology) {
+        return false;
+    }
+    let mut rivals = Vec::new();
+    for replica in own.replicas(&master.id) {
+        match view.members.iter().find(|(_, member)| member.id() == &replica.id) {
+            Some((on, member)) => rivals.push((member.offset, member.keys, Reverse(*on))),
+            // It may have more.
+            None => return false,
+        }
+    }
+    rivals.into_iter().max().is_some_and(|(_, _, Reverse(on))| on == view.own)
+}
+
+/// Slots of masters that are gone without any replica.
+fn slots_lost(view: &View, own: &Member, topology: &Topology) -> usize {
+    let Some(witness) = view
+        .members
+        .values()
+        .find(|member| member.sees_a_formed_cluster())
+        .or_else(|| (!own.is_alone()).then_some(own))
+    else {
+        return 0;
+    };
+    let lost = witness.nodes.iter().filter(|node| {
+        node.is_shard()
+            && view.is_gone(node, topology)
+            && witness.replicas(&node.id).all(|replica| view.is_gone(replica, topology))
+    });
+    let unowned = usize::from(SLOTS) - witness.assigned().min(usize::from(SLOTS));
+    lost.map(Node::slot_count).sum::<usize>() + unowned
+}

@@ -1,0 +1,198 @@
+//! Redis Cluster, I/O: the agent's loop beside its server, and what it does before the server stops.
+//!
+//! Looking ([`servers`]) and deciding ([`plan`]) are apart, so that decisions are tested without
+//! servers.
+
+mod form;
+mod heal;
+#[cfg(test)]
+mod model;
+mod nodes;
+mod plan;
+mod servers;
+mod topology;
+mod view;
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use thiserror::Error;
+
+use plan::{Plan, Waiting};
+use servers::{ServerError, Servers};
+use topology::{Topology, TopologyError};
+
+use super::hosts::Hosts;
+use super::password::Password;
+
+/// Time between two looks while something is to be done.
+const BUSY: Duration = Duration::from_millis(250);
+/// Time between two looks at a cluster that is as it should be.
+const CALM: Duration = Duration::from_secs(1);
+/// Time between two looks while this server is stopping.
+const STOPPING: Duration = Duration::from_millis(100);
+/// Time after which a replica that was asked to take over is asked again.
+const SECOND_REQUEST: Duration = Duration::from_secs(6);
+
+/// Why the server can't be a cluster's.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    /// The file can't be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file does not say how the cluster should be.
+    #[error("cannot use {}", path.display())]
+    Topology {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: TopologyError,
+    },
+    /// The server does not know its place.
+    #[error("POD_HOST {0:?} is none of the hosts that the topology names")]
+    NotAMember(String),
+}
+
+/// One server of a cluster, as its agent has to do with it.
+#[derive(Clone)]
+pub struct Cluster {
+    ordinal: usize,
+    file: PathBuf,
+    servers: Servers,
+    stopping: Arc<AtomicBool>,
+    settled: Arc<AtomicBool>,
+}
+
+impl Cluster {
+    /// Reads how the cluster should be, and which server of it this is.
+    pub fn new(
+        file: &Path,
+        host: &str,
+        own: IpAddr,
+        port: u16,
+        password: Option<Arc<Password>>,
+        hosts: Hosts,
+    ) -> Result<Self, ClusterError> {
+        let ordinal =
+            topology(file)?.ordinal(host).ok_or_else(|| ClusterError::NotAMember(host.to_owned()))?;
+        Ok(Self {
+            ordinal,
+            file: file.to_owned(),
+            servers: Servers { own, port, password, hosts },
+            stopping: Arc::default(),
+            settled: Arc::default(),
+        })
+    }
+
+    /// Whether the last look found the cluster as it should be.
+    pub fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
+    }
+
+    /// Forms the cluster or mends it, until the server is stopped.
+    pub fn tend(&self) {
+        let mut said = String::new();
+        while !self.stopping.load(Ordering::Relaxed) {
+            let (plan, news) = self.look_and_act();
+            self.settled.store(plan == Plan::Settled, Ordering::Relaxed);
+            if news != said {
+                eprintln!("cluster: {news}");
+                said = news;
+            }
+            thread::sleep(if plan == Plan::Settled { CALM } else { BUSY });
+        }
+    }
+
+    fn look_and_act(&self) -> (Plan, String) {
+        let topology = match topology(&self.file) {
+            Ok(topology) => topology,
+            Err(error) => return (Plan::Wait(Waiting::OwnServer), crate::with_causes(&error)),
+        };
+        // A cluster as it should be costs its servers one question each.
+        match self.servers.own() {
+            Ok(own) if plan::is_settled(&own, &topology) => {
+                return (Plan::Settled, "as it should be".to_owned());
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let plan = Plan::Wait(Waiting::OwnServer);
+                return (plan, format!("{}: {}", Waiting::OwnServer, crate::with_causes(&error)));
+            }
+        }
+        let view = self.servers.view(self.ordinal, &topology);
+        let plan = plan::next(&view, &topology);
+        let news = match &plan {
+            Plan::Settled => "as it should be".to_owned(),
+            Plan::Wait(reason) => reason.to_string(),
+            Plan::Act(actions) => {
+                let mut done = Vec::new();
+                for action in actions {
+                    match self.servers.carry_out(&view, action) {
+                        Ok(()) => done.push(action.to_string()),
+                        // Planned again from what is there by then.
+                        Err(error) => {
+                            done.push(format!("{action} in vain: {}", crate::with_causes(&error)));
+                            break;
+                        }
+                    }
+                }
+                done.join("; ")
+            }
+        };
+        (plan, news)
+    }
+
+    /// Before the server stops: a replica takes over, where there is one and within `patience`.
+    pub fn leave(&self, patience: Duration) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let end = Instant::now() + patience;
+        let mut asked: Option<Instant> = None;
+        while Instant::now() < end {
+            match self.servers.own() {
+                Ok(own) if !own.me().is_shard() => return,
+                Ok(_) => {}
+                Err(error) => return eprintln!("stops without handing over: {}", crate::with_causes(&error)),
+            }
+            if asked.is_none_or(|at| at.elapsed() > SECOND_REQUEST) {
+                match self.request() {
+                    Ok(true) => asked = Some(Instant::now()),
+                    Ok(false) => return eprintln!("stops without handing over: no replica is in step"),
+                    Err(error) => {
+                        return eprintln!("stops without handing over: {}", crate::with_causes(&error));
+                    }
+                }
+            }
+            thread::sleep(STOPPING);
+        }
+        eprintln!("stops without having handed over in {} s", patience.as_secs());
+    }
+
+    fn request(&self) -> Result<bool, LeaveError> {
+        Ok(self.servers.hand_over(self.ordinal, &topology(&self.file)?)?)
+    }
+}
+
+#[derive(Debug, Error)]
+enum LeaveError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
+}
+
+fn topology(file: &Path) -> Result<Topology, ClusterError> {
+    let text =
+        fs::read_to_string(file).map_err(|source| ClusterError::File { path: file.to_owned(), source })?;
+    Topology::parse(&text).map_err(|source| ClusterError::Topology { path: file.to_owned(), source })
+}

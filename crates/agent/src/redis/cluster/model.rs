@@ -1,0 +1,439 @@
+//! A model of Redis Cluster, and what must hold of plans in it whatever fails in between.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+
+use proptest::prelude::*;
+
+use super::nodes::{Node, NodeId};
+use super::plan::{self, Action, Plan};
+use super::topology::Topology;
+use super::view::{Member, View};
+
+/// One server and its volume.
+struct Server {
+    ip: IpAddr,
+    up: bool,
+    keys: u64,
+    /// Follows its master since it started; only then does Redis elect it.
+    in_step: bool,
+    /// Its `nodes.conf`.
+    nodes: BTreeMap<NodeId, Node>,
+    id: NodeId,
+    forgotten: BTreeSet<NodeId>,
+}
+
+impl Server {
+    fn me(&self) -> &Node {
+        &self.nodes[&self.id]
+    }
+
+    fn me_mut(&mut self) -> &mut Node {
+        self.nodes.get_mut(&self.id).expect("it knows itself")
+    }
+}
+
+struct World {
+    topology: Topology,
+    servers: Vec<Server>,
+    made: u32,
+    epoch: u64,
+    /// The cluster has served once: clients have written to every shard.
+    in_use: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Fault {
+    /// All agents die after so many actions of this round.
+    AgentsDie(usize),
+    Restart(usize),
+    RestartAll,
+    GoDown(usize),
+    LoseVolume(usize),
+    Nothing,
+}
+
+impl World {
+    fn new(shards: usize, replicas: usize) -> Self {
+        let text = format!("shards {shards}\nreplicas-per-shard {replicas}\nhost redis-{{}}.h\n");
+        let topology = Topology::parse(&text).expect("valid");
+        let mut world = Self { topology, servers: Vec::new(), made: 0, epoch: 100, in_use: false };
+        for ordinal in 0..world.topology.servers() {
+            let server = world.empty_server(ordinal);
+            world.servers.push(server);
+        }
+        world
+    }
+
+    fn new_ip(&mut self) -> IpAddr {
+        self.made += 1;
+        Ipv4Addr::from(0x0a00_0000 + self.made).into()
+    }
+
+    fn empty_server(&mut self, ordinal: usize) -> Server {
+        let ip = self.new_ip();
+        // In no order that follows from the ordinal.
+        let id = NodeId(format!("{:08x}", self.made.wrapping_mul(2_654_435_761)));
+        let me = Node {
+            id: id.clone(),
+            ip: Some(ip),
+            host: self.topology.host(ordinal),
+            myself: true,
+            handshake: false,
+            failed: false,
+            connected: true,
+            master: None,
+            replica: false,
+            epoch: 0,
+            slots: Vec::new(),
+            moving: Vec::new(),
+        };
+        let nodes = BTreeMap::from([(id.clone(), me)]);
+        Server { ip, up: true, keys: 0, in_step: false, nodes, id, forgotten: BTreeSet::new() }
+    }
+
+    fn view(&self, own: usize) -> View {
+        let up = self.servers.iter().enumerate().filter(|(_, server)| server.up);
+        View { own, members: up.map(|(ordinal, server)| (ordinal, self.member(server))).collect() }
+    }
+
+    fn member(&self, server: &Server) -> Member {
+        let nodes = server.nodes.values().cloned().map(|mut node| {
+            let there = self.at(&node);
+            node.connected = node.myself || there.is_some();
+            node.failed = there.is_none() && !node.myself;
+            node
+        });
+        let nodes = nodes.collect();
+        Member { ip: server.ip, keys: server.keys, offset: server.keys, in_step: server.in_step, nodes }
+    }
+
+    /// The server that a node is, where it is believed to be.
+    fn at(&self, node: &Node) -> Option<usize> {
+        self.servers.iter().position(|it| it.up && it.id == node.id && node.ip == Some(it.ip))
+    }
+
+    /// `false` where Redis refuses.
+    fn carry_out(&mut self, action: &Action) -> bool {
+        match action {
+            Action::Epoch { on, epoch } => {
+                let server = &mut self.servers[*on];
+                let may = server.nodes.len() == 1 && server.me().epoch == 0;
+                if may {
+                    server.me_mut().epoch = *epoch;
+                }
+                may
+            }
+            Action::Meet { on, ip } => {
+                if let Some(other) = self.servers.iter().position(|it| it.up && it.ip == *ip) {
+                    self.introduce(*on, other);
+                    self.introduce(other, *on);
+                }
+                true
+            }
+            Action::AddSlots { on, slots } => {
+                assert!(!self.in_use, "slots are added to a cluster with data: {action}");
+                let owned = self.servers.iter().flat_map(|it| &it.me().slots);
+                assert!(
+                    owned.clone().all(|it| it.end() < slots.start() || it.start() > slots.end()),
+                    "{action}"
+                );
+                let server = self.servers[*on].me_mut();
+                server.slots.push(slots.clone());
+                server.slots.sort_by_key(|it| *it.start());
+                true
+            }
+            Action::Replicate { on, master } => {
+                let server = &mut self.servers[*on];
+                let known = server.nodes.get(master).is_some_and(|it| !it.replica && !it.myself);
+                let free = server.me().slots.is_empty() && (server.me().replica || server.keys == 0);
+                if known && free {
+                    server.in_step = false;
+                    let me = server.me_mut();
+                    me.replica = true;
+                    me.master = Some(master.clone());
+                }
+                known && free
+            }
+            Action::Forget { on, node } => {
+                let server = &mut self.servers[*on];
+                let may = &server.id != node && server.me().master.as_ref() != Some(node);
+                if may {
+                    server.nodes.remove(node);
+                    server.forgotten.insert(node.clone());
+                }
+                may
+            }
+            Action::TakeOver { on } => self.promote(*on),
+        }
+    }
+
+    fn promote(&mut self, on: usize) -> bool {
+        self.epoch += 1;
+        let epoch = self.epoch;
+        let server = &mut self.servers[on];
+        let Some(master) = server.me().master.clone().and_then(|id| server.nodes.get_mut(&id)) else {
+            return false;
+        };
+        let slots = std::mem::take(&mut master.slots);
+        let me = server.me_mut();
+        (me.replica, me.master, me.slots, me.epoch) = (false, None, slots, epoch);
+        true
+    }
+
+    /// `to` takes note of `from`.
+    fn introduce(&mut self, from: usize, to: usize) {
+        if from != to {
+            let line = Node { myself: false, ..self.servers[from].me().clone() };
+            let line = Node { ip: Some(self.servers[from].ip), ..line };
+            self.servers[to].nodes.insert(line.id.clone(), line);
+            self.settle_claims(to);
+        }
+    }
+
+    /// Of two claims to a slot the younger wins, as in every server's own book.
+    fn settle_claims(&mut self, of: usize) {
+        let server = &mut self.servers[of];
+        let claims: Vec<(NodeId, u64, RangeInclusive<u16>)> = server
+            .nodes
+            .values()
+            .flat_map(|node| node.slots.iter().map(|it| (node.id.clone(), node.epoch, it.clone())))
+            .collect();
+        let own = server.id.clone();
+        for node in server.nodes.values_mut() {
+            let lost_to = |slots: &RangeInclusive<u16>| {
+                claims.iter().find(|(id, epoch, other)| {
+                    id != &node.id && *epoch > node.epoch && other.contains(slots.start())
+                })
+            };
+            let Some(winner) = node.slots.iter().find_map(lost_to).map(|it| it.0.clone()) else { continue };
+            // In this model whole shards change hands.
+            node.slots.clear();
+            if node.id == own {
+                (node.replica, node.master) = (true, Some(winner));
+            }
+        }
+        let me = server.me();
+        let follows = me.master.as_ref().and_then(|id| server.nodes.get(id)).and_then(|it| it.master.clone());
+        if let Some(new) = follows.filter(|new| new != &own) {
+            server.me_mut().master = Some(new);
+        }
+    }
+
+    fn gossip(&mut self) {
+        for from in 0..self.servers.len() {
+            for to in 0..self.servers.len() {
+                let Some(line) = self.servers[from].nodes.get(&self.servers[to].id).cloned() else {
+                    continue;
+                };
+                if from == to || !self.servers[from].up || self.at(&line) != Some(to) {
+                    continue;
+                }
+                let id = self.servers[from].id.clone();
+                if !self.servers[to].nodes.contains_key(&id) {
+                    continue;
+                }
+                self.introduce(from, to);
+                let heard: Vec<Node> = self.servers[from].nodes.values().cloned().collect();
+                for node in heard {
+                    let news = !self.servers[to].nodes.contains_key(&node.id)
+                        && !self.servers[to].forgotten.contains(&node.id);
+                    if let Some(third) = self.at(&node).filter(|_| news) {
+                        self.introduce(third, to);
+                        self.introduce(to, third);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What Redis does by itself: elections, and copying from masters.
+    fn live(&mut self) {
+        let masters: Vec<NodeId> =
+            self.servers.iter().filter(|it| !it.me().slots.is_empty()).map(|it| it.id.clone()).collect();
+        let up = masters.iter().filter(|id| self.servers.iter().any(|it| it.up && &it.id == *id)).count();
+        for replica in 0..self.servers.len() {
+            let server = &self.servers[replica];
+            let Some(master) = server.me().master.clone().filter(|_| server.up) else { continue };
+            let followed = server.nodes.get(&master).and_then(|node| self.at(node));
+            match followed {
+                Some(master) => {
+                    self.servers[replica].keys = self.servers[master].keys;
+                    self.servers[replica].in_step = true;
+                }
+                None => {
+                    let of_shard = server.nodes.get(&master).is_some_and(|it| !it.slots.is_empty());
+                    let majority =
+                        (up + usize::from(of_shard && !masters.contains(&master))) * 2 > self.topology.shards;
+                    if server.in_step && of_shard && majority {
+                        self.promote(replica);
+                    }
+                }
+            }
+        }
+        let owned: usize = self.servers.iter().map(|it| it.me().slot_count()).sum();
+        let all_up = self.servers.iter().all(|it| it.up);
+        if !self.in_use && owned == 16384 && all_up && self.is_settled() {
+            self.in_use = true;
+            for server in &mut self.servers {
+                server.keys = 1;
+            }
+        }
+    }
+
+    fn fail(&mut self, fault: &Fault) {
+        let pick = |ordinal: &usize, servers: usize| ordinal % servers;
+        let count = self.servers.len();
+        match fault {
+            Fault::Restart(ordinal) => self.restart(pick(ordinal, count)),
+            Fault::RestartAll => (0..count).for_each(|ordinal| self.restart(ordinal)),
+            Fault::GoDown(ordinal) => self.servers[pick(ordinal, count)].up = false,
+            Fault::LoseVolume(ordinal) => {
+                let ordinal = pick(ordinal, count);
+                if self.has_another_copy(ordinal) {
+                    self.servers[ordinal] = self.empty_server(ordinal);
+                }
+            }
+            Fault::AgentsDie(_) | Fault::Nothing => {}
+        }
+    }
+
+    fn restart(&mut self, ordinal: usize) {
+        let ip = self.new_ip();
+        let server = &mut self.servers[ordinal];
+        (server.ip, server.up, server.in_step) = (ip, true, false);
+        server.me_mut().ip = Some(ip);
+        server.forgotten.clear();
+    }
+
+    /// Losing this volume loses no data that anybody can expect to be there.
+    fn has_another_copy(&self, ordinal: usize) -> bool {
+        let id = &self.servers[ordinal].id;
+        let is_copy = |it: &Server| it.up && it.in_step && it.me().master.as_ref() == Some(id) && it.keys > 0;
+        !self.in_use
+            || (self.is_settled() && (self.servers[ordinal].me().replica || self.servers.iter().any(is_copy)))
+    }
+
+    fn is_settled(&self) -> bool {
+        self.servers.iter().all(|it| it.up && plan::is_settled(&self.member(it), &self.topology))
+    }
+
+    /// All agents look and act once, `budget` actions in all.
+    fn round(&mut self, mut budget: usize) {
+        for own in 0..self.servers.len() {
+            if !self.servers[own].up {
+                continue;
+            }
+            let Plan::Act(actions) = plan::next(&self.view(own), &self.topology) else { continue };
+            for action in actions {
+                if budget == 0 {
+                    return;
+                }
+                budget -= 1;
+                if !self.carry_out(&action) {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, fault: &Fault) {
+        self.fail(fault);
+        self.round(if let Fault::AgentsDie(after) = fault { *after } else { usize::MAX });
+        self.gossip();
+        self.live();
+    }
+
+    fn rest(&mut self) {
+        for ordinal in 0..self.servers.len() {
+            if !self.servers[ordinal].up {
+                self.restart(ordinal);
+            }
+        }
+        for _ in 0..60 {
+            self.step(&Fault::Nothing);
+            if self.is_settled() && self.in_use {
+                return;
+            }
+        }
+        let says: Vec<String> = (0..self.servers.len())
+            .map(|own| {
+                format!(
+                    "{own}: {:?}\n{:#?}",
+                    plan::next(&self.view(own), &self.topology),
+                    self.servers[own].nodes
+                )
+            })
+            .collect();
+        panic!("the cluster never settles: {}", says.join("\n"));
+    }
+}
+
+fn faults() -> impl Strategy<Value = Vec<Fault>> {
+    let fault = prop_oneof![
+        3 => Just(Fault::Nothing),
+        3 => (0usize..6).prop_map(Fault::AgentsDie),
+        2 => (0usize..9).prop_map(Fault::Restart),
+        1 => Just(Fault::RestartAll),
+        1 => (0usize..9).prop_map(Fault::GoDown),
+        2 => (0usize..9).prop_map(Fault::LoseVolume),
+    ];
+    prop::collection::vec(fault, 0..40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_fails_the_cluster_settles_and_keeps_its_keys(
+        (shards, replicas) in prop_oneof![Just((3, 1)), Just((3, 2)), Just((4, 1)), Just((3, 0))],
+        faults in faults(),
+    ) {
+        let mut world = World::new(shards, replicas);
+        for fault in &faults {
+            world.step(fault);
+        }
+        world.rest();
+        let masters: Vec<&Server> = world.servers.iter().filter(|it| !it.me().slots.is_empty()).collect();
+        prop_assert_eq!(masters.len(), shards);
+        prop_assert!(masters.iter().all(|it| it.keys == 1), "a shard lost its keys");
+        for master in masters {
+            let followers = world.servers.iter().filter(|it| it.me().master.as_ref() == Some(&master.id));
+            prop_assert_eq!(followers.count(), replicas);
+        }
+    }
+}
+
+#[test]
+fn a_cluster_forms_in_a_few_rounds() {
+    let mut world = World::new(3, 1);
+    let rounds = (1..20).find(|_| {
+        world.step(&Fault::Nothing);
+        world.in_use
+    });
+    assert!(rounds.is_some_and(|rounds| rounds <= 6), "{rounds:?}");
+    let slots = |ordinal: usize| world.servers[ordinal].me().slots.clone();
+    assert_eq!([slots(0), slots(1), slots(2)], [vec![0..=5460], vec![5461..=10921], vec![10922..=16383]]);
+}
+
+#[test]
+fn nothing_is_formed_over_data_or_among_strangers() {
+    for stranger in [false, true] {
+        let mut world = World::new(3, 1);
+        if stranger {
+            let node = Node {
+                id: NodeId("other".to_owned()),
+                host: "elsewhere".to_owned(),
+                ..world.servers[4].me().clone()
+            };
+            world.servers[4].nodes.insert(node.id.clone(), Node { myself: false, ..node });
+        } else {
+            world.servers[4].keys = 1;
+        }
+        for _ in 0..5 {
+            assert!(matches!(plan::next(&world.view(0), &world.topology), Plan::Wait(_)));
+            world.step(&Fault::Nothing);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Plan stage, pure: what the servers answered and how the cluster should be → what to do next.
+//!
+//! A cluster is formed by the agent of server 0 (see [`form`]); afterwards every agent mends its own
+//! server only (see [`heal`]), so no two of them ever pull at the same one.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use super::nodes::NodeId;
+use super::topology::Topology;
+use super::view::{Member, View};
+use super::{form, heal};
+
+/// One command for one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Number a server that has met nobody, so that no two claims to a slot are equally old.
+    Epoch { on: usize, epoch: u64 },
+    /// Make two servers known to each other.
+    Meet { on: usize, ip: IpAddr },
+    /// Give a master of a new cluster its slots.
+    AddSlots { on: usize, slots: RangeInclusive<u16> },
+    /// Make it a replica.
+    Replicate { on: usize, master: NodeId },
+    /// Strike a node off that will never come back.
+    Forget { on: usize, node: NodeId },
+    /// Make a replica the master although its master can't be asked.
+    TakeOver { on: usize },
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Epoch { on, epoch } => write!(f, "server {on} gets epoch {epoch}"),
+            Self::Meet { on, ip } => write!(f, "server {on} meets {ip}"),
+            Self::AddSlots { on, slots } => {
+                write!(f, "server {on} gets slots {}-{}", slots.start(), slots.end())
+            }
+            Self::Replicate { on, master } => write!(f, "server {on} becomes a replica of {master}"),
+            Self::Forget { on, node } => write!(f, "server {on} forgets {node}, whose volume is lost"),
+            Self::TakeOver { on } => {
+                write!(f, "server {on} takes over from its master, whose volume is lost")
+            }
+        }
+    }
+}
+
+/// Why nothing can be done now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// The agent's own server does not answer: it starts, or loads its data.
+    OwnServer,
+    /// A cluster is formed only when all servers answer.
+    Servers(Vec<usize>),
+    /// A cluster is never formed over data.
+    Keys { on: usize },
+    /// A server knows a node that is none of the servers.
+    Stranger { on: usize, node: NodeId },
+    /// A server has slots that it would not get here.
+    Slots { on: usize },
+    /// Server 0 has yet to form the cluster.
+    Leader,
+    /// What was done spreads among the servers.
+    Gossip,
+    /// This server is new, and joins when all members are there: until then a member could send it
+    /// to an address that is somebody else's by now.
+    Members,
+    /// Slots whose only copy is lost.
+    SlotsLost(usize),
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnServer => f.write_str("the server does not answer yet"),
+            Self::Servers(missing) => {
+                write!(f, "the cluster is formed when all servers answer; missing are {missing:?}")
+            }
+            Self::Keys { on } => write!(
+                f,
+                "server {on} belongs to no cluster but holds keys, and a cluster is never formed over data: move them away"
+            ),
+            Self::Stranger { on, node } => {
+                write!(
+                    f,
+                    "server {on} knows node {node}, which is none of the servers: reset it if it has no data"
+                )
+            }
+            Self::Slots { on } => {
+                write!(f, "server {on} has slots that it would not get here: reset it if it has no data")
+            }
+            Self::Leader => f.write_str("server 0 has yet to form the cluster"),
+            Self::Gossip => f.write_str("the servers tell each other what changed"),
+            Self::Members => f.write_str("this server joins when all members of the cluster answer"),
+            Self::SlotsLost(slots) => write!(
+                f,
+                "{slots} slots have no server: the volumes of their master and of all its replicas are lost; restore a backup"
+            ),
+        }
+    }
+}
+
+/// What comes next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// The cluster is as it should be.
+    Settled,
+    /// To be done in this order; what fails is planned again.
+    Act(Vec<Action>),
+    /// Look again later.
+    Wait(Waiting),
+}
+
+/// What the agent of `view.own` does next.
+pub fn next(view: &View, topology: &Topology) -> Plan {
+    let Some(own) = view.members.get(&view.own) else {
+        return Plan::Wait(Waiting::OwnServer);
+    };
+    if view.own == 0 && !view.members.values().any(Member::sees_a_formed_cluster) && !was_formed(view) {
+        return form::next(view, topology);
+    }
+    heal::next(view, own, topology)
+}
+
+/// Somebody holds keys as a member of a cluster: whatever slots are missing now, it was formed once.
+fn was_formed(view: &View) -> bool {
+    view.members.values().any(|member| member.keys > 0 && !member.is_alone())
+}
+
+/// Whether the server sees the whole cluster as it should be; then nobody else needs to be asked.
+pub fn is_settled(own: &Member, topology: &Topology) -> bool {
+    let mut ordinals: Vec<usize> = own.nodes.iter().filter_map(|node| topology.ordinal(&node.host)).collect();
+    ordinals.sort_unstable();
+    own.sees_a_formed_cluster()
+        && own.nodes.len() == topology.servers()
+        && ordinals.into_iter().eq(0..topology.servers())
+        && own.nodes.iter().all(|node| node.connected && node.ip.is_some() && !node.handshake)
+        && heal::new_master(own, topology).is_none()
+}

@@ -1,0 +1,146 @@
+//! The servers of a cluster, I/O: asks them, and carries actions out.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::nodes::{self, NodesError};
+use super::plan::Action;
+use super::topology::Topology;
+use super::view::{Member, View};
+use crate::redis::hosts::Hosts;
+use crate::redis::link::{Link, LinkError, field};
+use crate::redis::password::Password;
+
+/// Time for one server to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Servers that are asked at once.
+const AT_ONCE: usize = 16;
+
+/// Why a server's answer is of no use.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// It did not do what it was asked.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// What it knows of its cluster can't be read.
+    #[error(transparent)]
+    Nodes(#[from] NodesError),
+    /// The action is for a server that is not in view.
+    #[error("server {0} is not in view")]
+    NotInView(usize),
+}
+
+/// How to reach the servers.
+#[derive(Clone)]
+pub struct Servers {
+    /// Address of the agent's own.
+    pub own: IpAddr,
+    /// Port of all.
+    pub port: u16,
+    /// Password of all.
+    pub password: Option<Arc<Password>>,
+    /// Where their names are looked up.
+    pub hosts: Hosts,
+}
+
+impl Servers {
+    /// What the agent's own server says.
+    pub fn own(&self) -> Result<Member, ServerError> {
+        self.ask(self.own)
+    }
+
+    /// What all servers say that can be asked now, and prove to be who was looked for.
+    pub fn view(&self, own: usize, topology: &Topology) -> View {
+        let mut members = BTreeMap::new();
+        let ordinals: Vec<usize> = (0..topology.servers()).collect();
+        for some in ordinals.chunks(AT_ONCE) {
+            thread::scope(|scope| {
+                let asked: Vec<_> = some
+                    .iter()
+                    .map(|&it| (it, scope.spawn(move || self.member(it, it == own, topology))))
+                    .collect();
+                // A thread that panicked has no answer.
+                let answers = asked.into_iter().filter_map(|(it, thread)| Some((it, thread.join().ok()??)));
+                members.extend(answers);
+            });
+        }
+        View { own, members }
+    }
+
+    fn member(&self, ordinal: usize, is_own: bool, topology: &Topology) -> Option<Member> {
+        let host = topology.host(ordinal);
+        let ip = if is_own { self.own } else { self.hosts.find(&host)? };
+        // Names are known to be late: the address may be another cluster's by now. Nothing is done
+        // about a server that does not announce the name that was looked up.
+        self.ask(ip).ok().filter(|member| member.me().host == host)
+    }
+
+    fn ask(&self, ip: IpAddr) -> Result<Member, ServerError> {
+        let mut link = self.link(ip)?;
+        let nodes = nodes::parse(&link.text("CLUSTER NODES", &["CLUSTER", "NODES"])?)?;
+        let keys = link.count("DBSIZE", &["DBSIZE"])?;
+        let info = link.text("INFO", &["INFO", "replication"])?;
+        let number = |name| field(&info, name).and_then(|digits| digits.parse().ok());
+        Ok(Member {
+            ip,
+            keys,
+            offset: number("slave_repl_offset").or_else(|| number("master_repl_offset")).unwrap_or(0),
+            in_step: field(&info, "master_link_status") == Some("up"),
+            nodes,
+        })
+    }
+
+    fn link(&self, ip: IpAddr) -> Result<Link, LinkError> {
+        Link::open(ip, self.port, self.password.as_deref(), PATIENCE)
+    }
+
+    /// Does one thing that was planned on this view.
+    pub fn carry_out(&self, view: &View, action: &Action) -> Result<(), ServerError> {
+        let on = |ordinal: usize| {
+            let member = view.members.get(&ordinal).ok_or(ServerError::NotInView(ordinal))?;
+            Ok::<_, ServerError>(self.link(member.ip)?)
+        };
+        match action {
+            Action::Epoch { on: ordinal, epoch } => on(*ordinal)?
+                .order("CLUSTER SET-CONFIG-EPOCH", &["CLUSTER", "SET-CONFIG-EPOCH", &epoch.to_string()]),
+            Action::Meet { on: ordinal, ip } => on(*ordinal)?
+                .order("CLUSTER MEET", &["CLUSTER", "MEET", &ip.to_string(), &self.port.to_string()]),
+            Action::AddSlots { on: ordinal, slots } => on(*ordinal)?.order(
+                "CLUSTER ADDSLOTSRANGE",
+                &["CLUSTER", "ADDSLOTSRANGE", &slots.start().to_string(), &slots.end().to_string()],
+            ),
+            Action::Replicate { on: ordinal, master } => {
+                on(*ordinal)?.order("CLUSTER REPLICATE", &["CLUSTER", "REPLICATE", &master.0])
+            }
+            Action::Forget { on: ordinal, node } => {
+                on(*ordinal)?.order("CLUSTER FORGET", &["CLUSTER", "FORGET", &node.0])
+            }
+            Action::TakeOver { on: ordinal } => {
+                on(*ordinal)?.order("CLUSTER FAILOVER", &["CLUSTER", "FAILOVER", "FORCE"])
+            }
+        }?;
+        Ok(())
+    }
+
+    /// Has the best replica of the agent's own server take over from it; `true` once it has.
+    ///
+    /// Redis stops the clients for that moment, so that nothing that was acknowledged is lost.
+    pub fn hand_over(&self, ordinal: usize, topology: &Topology) -> Result<bool, ServerError> {
+        let own = self.own()?;
+        if own.replicas(own.id()).next().is_none() {
+            return Ok(false);
+        }
+        let view = self.view(ordinal, topology);
+        let heirs = view.members.values().filter(|member| {
+            member.in_step && member.me().replica && member.me().master.as_ref() == Some(own.id())
+        });
+        let Some(heir) = heirs.max_by_key(|member| member.offset) else { return Ok(false) };
+        self.link(heir.ip)?.order("CLUSTER FAILOVER", &["CLUSTER", "FAILOVER"])?;
+        Ok(true)
+    }
+}

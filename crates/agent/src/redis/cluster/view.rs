@@ -1,0 +1,95 @@
+//! What the servers of a cluster answered, pure: the input of every decision.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::nodes::{Node, NodeId, SLOTS};
+use super::topology::Topology;
+
+/// What one server answered.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Where it was asked.
+    pub ip: IpAddr,
+    /// How many keys it holds.
+    pub keys: u64,
+    /// How much of its master's stream it has, in bytes.
+    pub offset: u64,
+    /// Whether its copy of its master's data is whole and the link to it stands.
+    pub in_step: bool,
+    /// Its `CLUSTER NODES`.
+    pub nodes: Vec<Node>,
+}
+
+impl Member {
+    /// Its own line.
+    pub fn me(&self) -> &Node {
+        // `nodes::parse` lets no answer without it pass.
+        self.nodes.iter().find(|node| node.myself).unwrap_or(&self.nodes[0])
+    }
+
+    /// Its name in the cluster.
+    pub fn id(&self) -> &NodeId {
+        &self.me().id
+    }
+
+    /// Its line of another node.
+    pub fn line(&self, id: &NodeId) -> Option<&Node> {
+        self.nodes.iter().find(|node| &node.id == id)
+    }
+
+    /// It has met nobody.
+    pub fn is_alone(&self) -> bool {
+        self.nodes.len() == 1
+    }
+
+    /// How many slots it knows an owner of.
+    pub fn assigned(&self) -> usize {
+        self.nodes.iter().map(Node::slot_count).sum()
+    }
+
+    /// Every slot has an owner.
+    pub fn sees_a_formed_cluster(&self) -> bool {
+        self.assigned() == usize::from(SLOTS)
+    }
+
+    /// The masters that serve slots, by their first slot.
+    pub fn shards(&self) -> Vec<&Node> {
+        let mut shards: Vec<&Node> = self.nodes.iter().filter(|node| node.is_shard()).collect();
+        shards.sort_by_key(|node| node.slots.first().map(|slots| *slots.start()));
+        shards
+    }
+
+    /// Replicas of a master that the cluster has not given up.
+    pub fn replicas<'a>(&'a self, master: &'a NodeId) -> impl Iterator<Item = &'a Node> {
+        self.nodes
+            .iter()
+            .filter(move |node| node.replica && node.master.as_ref() == Some(master) && !node.failed)
+    }
+}
+
+/// The servers that answered, by ordinal. Each proved with the name it announces that it is the one
+/// that was looked for: an address alone may be another cluster's by now.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Whose agent looks.
+    pub own: usize,
+    /// What they answered.
+    pub members: BTreeMap<usize, Member>,
+}
+
+impl View {
+    /// The server of a node's DNS name has another id now, so that the node will never come back:
+    /// its volume is lost.
+    pub fn is_gone(&self, node: &Node, topology: &Topology) -> bool {
+        topology
+            .ordinal(&node.host)
+            .and_then(|ordinal| self.members.get(&ordinal))
+            .is_some_and(|member| member.id() != &node.id)
+    }
+
+    /// Whether this id is one of the servers'.
+    pub fn has(&self, id: &NodeId) -> bool {
+        self.members.values().any(|member| member.id() == id)
+    }
+}

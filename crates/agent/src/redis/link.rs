@@ -1,0 +1,92 @@
+//! Link stage, I/O: a conversation with one server, within one deadline for it all.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::password::Password;
+use super::probe::{Deadline, ProbeError, Server};
+use super::resp::Reply;
+use super::verdict::{self, VerdictError};
+
+/// Why a server did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum LinkError {
+    /// It did not answer.
+    #[error(transparent)]
+    Silent(#[from] ProbeError),
+    /// It refuses the password.
+    #[error(transparent)]
+    Stranger(#[from] VerdictError),
+    /// It refuses the command.
+    #[error("{step} was refused: {reason}")]
+    Refused {
+        /// What was asked.
+        step: &'static str,
+        /// What Redis said.
+        reason: String,
+    },
+    /// It answers, but not as Redis does.
+    #[error("{step} was not answered as Redis answers it")]
+    Odd {
+        /// What was asked.
+        step: &'static str,
+    },
+}
+
+/// A conversation with one server.
+pub struct Link(Server);
+
+impl Link {
+    /// Connects, and names the password where there is one.
+    pub fn open(
+        ip: IpAddr,
+        port: u16,
+        password: Option<&Password>,
+        patience: Duration,
+    ) -> Result<Self, LinkError> {
+        let mut server = Server::connect(SocketAddr::from((ip, port)), Deadline::after(patience))?;
+        if let Some(password) = password {
+            verdict::is_authenticated(&server.ask("AUTH", &[b"AUTH", password.bytes()])?)?;
+        }
+        Ok(Self(server))
+    }
+
+    fn ask(&mut self, step: &'static str, words: &[&str]) -> Result<Reply, LinkError> {
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        match self.0.ask(step, &words)? {
+            Reply::Error(reason) => Err(LinkError::Refused { step, reason: verdict::one_line(&reason) }),
+            reply => Ok(reply),
+        }
+    }
+
+    /// A command that is answered with `OK`.
+    pub fn order(&mut self, step: &'static str, words: &[&str]) -> Result<(), LinkError> {
+        match self.ask(step, words)? {
+            Reply::Simple(_) => Ok(()),
+            _ => Err(LinkError::Odd { step }),
+        }
+    }
+
+    /// A command that is answered with a text.
+    pub fn text(&mut self, step: &'static str, words: &[&str]) -> Result<String, LinkError> {
+        match self.ask(step, words)? {
+            Reply::Bulk(text) => Ok(text),
+            _ => Err(LinkError::Odd { step }),
+        }
+    }
+
+    /// A command that is answered with how many there are.
+    pub fn count(&mut self, step: &'static str, words: &[&str]) -> Result<u64, LinkError> {
+        match self.ask(step, words)? {
+            Reply::Integer(number) => u64::try_from(number).map_err(|_| LinkError::Odd { step }),
+            _ => Err(LinkError::Odd { step }),
+        }
+    }
+}
+
+/// A value of `INFO` or `CLUSTER INFO`.
+pub fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    verdict::field(info, name).map(str::trim_end)
+}

@@ -1,0 +1,297 @@
+//! `run` as the nodes of a real Redis Cluster: forms once, heals, keeps every acknowledged write.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::client::{Ledger, Load, PASSWORD, address, ask, lost};
+use crate::fleet::{Fleet, METRICS_PORT, eventually, get, has_redis, measured, resident};
+use crate::support::free_port;
+
+/// What the issue asks for; a busy machine has to make it too.
+const FORMED: Duration = Duration::from_secs(30);
+const HEALED: Duration = Duration::from_secs(60);
+
+fn formed(name: &str, port: u16) -> Fleet {
+    let mut fleet = Fleet::cluster(name, port, 3, 1);
+    for ordinal in 0..6 {
+        fleet.start(ordinal);
+    }
+    let took = fleet.until("the cluster forms", FORMED, Fleet::is_settled);
+    measured("six nodes form a cluster, seconds", took.as_secs_f32());
+    fleet
+}
+
+/// Enough that every master has some.
+fn written(fleet: &Fleet, load: &Load) {
+    let before = load.count();
+    fleet.until("writes go on", Duration::from_secs(30), |_| load.count() > before + 100);
+}
+
+#[track_caller]
+fn keeps_all(fleet: &Fleet, ledger: &Ledger) {
+    let lost = lost(&fleet.seeds, &ledger.acknowledged);
+    assert!(lost.is_empty(), "{} of {} writes are lost: {lost:?}", lost.len(), ledger.acknowledged.len());
+}
+
+/// A master that died may have acknowledged what its replica had not received yet: Redis copies
+/// without waiting. What a replica confirmed must be there.
+#[track_caller]
+fn keeps_what_was_copied(fleet: &Fleet, ledger: &Ledger) {
+    let missing = lost(&fleet.seeds, &ledger.copied);
+    assert!(missing.is_empty(), "{} of {} copied writes are lost", missing.len(), ledger.copied.len());
+    let missing = lost(&fleet.seeds, &ledger.acknowledged);
+    measured(
+        "lost with a master that died, of writes without WAIT",
+        format!("{} of {}", missing.len(), ledger.acknowledged.len()),
+    );
+}
+
+#[test]
+fn a_cluster_forms_and_outlives_every_restart() {
+    if !has_redis() {
+        return;
+    }
+    let mut fleet = formed("shop-redis", free_port());
+    let slots: Vec<String> =
+        (0..3).map(|it| fleet.line(it).rsplit(' ').next().unwrap_or_default().to_owned()).collect();
+    assert_eq!(slots, ["0-5460", "5461-10921", "10922-16383"]);
+    for master in 0..3 {
+        assert_eq!(fleet.shard(master).len(), 1);
+    }
+    assert_eq!(get(address(fleet.at(0).ip(), METRICS_PORT), "/healthz").as_deref(), Some("ok\n"));
+    measured("resident memory of an agent, KiB", resident(fleet.agent(0)));
+    assert!(resident(fleet.agent(0)) < 20 * 1024);
+    let ids: Vec<String> = (0..6).map(|it| fleet.id(it)).collect();
+
+    // Each in turn, back at another address before anybody takes over.
+    let load = Load::start(&fleet.seeds, 0);
+    written(&fleet, &load);
+    for ordinal in 0..6 {
+        fleet.kill(ordinal);
+        fleet.start(ordinal);
+        let took = fleet.until("the cluster heals", HEALED, Fleet::is_settled);
+        measured("a pod is back at another address, seconds", took.as_secs_f32());
+        written(&fleet, &load);
+    }
+    let ledger = load.stop();
+    if (0..6).all(|it| fleet.is_master(it) == (it < 3)) {
+        keeps_all(&fleet, &ledger);
+    } else {
+        keeps_what_was_copied(&fleet, &ledger);
+    }
+
+    // All at once.
+    let load = Load::start(&fleet.seeds, 1_000_000);
+    written(&fleet, &load);
+    let masters: Vec<usize> = (0..6).filter(|it| fleet.is_master(*it)).collect();
+    for ordinal in 0..6 {
+        fleet.kill(ordinal);
+    }
+    for ordinal in (0..6).rev() {
+        fleet.start(ordinal);
+    }
+    let took = fleet.until("all six heal", HEALED, Fleet::is_settled);
+    measured("all six are back at other addresses, seconds", took.as_secs_f32());
+    written(&fleet, &load);
+    let ledger = load.stop();
+    assert_eq!((0..6).filter(|it| fleet.is_master(*it)).collect::<Vec<_>>(), masters, "nobody took over");
+    keeps_all(&fleet, &ledger);
+    assert_eq!((0..6).map(|it| fleet.id(it)).collect::<Vec<_>>(), ids, "no node was made anew");
+}
+
+#[test]
+fn a_lost_master_is_replaced_and_comes_back_as_a_replica() {
+    if !has_redis() {
+        return;
+    }
+    let mut fleet = formed("shop-redis", free_port());
+    let load = Load::start(&fleet.seeds, 0);
+    written(&fleet, &load);
+    let heir = fleet.shard(1)[0];
+    fleet.kill(1);
+    fleet.until("a replica takes over", HEALED, |fleet| fleet.is_master(heir));
+    written(&fleet, &load);
+    fleet.start(1);
+    fleet.until("the old master follows", HEALED, Fleet::is_settled);
+    assert!(!fleet.is_master(1) && fleet.shard(heir) == [1], "{}", fleet.news());
+    let ledger = load.stop();
+    measured(
+        "a master dies under load: longest time without a write, seconds",
+        ledger.longest_pause.as_secs_f32(),
+    );
+    keeps_what_was_copied(&fleet, &ledger);
+
+    // A master whose volume is lost comes back as an empty replica, and its old self is struck off.
+    let load = Load::start(&fleet.seeds, 1_000_000);
+    written(&fleet, &load);
+    let heir = fleet.shard(0)[0];
+    fleet.kill(0);
+    fleet.lose_volume(0);
+    fleet.start(0);
+    fleet.until("the shard has a replica again", HEALED, |fleet| {
+        fleet.is_settled() && fleet.is_master(heir) && fleet.shard(heir) == [0]
+    });
+    let ledger = load.stop();
+    keeps_what_was_copied(&fleet, &ledger);
+
+    // Its new replica has it all: the volume of the master and then the other one's may go.
+    let replica = fleet.shard(2)[0];
+    fleet.kill(replica);
+    fleet.lose_volume(replica);
+    fleet.start(replica);
+    fleet.until("the replica is copied anew", HEALED, |fleet| {
+        fleet.is_settled()
+            && fleet.shard(2) == [replica]
+            && fleet.metrics(replica).contains("redis_master_link_up 1")
+    });
+    keeps_what_was_copied(&fleet, &ledger);
+}
+
+#[test]
+fn a_restarted_replica_takes_over_where_its_masters_volume_is_lost() {
+    if !has_redis() {
+        return;
+    }
+    let mut fleet = formed("shop-redis", free_port());
+    let load = Load::start(&fleet.seeds, 0);
+    written(&fleet, &load);
+    let ledger = load.stop();
+    let heir = fleet.shard(0)[0];
+    for ordinal in 0..6 {
+        fleet.kill(ordinal);
+    }
+    fleet.lose_volume(0);
+    for ordinal in 0..6 {
+        fleet.start(ordinal);
+    }
+    fleet.until("the replica takes over", HEALED, |fleet| fleet.is_settled() && fleet.is_master(heir));
+    assert_eq!(fleet.shard(heir), [0]);
+    keeps_what_was_copied(&fleet, &ledger);
+}
+
+#[test]
+fn a_master_hands_over_before_it_stops() {
+    if !has_redis() {
+        return;
+    }
+    let mut fleet = formed("shop-redis", free_port());
+    let load = Load::start(&fleet.seeds, 0);
+    written(&fleet, &load);
+    let heir = fleet.shard(2)[0];
+    let start = Instant::now();
+    let status = fleet.stop(2);
+    measured("a master hands over and stops, seconds", start.elapsed().as_secs_f32());
+    assert!(status.success(), "{status} {}", fleet.log(2));
+    assert!(fleet.is_master(heir), "the replica has taken over before the master stops");
+    written(&fleet, &load);
+    fleet.start(2);
+    fleet.until("the old master follows", HEALED, Fleet::is_settled);
+    let ledger = load.stop();
+    measured("longest time without a write, seconds", ledger.longest_pause.as_secs_f32());
+    measured("writes that had to be tried again", ledger.refused);
+    assert!(ledger.longest_pause < Duration::from_secs(5));
+    keeps_all(&fleet, &ledger);
+}
+
+#[test]
+fn two_clusters_that_swap_addresses_stay_two() {
+    if !has_redis() {
+        return;
+    }
+    let port = free_port();
+    let (mut shop, mut bank) = (formed("shop-redis", port), formed("bank-redis", port));
+    let mut ledgers = Vec::new();
+    for fleet in [&shop, &bank] {
+        let load = Load::start(&fleet.seeds, 0);
+        written(fleet, &load);
+        ledgers.push(load.stop());
+    }
+    let ids = |fleet: &Fleet| -> Vec<String> { (0..6).map(|it| fleet.id(it)).collect() };
+    let (shops, banks) = (ids(&shop), ids(&bank));
+    let (at_shop, at_bank): (Vec<_>, Vec<_>) = (0..6).map(|it| (shop.at(it).ip(), bank.at(it).ip())).unzip();
+    for ordinal in 0..6 {
+        shop.kill(ordinal);
+        bank.kill(ordinal);
+    }
+    for ordinal in 0..6 {
+        shop.start_at(ordinal, at_bank[ordinal]);
+        bank.start_at(ordinal, at_shop[ordinal]);
+    }
+    for (fleet, own, other, ledger) in
+        [(&shop, &shops, &banks, &ledgers[0]), (&bank, &banks, &shops, &ledgers[1])]
+    {
+        fleet.until("the cluster heals", HEALED, Fleet::is_settled);
+        for ordinal in 0..6 {
+            let nodes = fleet.ask(ordinal, &["CLUSTER", "NODES"]);
+            assert_eq!(nodes.lines().count(), 6, "{nodes}");
+            assert!(
+                own.iter().all(|id| nodes.contains(id)) && other.iter().all(|id| !nodes.contains(id)),
+                "{nodes}"
+            );
+        }
+        keeps_all(fleet, ledger);
+    }
+    // One pod alone at the address that a living pod of the other cluster had.
+    let freed = bank.at(5).ip();
+    let fresh = bank.new_ip();
+    bank.kill(5);
+    bank.start_at(5, fresh);
+    shop.kill(4);
+    shop.start_at(4, freed);
+    for fleet in [&shop, &bank] {
+        fleet.until("the cluster heals", HEALED, Fleet::is_settled);
+        assert_eq!(fleet.ask(0, &["CLUSTER", "NODES"]).lines().count(), 6);
+    }
+}
+
+#[test]
+fn a_cluster_is_formed_although_its_leader_dies_time_and_again() {
+    if !has_redis() {
+        return;
+    }
+    let mut fleet = Fleet::cluster("shop-redis", free_port(), 3, 1);
+    for ordinal in 0..6 {
+        fleet.start(ordinal);
+    }
+    for pause in [900, 1400, 1900, 2500, 3200] {
+        std::thread::sleep(Duration::from_millis(pause));
+        fleet.kill(0);
+        fleet.start(0);
+    }
+    fleet.until("the cluster forms", HEALED, Fleet::is_settled);
+}
+
+#[test]
+fn a_cluster_is_not_formed_over_data() {
+    if !has_redis() {
+        return;
+    }
+    let mut fleet = Fleet::cluster("shop-redis", free_port(), 3, 1);
+    // The volume of a server that was no cluster's: Redis takes over the slots of what it finds.
+    let ip = fleet.new_ip();
+    let data = fleet.folder(5).join("data");
+    std::fs::create_dir_all(&data).expect("made");
+    let mut alone = Command::new("redis-server")
+        .args(["--port", &fleet.port.to_string(), "--bind", &ip.to_string()])
+        .args(["--requirepass", PASSWORD, "--appendonly", "yes", "--dir"])
+        .arg(&data)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server starts");
+    let at = address(ip, fleet.port);
+    eventually("it takes a key", FORMED, || ask(at, &["SET", "a", "1"]) == "OK");
+    ask(at, &["SHUTDOWN"]);
+    alone.wait().expect("it ends");
+
+    for ordinal in 0..6 {
+        fleet.start(ordinal);
+    }
+    fleet.until("the leader refuses", FORMED, |fleet| fleet.news().contains("never formed over data"));
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(fleet.ask(5, &["DBSIZE"]), "1");
+    assert!(
+        (0..6).all(|it| !fleet.ask(it, &["CLUSTER", "NODES"]).trim_end().contains('\n')),
+        "{}",
+        fleet.news()
+    );
+}

@@ -1,0 +1,304 @@
+//! Pods on this machine: a directory and a loopback address each, with the agent as main process.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::client::{PASSWORD, Seeds, address, ask};
+use crate::support::Scratch;
+
+pub const METRICS_PORT: u16 = 9121;
+
+/// Whether the machine has Redis; says so where it has not.
+pub fn has_redis() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|folder| folder.join("redis-server").is_file());
+    if !found {
+        // Past the harness, which would swallow it for a test that passes.
+        let _ = writeln!(io::stderr(), "skipped: redis-server is not on PATH");
+    }
+    found
+}
+
+/// A set of pods with one headless Service.
+pub struct Fleet {
+    scratch: Scratch,
+    pub name: String,
+    pub port: u16,
+    network: u16,
+    next_address: u8,
+    pods: BTreeMap<usize, Pod>,
+    ips: BTreeMap<usize, IpAddr>,
+    pub seeds: Seeds,
+    further: Vec<String>,
+    template: String,
+    extra_hosts: Vec<String>,
+}
+
+struct Pod {
+    child: Child,
+}
+
+impl Fleet {
+    pub fn new(name: &str, port: u16, template: &str, further: &[&str]) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // Other runs on this machine have other networks.
+        let number = std::process::id().wrapping_mul(8).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let network = u16::try_from(number % 0x7fff).expect("it fits") + 256;
+        Self {
+            scratch: Scratch::new(),
+            name: name.to_owned(),
+            port,
+            network,
+            next_address: 0,
+            pods: BTreeMap::new(),
+            ips: BTreeMap::new(),
+            seeds: Arc::new(Mutex::new(Vec::new())),
+            further: further.iter().map(|&it| it.to_owned()).collect(),
+            template: template.to_owned(),
+            extra_hosts: Vec::new(),
+        }
+    }
+
+    /// Six servers of a Redis Cluster, with the configuration that the operator writes.
+    pub fn cluster(name: &str, port: u16, shards: usize, replicas: usize) -> Self {
+        let template = "appendonly yes\nappendfsync always\ncluster-enabled yes\ncluster-node-timeout 5000\n";
+        let mut fleet = Self::new(name, port, template, &[]);
+        let topology = fleet.scratch.file("cluster");
+        let text = format!("shards {shards}\nreplicas-per-shard {replicas}\nhost {name}-{{}}.h.ns.svc\n");
+        fs::write(&topology, text).expect("written");
+        fleet.further = vec!["--cluster".to_owned(), topology.display().to_string()];
+        fleet
+    }
+
+    pub fn host(&self, ordinal: usize) -> String {
+        format!("{}-{ordinal}.h.ns.svc", self.name)
+    }
+
+    pub fn folder(&self, ordinal: usize) -> PathBuf {
+        self.scratch.file(&format!("pod-{ordinal}"))
+    }
+
+    /// An address that no pod had before.
+    pub fn new_ip(&mut self) -> IpAddr {
+        self.next_address += 1;
+        let [high, low] = self.network.to_be_bytes();
+        Ipv4Addr::new(127, high, low, self.next_address).into()
+    }
+
+    pub fn at(&self, ordinal: usize) -> SocketAddr {
+        address(self.ips[&ordinal], self.port)
+    }
+
+    pub fn ordinals(&self) -> Vec<usize> {
+        self.ips.keys().copied().collect()
+    }
+
+    pub fn ask(&self, ordinal: usize, words: &[&str]) -> String {
+        ask(self.at(ordinal), words)
+    }
+
+    /// A pod at a new address, with the volume that it had.
+    pub fn start(&mut self, ordinal: usize) {
+        let ip = self.new_ip();
+        self.start_at(ordinal, ip);
+    }
+
+    pub fn start_at(&mut self, ordinal: usize, ip: IpAddr) {
+        self.ips.insert(ordinal, ip);
+        self.publish();
+        let folder = self.folder(ordinal);
+        let data = folder.join("data");
+        fs::create_dir_all(&data).expect("made");
+        let (template, output) = (folder.join("template.conf"), folder.join("redis.conf"));
+        let text =
+            format!("{}port {}\nbind {ip}\ndir {}\nsave \"\"\n", self.template, self.port, data.display());
+        fs::write(&template, text).expect("written");
+        let log = OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("opened");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trading-agent"));
+        command
+            .env_clear()
+            .env("REDIS_PASSWORD", PASSWORD)
+            .env("POD_IP", ip.to_string())
+            .env("POD_HOST", self.host(ordinal))
+            .args(["redis", "run", "--port", &self.port.to_string()])
+            .args(["--metrics-port", &METRICS_PORT.to_string()])
+            .arg("--template")
+            .arg(template)
+            .arg("--output")
+            .arg(output)
+            .arg("--hosts")
+            .arg(self.scratch.file("hosts"))
+            .args(&self.further)
+            .stdin(Stdio::null())
+            .stdout(File::try_clone(&log).expect("cloned"))
+            .stderr(log)
+            .process_group(0);
+        let child = command.spawn().expect("the agent starts");
+        self.pods.insert(ordinal, Pod { child });
+    }
+
+    /// What DNS says now.
+    fn publish(&self) {
+        let mut text: String =
+            self.ips.iter().map(|(ordinal, ip)| format!("{ip} {}\n", self.host(*ordinal))).collect();
+        for line in &self.extra_hosts {
+            text.push_str(line);
+        }
+        // In one step, or a reader could meet half of it.
+        let (new, file) = (self.scratch.file("hosts.new"), self.scratch.file("hosts"));
+        fs::write(&new, text).expect("written");
+        fs::rename(&new, &file).expect("renamed");
+        let all = self.ips.values().map(|ip| address(*ip, self.port)).collect();
+        *self.seeds.lock().expect("no panic") = all;
+    }
+
+    /// Agent and server end at once, as when the node loses power.
+    pub fn kill(&mut self, ordinal: usize) {
+        let Some(mut pod) = self.pods.remove(&ordinal) else { return };
+        signal("-KILL", &format!("-{}", pod.child.id()));
+        pod.child.wait().expect("it ends");
+        let at = self.at(ordinal);
+        eventually("the server is gone", Duration::from_secs(10), || {
+            std::net::TcpStream::connect_timeout(&at, Duration::from_millis(200)).is_err()
+        });
+    }
+
+    /// As the kubelet stops a pod.
+    pub fn stop(&mut self, ordinal: usize) -> ExitStatus {
+        let mut pod = self.pods.remove(&ordinal).expect("it runs");
+        signal("-TERM", &pod.child.id().to_string());
+        pod.child.wait().expect("it ends")
+    }
+
+    pub fn lose_volume(&mut self, ordinal: usize) {
+        fs::remove_dir_all(self.folder(ordinal).join("data")).expect("removed");
+    }
+
+    pub fn agent(&self, ordinal: usize) -> u32 {
+        self.pods[&ordinal].child.id()
+    }
+
+    pub fn log(&self, ordinal: usize) -> String {
+        fs::read_to_string(self.folder(ordinal).join("log")).unwrap_or_default()
+    }
+
+    /// The agents' own lines.
+    pub fn news(&self) -> String {
+        let of = |ordinal: usize| {
+            let log = self.log(ordinal);
+            let lines: Vec<&str> =
+                log.lines().filter(|it| it.starts_with("cluster: ") || it.starts_with("stops")).collect();
+            format!("-- {ordinal}\n{}\n", lines.join("\n"))
+        };
+        self.ordinals().into_iter().map(of).collect()
+    }
+
+    #[track_caller]
+    pub fn until(
+        &self,
+        what: &str,
+        patience: Duration,
+        mut condition: impl FnMut(&Self) -> bool,
+    ) -> Duration {
+        let start = Instant::now();
+        while !condition(self) {
+            assert!(start.elapsed() < patience, "waited in vain: {what}\n{}", self.news());
+            thread::sleep(Duration::from_millis(50));
+        }
+        start.elapsed()
+    }
+
+    /// All servers see a whole cluster of all of them, and their agents find nothing to do.
+    pub fn is_settled(&self) -> bool {
+        self.ordinals().into_iter().all(|ordinal| {
+            let metrics = self.metrics(ordinal);
+            let says = |line: &str| metrics.lines().any(|it| it == line);
+            says("redis_cluster_state 1")
+                && says("redis_cluster_slots_ok 16384")
+                && says("trading_redis_cluster_settled 1")
+        })
+    }
+
+    pub fn metrics(&self, ordinal: usize) -> String {
+        get(address(self.ips[&ordinal], METRICS_PORT), "/metrics").unwrap_or_default()
+    }
+
+    /// The server's own line of `CLUSTER NODES`.
+    pub fn line(&self, ordinal: usize) -> String {
+        let nodes = self.ask(ordinal, &["CLUSTER", "NODES"]);
+        nodes.lines().find(|line| line.contains("myself")).unwrap_or_default().to_owned()
+    }
+
+    pub fn id(&self, ordinal: usize) -> String {
+        self.line(ordinal).split(' ').next().unwrap_or_default().to_owned()
+    }
+
+    pub fn is_master(&self, ordinal: usize) -> bool {
+        self.line(ordinal).contains("master")
+    }
+
+    /// The first master, and its replicas.
+    pub fn shard(&self, master: usize) -> Vec<usize> {
+        let id = self.id(master);
+        self.ordinals()
+            .into_iter()
+            .filter(|it| self.line(*it).split(' ').nth(3) == Some(id.as_str()))
+            .collect()
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for pod in self.pods.values_mut() {
+            signal("-KILL", &format!("-{}", pod.child.id()));
+            let _ = pod.child.wait();
+        }
+    }
+}
+
+pub fn signal(name: &str, process: &str) {
+    let status = Command::new("kill").args([name, "--", process]).status();
+    assert!(status.is_ok_and(|it| it.success()), "kill {name} {process}");
+}
+
+pub fn get(at: SocketAddr, path: &str) -> Option<String> {
+    use std::io::Read;
+    let mut stream = std::net::TcpStream::connect_timeout(&at, Duration::from_secs(2)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+}
+
+#[track_caller]
+pub fn eventually(what: &str, patience: Duration, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < patience, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Resident memory of a process, KiB.
+pub fn resident(process: u32) -> u64 {
+    let status =
+        fs::read_to_string(Path::new("/proc").join(process.to_string()).join("status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says it");
+    line.split_whitespace().nth(1).and_then(|it| it.parse().ok()).expect("a number")
+}
+
+/// A number that tests put on stderr, past the harness.
+pub fn measured(what: &str, value: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "measured: {what}: {value}");
+}
