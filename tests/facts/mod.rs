@@ -60,9 +60,9 @@ impl Papers {
                     continue;
                 };
                 for (field, wanted) in fields {
-                    let found = objects.get(name).and_then(|body| body.pointer(&pointer(field)));
-                    if !same(found.unwrap_or(&Value::Null), wanted) {
-                        let found = found.map_or("nothing".to_owned(), Value::to_string);
+                    let found = objects.get(name).and_then(|body| value(body, field));
+                    if !same(found.as_ref().unwrap_or(&Value::Null), wanted) {
+                        let found = found.map_or("nothing".to_owned(), |found| found.to_string());
                         wrong.push(format!(
                             "{component}: {name} {field} is {found}, the papers ask for {wanted}"
                         ));
@@ -72,6 +72,23 @@ impl Papers {
         }
         wrong
     }
+}
+
+/// What a field of an object is. `$alert/<name>` is one of its alerts, and `limit` of that the comparison
+/// with which its expression ends.
+fn value(body: &Value, field: &str) -> Option<Value> {
+    let Some((name, field)) = field.strip_prefix("$alert/").and_then(|field| field.split_once('/')) else {
+        return body.pointer(&pointer(field)).cloned();
+    };
+    let groups = body["spec"]["groups"].as_array()?.iter();
+    let mut rules = groups.filter_map(|group| group["rules"].as_array()).flatten();
+    let alert = rules.find(|rule| rule["alert"] == name)?;
+    if field == "limit" {
+        let expression = alert["expr"].as_str()?;
+        let start = expression.rfind(['<', '>'])?;
+        return Some(expression[start..].into());
+    }
+    alert.pointer(&format!("/{field}")).cloned()
 }
 
 /// The pointer that a short one stands for.

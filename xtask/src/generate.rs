@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 
-use crate::{cost, reference, repo};
+use crate::{adapter, cost, reference, repo};
 
 /// Arguments of `generate`.
 #[derive(clap::Args)]
@@ -55,6 +55,11 @@ const STEPS: &[Step] = &[
         output: "docs/reference.md",
     },
     Step { what: "what the examples cost", make: Make::Code(cost::page), output: "docs/cost.md" },
+    Step {
+        what: "rules of prometheus-adapter for the examples",
+        make: Make::Code(adapter::values),
+        output: "docs/prometheus-adapter.yaml",
+    },
     Step {
         what: "the chart's rules for the definitions of add-ons",
         make: Make::Code(chart_cluster_rules),

@@ -1,5 +1,6 @@
 //! The tasks of this repository: `cargo xtask --help` lists them.
 
+mod adapter;
 mod bench;
 mod cost;
 mod generate;

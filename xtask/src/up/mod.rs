@@ -17,6 +17,7 @@ use crate::repo;
 use chart::Installed;
 use cluster::Cluster;
 use example::Example;
+pub use example::documents;
 use interrupt::Interrupt;
 use view::View;
 

@@ -4,67 +4,26 @@
 #![allow(clippy::unwrap_used)] // a test ends where its files can't be read
 
 mod evaluator;
+mod matrices;
 #[path = "../support/mod.rs"]
 mod support;
 mod vibebox;
 mod world;
 
-use support::{ENVIRONMENTS, example, rendered};
-use world::{Flow, World};
-
-/// Addresses outside: what TradeWizard's resource names, and what nobody should reach.
-const OUTSIDE: [(&str, &str); 9] = [
-    ("site one", "198.51.100.7"),
-    ("site two", "203.0.113.200"),
-    ("database", "192.0.2.1"),
-    ("anywhere", "8.8.8.8"),
-    ("anywhere in IPv6", "2001:db8::1"),
-    ("cloud metadata", "169.254.169.254"),
-    ("cloud metadata in IPv6", "fd00:ec2::254"),
-    ("pod identity", "169.254.170.23"),
-    ("node-local dns", "169.254.20.10"),
-];
-
-/// From the platform's file: frontend behind the ingress calls the backend; backend and scraper
-/// use Redis and the database outside, by its address block; only the scraper reads sites; Redis
-/// talks to itself; monitoring scrapes.
-const TRADEWIZARD: &[Flow] = &[
-    ("ingress controller", "frontend", 3000, "TCP"),
-    ("frontend", "backend", 8080, "TCP"),
-    ("backend", "redis", 6379, "TCP"),
-    ("scraper", "redis", 6379, "TCP"),
-    ("redis", "redis", 6379, "TCP"),
-    ("redis", "redis", 16379, "TCP"),
-    ("prometheus", "frontend", 3000, "TCP"),
-    ("prometheus", "backend", 8080, "TCP"),
-    ("prometheus", "scraper", 8080, "TCP"),
-    ("prometheus", "redis", 6379, "TCP"),
-    ("backend", "database", 5432, "TCP"),
-    ("scraper", "database", 5432, "TCP"),
-    ("scraper", "site one", 443, "TCP"),
-    ("scraper", "site two", 443, "TCP"),
-];
-
-/// Every pod asks the cluster's DNS, and that on its node.
-const RESOLVERS: [&str; 2] = ["cluster dns", "node-local dns"];
-
-fn with_dns(matrix: &[Flow], pods: &[&'static str]) -> Vec<Flow> {
-    let mut all = matrix.to_vec();
-    for pod in pods {
-        for resolver in RESOLVERS {
-            all.extend([(*pod, resolver, 53, "UDP"), (*pod, resolver, 53, "TCP")]);
-        }
-    }
-    all
-}
+use matrices::{ALL, TRADEWIZARD};
+use support::{example, platform_of, rendered};
+use world::World;
 
 #[test]
-fn tradewizard_talks_as_its_matrix_says_and_not_otherwise() {
-    let matrix = with_dns(TRADEWIZARD, &["frontend", "backend", "scraper", "redis"]);
-    for environment in ENVIRONMENTS {
-        let (_, objects) = rendered(&example(environment));
-        let differences = World::of(&objects, &OUTSIDE).differences(&matrix);
-        assert!(differences.is_empty(), "{environment}: {differences:#?}");
+fn every_platform_talks_as_its_matrix_says_and_not_otherwise() {
+    for matrix in ALL {
+        for folder in matrix.examples {
+            let (_, objects) = rendered(&platform_of(folder));
+            let world = World::of(&objects, matrix.outside);
+            assert_eq!(world.own(), matrix.pods.iter().copied().collect(), "{folder}: pods of the papers");
+            let differences = world.differences(&matrix.flows());
+            assert!(differences.is_empty(), "{folder}: {differences:#?}");
+        }
     }
 }
 
@@ -108,8 +67,8 @@ fn names_outside_are_cilium_s_and_open_nothing_else() {
 #[test]
 fn what_is_too_much_and_what_is_missing_is_found() {
     let (_, mut objects) = rendered(&example("production"));
-    let matrix = with_dns(TRADEWIZARD, &["frontend", "backend", "scraper", "redis"]);
-    let missing = World::of(&objects, &OUTSIDE).differences(&matrix[1..]);
+    let matrix = TRADEWIZARD.flows();
+    let missing = World::of(&objects, TRADEWIZARD.outside).differences(&matrix[1..]);
     assert!(
         missing.iter().any(|line| line.starts_with("ingress controller -> frontend 3000/TCP is admitted"))
     );
@@ -121,6 +80,6 @@ fn what_is_too_much_and_what_is_missing_is_found() {
         })
         .unwrap();
     policy.body["spec"]["ingress"] = serde_json::Value::Null;
-    let denied = World::of(&objects, &OUTSIDE).differences(&matrix);
+    let denied = World::of(&objects, TRADEWIZARD.outside).differences(&matrix);
     assert!(denied.contains(&"backend -> redis 6379/TCP is denied".to_owned()), "{denied:#?}");
 }

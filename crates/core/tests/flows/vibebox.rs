@@ -2,8 +2,6 @@
 //! the frontend reaches the backend and nothing else, the backend reaches both stores and the
 //! runtime, anything else is denied the database tier.
 
-use trading_core::kinds::Kind;
-
 use crate::{
     support::{platform_of, rendered},
     with_dns,
@@ -41,18 +39,4 @@ fn vibebox_talks_as_its_matrix_says_and_not_otherwise() {
         .map(|(from, to)| format!("{from} -> {to} 4317/TCP is admitted, and is not in the matrix"))
         .collect();
     assert!(differences.iter().all(|line| expected.contains(line)), "{differences:#?}");
-}
-
-#[test]
-fn a_pod_with_the_backend_s_labels_in_another_namespace_is_a_stranger() {
-    let (_, mut objects) = rendered(&platform_of("vibebox/production"));
-    let backend =
-        objects.iter_mut().find(|object| object.kind == Kind::Deployment && object.component == "backend");
-    let backend = backend.unwrap();
-    backend.namespace = "elsewhere".to_owned();
-    let found = World::of(&objects, &OUTSIDE).differences(&with_dns(MATRIX, &PODS));
-    for denied in ["postgres 5432", "redis 6379", "runtime 2375"] {
-        let line = format!("backend -> {denied}/TCP is denied");
-        assert!(found.contains(&line), "{line}: {found:#?}");
-    }
 }

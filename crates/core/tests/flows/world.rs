@@ -24,7 +24,7 @@ type Neighbour = (&'static str, &'static str, &'static [(&'static str, &'static 
 /// Pods of the cluster that belong to no platform.
 const NEIGHBOURS: [Neighbour; 7] = [
     ("ingress controller", "ingress-nginx", &[("app.kubernetes.io/name", "ingress-nginx")]),
-    ("gateway", "edge", &[("gateway.networking.k8s.io/gateway-name", "edge")]),
+    ("edge proxy", "edge", &[("gateway.networking.k8s.io/gateway-name", "edge")]),
     ("prometheus", "monitoring", &[("app.kubernetes.io/name", "prometheus")]),
     ("cluster dns", "kube-system", &[("k8s-app", "kube-dns")]),
     ("system pod", "kube-system", &[("k8s-app", "metrics-server")]),
@@ -39,7 +39,7 @@ impl World {
         let namespace = objects.iter().find(is_home).unwrap().namespace.clone();
         let of_kind = |kind: Kind| objects.iter().filter(move |object| object.kind == kind);
         let policies = of_kind(Kind::NetworkPolicy).map(|policy| policy.body.clone()).collect();
-        let mut ends = Vec::new();
+        let (mut ends, mut twins) = (Vec::new(), Vec::new());
         let mut ports: BTreeSet<Port> = [
             (53, "UDP"),
             (53, "TCP"),
@@ -55,12 +55,10 @@ impl World {
         for (number, workload) in workloads.enumerate() {
             let template = &workload.body["spec"]["template"];
             let labels = template["metadata"]["labels"].clone();
-            ends.push(pod(
-                &workload.component,
-                &workload.namespace,
-                labels,
-                &format!("10.244.1.{}", number + 1),
-            ));
+            let (name, number) = (&workload.component, number + 1);
+            ends.push(pod(name, &workload.namespace, labels.clone(), &format!("10.244.1.{number}")));
+            // What carries the same labels in another namespace is a stranger.
+            twins.push(pod(&format!("{name} elsewhere"), "elsewhere", labels, &format!("10.244.3.{number}")));
             for container in template["spec"]["containers"].as_array().unwrap() {
                 ports.extend(container["ports"].as_array().into_iter().flatten().map(|port| {
                     let protocol = if port["protocol"] == "UDP" { "UDP" } else { "TCP" };
@@ -73,6 +71,7 @@ impl World {
             let labels: Value = labels.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
             ends.push(pod(name, of, labels, &format!("10.244.2.{}", number + 1)));
         }
+        ends.append(&mut twins);
         ends.extend(outside.iter().map(|(name, address)| End {
             name: (*name).to_owned(),
             pod: None,
@@ -115,13 +114,16 @@ impl World {
         (wanted != found).then(|| format!("{} -> {} {}/{} {verdict}", from.name, to.name, port.0, port.1))
     }
 
+    /// Names of the platform's pods.
+    pub fn own(&self) -> BTreeSet<&str> {
+        self.ends.iter().filter(|end| self.is_ours(end)).map(|end| end.name.as_str()).collect()
+    }
+
     /// Pods of the platform; what others do among themselves is not its business.
     fn is_ours(&self, end: &End) -> bool {
-        let instance = |labels: &Value| labels["app.kubernetes.io/instance"].clone();
-        end.pod.as_ref().is_some_and(|pod| {
-            let own = instance(&self.ends[0].pod.as_ref().unwrap().labels);
-            instance(&pod.labels) == own
-        })
+        let identity = |pod: &Pod| (pod.namespace.clone(), pod.labels["app.kubernetes.io/instance"].clone());
+        let first = self.ends[0].pod.as_ref().map(identity);
+        end.pod.is_some() && end.pod.as_ref().map(identity) == first
     }
 }
 

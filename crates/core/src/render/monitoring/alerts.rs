@@ -177,7 +177,7 @@ fn words(queries: &Queries, alert: &AlertPlan) -> Option<Words> {
 /// The same for what the business looks at.
 fn business(queries: &Queries, alert: &AlertPlan) -> Option<Words> {
     let (metrics, threshold) = (&queries.monitoring.metrics, alert.threshold);
-    let (scraped, namespace) = (queries.scraped(), queries.namespace());
+    let scraped = queries.scraped();
     let (alert, expr, summary) = match alert.name {
         AlertName::PaymentFailures => {
             let (all, failed) = metrics.payments.as_ref()?;
@@ -200,12 +200,10 @@ fn business(queries: &Queries, alert: &AlertPlan) -> Option<Words> {
             "entries of the audit log fail verification",
         ),
         AlertName::Cost => {
-            let cost = metrics.cost.as_ref()?;
+            let cost = queries.cost()?;
             (
                 "PlatformCost",
-                format!(
-                    "100 * (sum({cost}{{{namespace}}}) / sum({cost}{{{namespace}}} offset 1d) - 1) > {threshold}"
-                ),
+                format!("100 * (sum({cost}) / sum({cost} offset 1d) - 1) > {threshold}"),
                 "cost grew by {{ $value | printf \"%.0f\" }} % within a day",
             )
         }

@@ -135,19 +135,28 @@ fn business(queries: &Queries, dashboards: &DashboardsPlan) -> Vec<Panel> {
             .map(|name| panel("Failed logins a minute", "short", "failed", per_minute(name))),
     );
     panels.extend(
-        metrics.cost.iter().map(|name| {
-            panel("Cost", "currencyUSD", "cost", format!("sum({name}{{{}}})", queries.namespace()))
-        }),
+        queries.cost().iter().map(|cost| panel("Cost", "currencyUSD", "cost", format!("sum({cost})"))),
     );
     panels
 }
 
 fn stores(queries: &Queries) -> Vec<Panel> {
-    if queries.plan.redis.is_none() && queries.plan.postgres.is_none() {
-        return Vec::new();
+    let servers = queries.plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
+    let mut panels = Vec::new();
+    if queries.plan.redis.is_some() || servers.is_some() {
+        panels.extend(servers_of_its_own(queries));
     }
+    panels.extend(
+        queries.monitoring.metrics.database_up.iter().map(|name| {
+            panel("Database up", "short", "up", format!("max({name}{{{}}})", queries.namespace()))
+        }),
+    );
+    panels
+}
+
+fn servers_of_its_own(queries: &Queries) -> [Panel; 4] {
     let (sets, pods) = (queries.stateful_sets("redis|postgres"), queries.store_pods());
-    let mut panels = vec![
+    [
         panel(
             "Ready servers",
             "short",
@@ -167,14 +176,7 @@ fn stores(queries: &Queries) -> Vec<Panel> {
             format!("sum by (pod) (container_memory_working_set_bytes{{{pods},container!=\"\"}})"),
         ),
         panel("Volumes, percent full", "percent", "{{persistentvolumeclaim}}", queries.volume_use()),
-    ];
-    let metrics = &queries.monitoring.metrics;
-    panels.extend(
-        metrics.database_up.iter().map(|name| {
-            panel("Database up", "short", "up", format!("max({name}{{{}}})", queries.namespace()))
-        }),
-    );
-    panels
+    ]
 }
 
 fn config_map(queries: &Queries, dashboards: &DashboardsPlan, name: &str, panels: &[Panel]) -> Object {

@@ -5,6 +5,9 @@ use crate::plan::{
     monitoring::{ErrorsMetric, MonitoringPlan},
 };
 
+/// The operator's own estimate of what platforms cost (`docs/cost.md`).
+const ESTIMATE: &str = "trading_platform_estimated_monthly_cost";
+
 /// Queries about one platform. Names of Kubernetes objects and metrics hold nothing that PromQL
 /// would have to quote.
 pub(super) struct Queries<'a> {
@@ -139,12 +142,23 @@ impl Queries<'_> {
         )
     }
 
-    /// Container restarts in the last 15 minutes.
+    /// Container restarts in the last 15 minutes. `increase` makes 3.2 of three, since the scrapes don't
+    /// span the whole window.
     pub fn restarts(&self) -> String {
         format!(
-            "sum by (pod, container) (increase(kube_pod_container_status_restarts_total{{{}}}[15m]))",
+            "sum by (pod, container) (round(increase(kube_pod_container_status_restarts_total{{{}}}[15m])))",
             self.pods()
         )
+    }
+
+    /// What is spent. Of the operator's own estimates, the platform's at the pods that it has now.
+    pub fn cost(&self) -> Option<String> {
+        let name = self.monitoring.metrics.cost.as_ref()?;
+        let mut selector = vec![self.namespace()];
+        if name == ESTIMATE {
+            selector.push(format!("name=\"{}\",bound=\"present\"", self.plan.identity.name));
+        }
+        Some(format!("{name}{{{}}}", selector.join(",")))
     }
 
     /// How full each volume is, percent.
