@@ -2,4 +2,5 @@
 
 pub mod api;
 pub mod gitops;
+pub mod real;
 pub mod sim;

@@ -2,6 +2,7 @@
 //! service accounts' tokens.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -26,7 +27,8 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
-    pub(crate) fn create(dir: &Path) -> Result<Self> {
+    /// The servers are known by names, and by loopback's address and this one.
+    pub(crate) fn create(dir: &Path, address: Ipv4Addr) -> Result<Self> {
         let files = Self {
             ca: dir.join("ca.crt"),
             server: dir.join("server.crt"),
@@ -50,6 +52,7 @@ impl Certificates {
             "kubernetes.default".to_owned(),
             "kubernetes.default.svc".to_owned(),
             APISERVER_SERVICE_IP.to_owned(),
+            address.to_string(),
         ])?;
         server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

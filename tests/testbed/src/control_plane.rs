@@ -19,6 +19,7 @@ use crate::launch::{Layout, User};
 use crate::options::Options;
 use crate::programs::{Program, Programs};
 use crate::release::Release;
+use crate::storage::Backing;
 use crate::workdir::Workdir;
 use crate::{kubeconfig, nodes, storage};
 
@@ -63,11 +64,11 @@ impl ControlPlane {
 
     fn start_once(options: Options, programs: &Programs) -> Result<Self> {
         let workdir = Workdir::create()?;
-        let layout = Layout::create(workdir.path())?;
+        let layout = Layout::create(workdir.path(), options.address)?;
         let background = Background::start()?;
 
         let mut etcd = Component::start("etcd", layout.etcd(programs)?, &layout.log(Program::Etcd))?;
-        etcd.wait_until_ready(|| listens(layout.etcd_port))?;
+        etcd.wait_until_ready(|| listens(Ipv4Addr::LOCALHOST, layout.etcd_port))?;
 
         let this = Self {
             background,
@@ -87,6 +88,8 @@ impl ControlPlane {
     /// The rest depends only on the apiserver, so all of it starts at once.
     fn start_others(mut self) -> Result<Self> {
         let Options { controller_manager, scheduler, nodes, .. } = self.options;
+        // Whoever runs real nodes provides their volumes, too.
+        let simulated = !self.options.has_real_nodes();
         if controller_manager {
             self.start_other(Program::ControllerManager, self.layout.controller_manager(&self.programs)?)?;
         }
@@ -100,11 +103,16 @@ impl ControlPlane {
         let client = self.connect(&self.layout.kubeconfig(User::Testbed))?;
         let preparer = client.clone();
         self.background.run(async move {
-            futures::try_join!(storage::create_classes(&preparer), nodes::create(&preparer, nodes))?;
+            if simulated {
+                futures::try_join!(
+                    storage::create_classes(&preparer, &Backing::Nothing),
+                    nodes::create(&preparer, nodes)
+                )?;
+            }
             Ok(())
         })?;
-        if controller_manager {
-            self.background.spawn(storage::provision(client.clone()))?;
+        if controller_manager && simulated {
+            self.background.spawn(storage::provision(client.clone(), Backing::Nothing))?;
         }
 
         for (program, component) in &mut self.others {
@@ -114,7 +122,7 @@ impl ControlPlane {
                     self.background.run(default_service_account_exists(client.clone()))
                 }
                 Program::Kwok => self.background.run(nodes::check_ready(client.clone(), nodes)),
-                _ => listens(self.layout.scheduler_port),
+                _ => listens(Ipv4Addr::LOCALHOST, self.layout.scheduler_port),
             })?;
         }
         Ok(self)
@@ -208,7 +216,7 @@ impl ControlPlane {
         self.workdir.path()
     }
 
-    /// The port of the apiserver on 127.0.0.1. It stays the same over restarts.
+    /// The port of the apiserver. It stays the same over restarts.
     #[must_use]
     pub fn apiserver_port(&self) -> u16 {
         self.layout.apiserver_port
@@ -249,7 +257,7 @@ impl ControlPlane {
         let client = self.connect(&self.layout.kubeconfig(User::Testbed))?;
         apiserver.wait_until_ready(|| {
             // Before anything listens, the client would spend seconds on its own retries.
-            listens(self.layout.apiserver_port)?;
+            listens(self.layout.address, self.layout.apiserver_port)?;
             self.background.run(is_ready(client.clone()))
         })?;
         *self.apiserver.lock().unwrap_or_else(PoisonError::into_inner) = Some(apiserver);
@@ -263,6 +271,28 @@ impl ControlPlane {
     pub fn restart_apiserver(&self) -> Result<()> {
         self.stop_apiserver()?;
         self.start_apiserver()
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Does something on our own runtime, as the testbed.
+    pub(crate) fn run<T: Send + 'static, W: Future<Output = Result<T>> + Send + 'static>(
+        &self,
+        work: impl FnOnce(Client) -> W,
+    ) -> Result<T> {
+        let client = self.connect(&self.layout.kubeconfig(User::Testbed))?;
+        self.background.run(work(client))
+    }
+
+    /// Does something on our own runtime, as the testbed, until the control plane ends.
+    pub(crate) fn spawn<W: Future<Output = ()> + Send + 'static>(
+        &self,
+        work: impl FnOnce(Client) -> W,
+    ) -> Result<()> {
+        let client = self.connect(&self.layout.kubeconfig(User::Testbed))?;
+        self.background.spawn(work(client))
     }
 
     /// A client that lives on our own runtime.
@@ -284,8 +314,8 @@ fn programs_for(options: Options) -> Vec<Program> {
     programs
 }
 
-fn listens(port: u16) -> Result<()> {
-    TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+pub(crate) fn listens(address: Ipv4Addr, port: u16) -> Result<()> {
+    TcpStream::connect((address, port))?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::programs::{Program, in_path};
-use crate::{progress::Progress, release::Release};
+use crate::{progress::Progress, release::Family};
 
 /// The file with kwok's stages, beside the programs.
 pub(crate) const STAGES: &str = "kwok-stages.yaml";
@@ -30,8 +30,8 @@ pub(crate) fn is_built(dir: &Path, program: Program) -> bool {
 }
 
 /// Builds what the cache lacks and returns its folder.
-pub(crate) fn ensure(release: Release, wanted: &[Program]) -> Result<PathBuf> {
-    let dir = release.cache_dir()?;
+pub(crate) fn ensure(family: Family, wanted: &[Program]) -> Result<PathBuf> {
+    let dir = family.cache_dir()?;
     let missing = |dir: &Path| wanted.iter().copied().filter(|&p| !is_built(dir, p)).collect::<Vec<_>>();
     if missing(&dir).is_empty() {
         return Ok(dir);
@@ -48,7 +48,7 @@ pub(crate) fn ensure(release: Release, wanted: &[Program]) -> Result<PathBuf> {
     let missing = missing(&dir);
     if !missing.is_empty() {
         remove_unfinished(&dir)?;
-        build(release, &missing, &dir)?;
+        build(family, &missing, &dir)?;
     }
     Ok(dir)
 }
@@ -58,7 +58,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            eprintln!("another run builds the control plane; waiting for it");
+            eprintln!("another run builds the same programs; waiting for it");
             file.lock()?;
         }
         Err(TryLockError::Error(error)) => return Err(error).context("cannot lock the cache"),
@@ -77,8 +77,8 @@ fn remove_unfinished(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn build(release: Release, missing: &[Program], dir: &Path) -> Result<()> {
-    let version = release.version()?;
+fn build(family: Family, missing: &[Program], dir: &Path) -> Result<()> {
+    let version = family.version()?;
     let minutes: f64 = missing.iter().map(|program| program.cold_minutes()).sum();
     let mut progress = Progress::start(&format!(
         "building {} for Kubernetes {version} (up to {:.0} min on 2 cores the first time)",
@@ -86,9 +86,9 @@ fn build(release: Release, missing: &[Program], dir: &Path) -> Result<()> {
         minutes.ceil()
     ));
     let unfinished = tempfile::Builder::new().prefix(BUILD_PREFIX).tempdir_in(dir)?;
-    compile(release, &version, missing, unfinished.path(), &mut progress)?;
+    compile(family, &version, missing, unfinished.path(), &mut progress)?;
     if missing.contains(&Program::Kwok) {
-        fs::write(dir.join(STAGES), stages(release)?)?;
+        fs::write(dir.join(STAGES), stages(family)?)?;
     }
     for program in missing {
         fs::rename(unfinished.path().join(program.built_name()), dir.join(program.file_name()))
@@ -102,22 +102,22 @@ fn names(programs: &[Program]) -> String {
     programs.iter().map(|program| program.file_name()).collect::<Vec<_>>().join(", ")
 }
 
-fn go(release: Release, subcommand: &str) -> Command {
+fn go(family: Family, subcommand: &str) -> Command {
     let mut command = Command::new("go");
-    command.args([subcommand, "-C"]).arg(release.module_dir()).arg("-mod=readonly");
+    command.args([subcommand, "-C"]).arg(family.module_dir()).arg("-mod=readonly");
     // A workspace of the person who runs this must not change what is built.
     command.env("GOWORK", "off").stdin(Stdio::null());
     command
 }
 
 fn compile(
-    release: Release,
+    family: Family,
     version: &str,
     programs: &[Program],
     out: &Path,
     progress: &mut Progress,
 ) -> Result<()> {
-    let mut command = go(release, "build");
+    let mut command = go(family, "build");
     command
         .args(["-v", "-buildvcs=false", "-ldflags", &linker_flags(version)?, "-o"])
         .arg(out)
@@ -162,8 +162,8 @@ fn linker_flags(version: &str) -> Result<String> {
     ))
 }
 
-fn stages(release: Release) -> Result<String> {
-    let output = go(release, "list")
+fn stages(family: Family) -> Result<String> {
+    let output = go(family, "list")
         .args(["-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"])
         .output()
         .context("cannot run go")?;

@@ -1,5 +1,6 @@
 //! Kubeconfig files.
 
+use std::net::SocketAddrV4;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -7,14 +8,13 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::json;
 
-/// Writes a kubeconfig for the server on this port of 127.0.0.1, whose certificate the authority's file
-/// vouches for.
-pub(crate) fn write(path: &Path, port: u16, authority: &Path, token: &str) -> Result<()> {
+/// Writes a kubeconfig for the server at this address, whose certificate the authority's file vouches for.
+pub(crate) fn write(path: &Path, server: SocketAddrV4, authority: &Path, token: &str) -> Result<()> {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{ "name": "testbed", "cluster": {
-            "server": format!("https://127.0.0.1:{port}"),
+            "server": format!("https://{server}"),
             "certificate-authority": authority,
         }}],
         "users": [{ "name": "user", "user": { "token": token } }],

@@ -1,8 +1,10 @@
 //! The command lines of the programs.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,6 +21,8 @@ use crate::{kubeconfig, nodes, ports, spawn};
 pub(crate) struct Layout {
     dir: PathBuf,
     certificates: Certificates,
+    /// Where the apiserver listens.
+    pub(crate) address: Ipv4Addr,
     pub(crate) etcd_port: u16,
     etcd_peer_port: u16,
     pub(crate) apiserver_port: u16,
@@ -35,35 +39,59 @@ pub(crate) enum User {
     ControllerManager,
     Scheduler,
     Kwok,
+    /// The kubelet of the real node of this number.
+    Kubelet(usize),
+    KubeProxy,
+    CoreDns,
 }
 
-impl User {
-    const ALL: [Self; 5] = [Self::Admin, Self::Testbed, Self::ControllerManager, Self::Scheduler, Self::Kwok];
+/// No more real nodes than this have a login.
+pub(crate) const MAX_REAL_NODES: usize = 9;
 
-    fn name(self) -> &'static str {
-        match self {
+impl User {
+    fn all() -> impl Iterator<Item = Self> {
+        let others = [
+            Self::Admin,
+            Self::Testbed,
+            Self::ControllerManager,
+            Self::Scheduler,
+            Self::Kwok,
+            Self::KubeProxy,
+            Self::CoreDns,
+        ];
+        others.into_iter().chain((0..MAX_REAL_NODES).map(Self::Kubelet))
+    }
+
+    fn name(self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Admin => "admin",
             Self::Testbed => "testbed",
             Self::ControllerManager => "system:kube-controller-manager",
             Self::Scheduler => "system:kube-scheduler",
             Self::Kwok => "kwok",
-        }
+            Self::Kubelet(number) => return Cow::Owned(format!("system:node:{}", nodes::name(number))),
+            Self::KubeProxy => "system:kube-proxy",
+            Self::CoreDns => "coredns",
+        })
     }
 
     fn group(self) -> &'static str {
         match self {
-            Self::Admin | Self::Testbed | Self::Kwok => "system:masters",
-            // Roles that exist in every cluster are bound to these two names.
-            Self::ControllerManager | Self::Scheduler => "",
+            Self::Admin | Self::Testbed | Self::Kwok | Self::CoreDns => "system:masters",
+            // The apiserver's own authorizer knows what each node may.
+            Self::Kubelet(_) => "system:nodes",
+            // Roles that exist in every cluster are bound to these names.
+            Self::ControllerManager | Self::Scheduler | Self::KubeProxy => "",
         }
     }
 }
 
 impl Layout {
-    pub(crate) fn create(dir: &Path) -> Result<Self> {
+    pub(crate) fn create(dir: &Path, address: Ipv4Addr) -> Result<Self> {
         let layout = Self {
             dir: dir.to_owned(),
-            certificates: Certificates::create(dir)?,
+            certificates: Certificates::create(dir, address)?,
+            address,
             etcd_port: ports::free()?,
             etcd_peer_port: ports::free()?,
             apiserver_port: ports::free()?,
@@ -76,7 +104,7 @@ impl Layout {
 
     fn write_users(&self) -> Result<()> {
         let mut lines = String::new();
-        for user in User::ALL {
+        for user in User::all() {
             let token = Alphanumeric.sample_string(&mut rand::rng(), 32);
             let (name, group) = (user.name(), user.group());
             writeln!(lines, "{token},{name},{name},\"{group}\"")?;
@@ -86,7 +114,12 @@ impl Layout {
     }
 
     pub(crate) fn write_kubeconfig(&self, path: &Path, token: &str) -> Result<()> {
-        kubeconfig::write(path, self.apiserver_port, &self.certificates.ca, token)
+        kubeconfig::write(
+            path,
+            SocketAddrV4::new(self.address, self.apiserver_port),
+            &self.certificates.ca,
+            token,
+        )
     }
 
     pub(crate) fn kubeconfig(&self, user: User) -> PathBuf {
@@ -127,15 +160,17 @@ impl Layout {
         let mut command = spawn::command(programs.path(Program::Apiserver)?);
         command.args([
             flag("etcd-servers", format!("http://127.0.0.1:{}", self.etcd_port)),
-            flag("bind-address", "127.0.0.1"),
-            flag("advertise-address", "127.0.0.1"),
+            flag("bind-address", self.address.to_string()),
+            flag("advertise-address", self.address.to_string()),
             // The address that it would write into the endpoints of its own Service may not be loopback.
-            flag("endpoint-reconciler-type", "none"),
+            flag("endpoint-reconciler-type", if self.address.is_loopback() { "none" } else { "lease" }),
+            flag("kubelet-preferred-address-types", "InternalIP"),
             flag("secure-port", self.apiserver_port.to_string()),
             flag("tls-cert-file", &files.server),
             flag("tls-private-key-file", &files.server_key),
             flag("token-auth-file", self.file("tokens.csv")),
-            flag("authorization-mode", "RBAC"),
+            // The first one limits each real node to its own pods, and costs memory for every pod.
+            flag("authorization-mode", if self.address.is_loopback() { "RBAC" } else { "Node,RBAC" }),
             flag("service-cluster-ip-range", SERVICE_RANGE),
             flag("allow-privileged", "true"),
             flag("service-account-issuer", "https://kubernetes.default.svc"),
@@ -214,7 +249,7 @@ impl Layout {
     }
 }
 
-fn flag(name: &str, value: impl AsRef<std::ffi::OsStr>) -> OsString {
+pub(crate) fn flag(name: &str, value: impl AsRef<std::ffi::OsStr>) -> OsString {
     let mut flag = OsString::from(format!("--{name}="));
     flag.push(value);
     flag

@@ -37,6 +37,7 @@ mod ports;
 mod programs;
 mod progress;
 mod quantity;
+pub mod real;
 mod release;
 mod spawn;
 mod storage;

@@ -11,8 +11,13 @@ use serde_json::json;
 pub(crate) const FAKE_NODE: &str = "kwok.x-k8s.io/node=fake";
 
 /// An example keeps its data there.
-const REGION: &str = "eu-central-1";
-const ZONES: [&str; 3] = ["sim-1a", "sim-1b", "sim-1c"];
+pub(crate) const REGION: &str = "eu-central-1";
+pub(crate) const ZONES: [&str; 3] = ["sim-1a", "sim-1b", "sim-1c"];
+
+/// What a node is called.
+pub(crate) fn name(index: usize) -> String {
+    format!("node-{index}")
+}
 
 /// Creates the nodes, spread evenly over the zones.
 pub(crate) async fn create(client: &Client, count: usize) -> Result<()> {
@@ -33,7 +38,7 @@ pub(crate) async fn create(client: &Client, count: usize) -> Result<()> {
 pub(crate) async fn check_ready(client: Client, count: usize) -> Result<()> {
     let nodes = Api::<Node>::all(client).list(&ListParams::default()).await?;
     let ready = nodes.iter().filter(|node| is_ready(node)).count();
-    ensure!(ready >= count, "only {ready} of {count} simulated nodes are ready");
+    ensure!(ready >= count, "only {ready} of {count} nodes are ready");
     Ok(())
 }
 
@@ -46,7 +51,7 @@ fn is_ready(node: &Node) -> bool {
 }
 
 fn node(index: usize) -> Result<Node> {
-    let name = format!("node-{index}");
+    let name = name(index);
     let (annotation, value) = FAKE_NODE.split_once('=').unwrap_or_default();
     let resources = json!({ "cpu": "64", "memory": "256Gi", "pods": "500", "ephemeral-storage": "1Ti" });
     let node = json!({

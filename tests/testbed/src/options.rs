@@ -1,5 +1,7 @@
 //! What a control plane consists of.
 
+use std::net::Ipv4Addr;
+
 use crate::release::Release;
 
 /// What a control plane consists of. Start from [`Options::api`] or [`Options::simulated`].
@@ -15,6 +17,8 @@ pub struct Options {
     pub audit: bool,
     /// Whose apiserver to run.
     pub apiserver: Release,
+    /// Where the apiserver listens: 127.0.0.1, or an address of this machine that real nodes reach.
+    pub address: Ipv4Addr,
 }
 
 impl Options {
@@ -27,6 +31,7 @@ impl Options {
             nodes: 0,
             audit: false,
             apiserver: Release::Current,
+            address: Ipv4Addr::LOCALHOST,
         }
     }
 
@@ -35,6 +40,16 @@ impl Options {
     #[must_use]
     pub fn simulated(nodes: usize) -> Self {
         Self { controller_manager: true, scheduler: true, nodes, ..Self::api() }
+    }
+
+    /// Level 4: controllers and scheduler, for real nodes that reach the apiserver at this address.
+    pub(crate) fn for_real_nodes(address: Ipv4Addr) -> Self {
+        Self { address, ..Self::simulated(0) }
+    }
+
+    /// Whether nodes from elsewhere than this testbed's simulation join.
+    pub(crate) fn has_real_nodes(&self) -> bool {
+        !self.address.is_loopback()
     }
 
     /// Logs every request for [`crate::audit`].

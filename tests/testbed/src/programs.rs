@@ -1,13 +1,14 @@
-//! Finds the programs of the control plane, and has the missing ones built.
+//! Finds the programs of the control plane and of nodes, and has the missing ones built.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{go, release::Release};
+use crate::go;
+use crate::release::{Family, Release};
 
-/// A program of the control plane, or one that talks to it.
+/// A program of the control plane or of a node, or one that talks to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Program {
     /// The store behind the apiserver.
@@ -24,6 +25,12 @@ pub enum Program {
     Kubectl,
     /// helm.
     Helm,
+    /// Runs the pods of a real node.
+    Kubelet,
+    /// Makes Services lead to pods, on a real node.
+    KubeProxy,
+    /// The cluster's DNS.
+    CoreDns,
 }
 
 impl Program {
@@ -38,6 +45,9 @@ impl Program {
             Self::Kwok => "kwok",
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
+            Self::CoreDns => "coredns",
         }
     }
 
@@ -50,6 +60,9 @@ impl Program {
             Self::Kwok => "sigs.k8s.io/kwok/cmd/kwok",
             Self::Kubectl => "k8s.io/kubernetes/cmd/kubectl",
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
+            Self::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
+            Self::KubeProxy => "k8s.io/kubernetes/cmd/kube-proxy",
+            Self::CoreDns => "github.com/coredns/coredns",
         }
     }
 
@@ -65,8 +78,16 @@ impl Program {
     pub(crate) fn cold_minutes(self) -> f64 {
         match self {
             Self::Apiserver => 2.5,
-            Self::Kubectl | Self::ControllerManager => 1.0,
+            Self::Kubelet | Self::CoreDns => 4.0,
+            Self::KubeProxy | Self::Kubectl | Self::ControllerManager => 1.0,
             Self::Etcd | Self::Scheduler | Self::Kwok | Self::Helm => 0.5,
+        }
+    }
+
+    fn family(self) -> Family {
+        match self {
+            Self::Kubelet | Self::KubeProxy | Self::CoreDns => Family::Nodes,
+            _ => Family::ControlPlane(Release::Current),
         }
     }
 
@@ -109,20 +130,26 @@ impl Programs {
                 None => ours.push(program),
             }
         }
-        if !ours.is_empty() {
-            let dir = go::ensure(Release::Current, &ours)?;
-            paths.extend(ours.into_iter().map(|program| (program, dir.join(program.file_name()))));
+        for family in [Family::ControlPlane(Release::Current), Family::Nodes] {
+            let members: Vec<_> = ours.iter().copied().filter(|p| p.family() == family).collect();
+            if !members.is_empty() {
+                let dir = go::ensure(family, &members)?;
+                paths.extend(members.into_iter().map(|program| (program, dir.join(program.file_name()))));
+            }
         }
         Ok(Self { paths })
     }
 
-    /// Whether all of them could be had without building.
+    /// Whether all of them could be had without building; the release is that of the control plane.
     #[must_use]
     pub fn cached(release: Release, wanted: &[Program]) -> bool {
-        release.cache_dir().is_ok_and(|dir| {
-            wanted.iter().all(|&program| {
-                (release == Release::Current && from_assets(program).is_some()) || go::is_built(&dir, program)
-            })
+        wanted.iter().all(|&program| {
+            let family = match program.family() {
+                Family::ControlPlane(_) => Family::ControlPlane(release),
+                Family::Nodes => Family::Nodes,
+            };
+            (release == Release::Current && from_assets(program).is_some())
+                || family.cache_dir().is_ok_and(|dir| go::is_built(&dir, program))
         })
     }
 
@@ -139,9 +166,8 @@ impl Programs {
     pub fn with_apiserver(mut self, release: Release) -> Result<Self> {
         let path = match release {
             Release::Current => return Ok(self),
-            Release::Oldest => {
-                go::ensure(release, &[Program::Apiserver])?.join(Program::Apiserver.file_name())
-            }
+            Release::Oldest => go::ensure(Family::ControlPlane(release), &[Program::Apiserver])?
+                .join(Program::Apiserver.file_name()),
         };
         self.paths.insert(Program::Apiserver, path);
         Ok(self)
@@ -160,7 +186,7 @@ impl Programs {
 
     /// kwok's stages, which lie beside the program because kwok has none of its own.
     pub(crate) fn stages() -> Result<PathBuf> {
-        Ok(Release::Current.cache_dir()?.join(go::STAGES))
+        Ok(Family::ControlPlane(Release::Current).cache_dir()?.join(go::STAGES))
     }
 }
 

@@ -16,19 +16,38 @@ pub enum Release {
 }
 
 impl Release {
-    /// The folder with the `go.mod` that lists the programs.
-    pub(crate) fn module_dir(self) -> &'static Path {
-        Path::new(match self {
-            Self::Current => concat!(env!("CARGO_MANIFEST_DIR"), "/../controlplane"),
-            Self::Oldest => concat!(env!("CARGO_MANIFEST_DIR"), "/../controlplane/oldest"),
-        })
-    }
-
     /// The version of Kubernetes, like `v1.36.3`, as pinned in `go.mod`.
     ///
     /// # Errors
     /// When `go.mod` cannot be read or does not require Kubernetes.
     pub fn version(self) -> Result<String> {
+        Family::ControlPlane(self).version()
+    }
+}
+
+/// Programs that are built from one `go.mod`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// The control plane's, of a release.
+    ControlPlane(Release),
+    /// Those of real nodes.
+    Nodes,
+}
+
+impl Family {
+    /// The folder with the `go.mod` that lists the programs.
+    pub(crate) fn module_dir(self) -> &'static Path {
+        Path::new(match self {
+            Self::ControlPlane(Release::Current) => concat!(env!("CARGO_MANIFEST_DIR"), "/../controlplane"),
+            Self::ControlPlane(Release::Oldest) => {
+                concat!(env!("CARGO_MANIFEST_DIR"), "/../controlplane/oldest")
+            }
+            Self::Nodes => concat!(env!("CARGO_MANIFEST_DIR"), "/../nodes"),
+        })
+    }
+
+    /// The version of Kubernetes, as pinned in `go.mod`.
+    pub(crate) fn version(self) -> Result<String> {
         let path = self.module_dir().join("go.mod");
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -37,7 +56,7 @@ impl Release {
             .with_context(|| format!("{} does not require k8s.io/kubernetes", path.display()))
     }
 
-    /// The folder for this release's programs. Its name changes with every pinned version, so a stale
+    /// The folder for these programs. Its name changes with every pinned version, so a stale
     /// build is never used.
     pub(crate) fn cache_dir(self) -> Result<PathBuf> {
         let mut hash = Sha256::new();
@@ -49,7 +68,11 @@ impl Release {
         for byte in hash.finalize().iter().take(8) {
             write!(key, "{byte:02x}")?;
         }
-        Ok(cache_root()?.join("controlplane").join(key))
+        let name = match self {
+            Self::ControlPlane(_) => "controlplane",
+            Self::Nodes => "nodes",
+        };
+        Ok(cache_root()?.join(name).join(key))
     }
 }
 
@@ -84,10 +107,16 @@ mod tests {
     }
 
     #[test]
-    fn both_releases_are_pinned() {
-        for release in [Release::Current, Release::Oldest] {
-            assert!(release.version().is_ok_and(|version| version.starts_with("v1.")));
-            assert!(release.cache_dir().is_ok());
+    fn every_family_is_pinned() {
+        let families = [Release::Current, Release::Oldest].map(Family::ControlPlane);
+        for family in families.into_iter().chain([Family::Nodes]) {
+            assert!(family.version().is_ok_and(|version| version.starts_with("v1.")));
+            assert!(family.cache_dir().is_ok());
         }
+    }
+
+    #[test]
+    fn nodes_are_as_old_as_the_control_plane() {
+        assert_eq!(Family::Nodes.version().ok(), Release::Current.version().ok());
     }
 }

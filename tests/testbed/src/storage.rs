@@ -1,7 +1,10 @@
-//! Storage classes, and the provisioner behind them: volumes that hold nothing but bind, grow and go
-//! like real ones.
+//! Storage classes, and the provisioner behind them: on simulated nodes volumes that hold nothing but
+//! bind, grow and go like real ones; on real nodes folders of the node that the scheduler chose.
 
+use std::fs::{self, Permissions};
 use std::future::ready;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -26,11 +29,61 @@ const PROVISIONER: &str = "testbed.platform.trading/volumes";
 /// than this.
 const CONCURRENCY: usize = 8;
 
+/// Where the scheduler says for which node it wants the volume.
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
 const ATTEMPTS: u32 = 20;
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Creates the classes. Both let claims grow.
-pub(crate) async fn create_classes(client: &Client) -> Result<()> {
+/// What the volumes are.
+#[derive(Clone, Debug)]
+pub(crate) enum Backing {
+    /// Nothing: the nodes are simulated.
+    Nothing,
+    /// Folders below this one, each for one node where it is not shared. They have the size of the disk that they are on.
+    Folders(PathBuf),
+}
+
+impl Backing {
+    fn binding_mode(&self) -> &'static str {
+        match self {
+            Self::Nothing => "Immediate",
+            Self::Folders(_) => "WaitForFirstConsumer",
+        }
+    }
+
+    /// The part of a volume's spec that says where it is; none while its node is not chosen.
+    fn place(&self, volume: &str, claim: &PersistentVolumeClaim) -> Result<Option<Value>> {
+        let Self::Folders(dir) = self else {
+            return Ok(Some(json!({ "hostPath": { "path": format!("/simulated/{volume}") } })));
+        };
+        let Some(node) = claim.annotations().get(SELECTED_NODE) else { return Ok(None) };
+        let path = dir.join(volume);
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        if is_shared(claim) {
+            // As a file server would, for whoever comes: hostPath knows no fsGroup.
+            fs::set_permissions(&path, Permissions::from_mode(0o777))?;
+            return Ok(Some(json!({ "hostPath": { "path": path } })));
+        }
+        let on_node = json!({ "key": HOSTNAME, "operator": "In", "values": [node] });
+        Ok(Some(json!({
+            // Unlike hostPath it is opened to the pod's fsGroup, as the volumes of real clusters are.
+            "local": { "path": path },
+            "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [on_node] }] } },
+        })))
+    }
+
+    fn clear(&self, volume: &str) -> Result<()> {
+        let Self::Folders(dir) = self else { return Ok(()) };
+        let path = dir.join(volume);
+        fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))
+    }
+}
+
+/// Creates the classes. All let claims grow.
+pub(crate) async fn create_classes(client: &Client, backing: &Backing) -> Result<()> {
     let api = Api::<StorageClass>::all(client.clone());
     for name in CLASSES {
         let is_default = (name == DEFAULT_CLASS).to_string();
@@ -38,7 +91,7 @@ pub(crate) async fn create_classes(client: &Client) -> Result<()> {
             "metadata": { "name": name, "annotations": { "storageclass.kubernetes.io/is-default-class": is_default } },
             "provisioner": PROVISIONER,
             "allowVolumeExpansion": true,
-            "volumeBindingMode": "Immediate",
+            "volumeBindingMode": backing.binding_mode(),
         });
         api.create(&PostParams::default(), &serde_json::from_value(class)?)
             .await
@@ -48,11 +101,11 @@ pub(crate) async fn create_classes(client: &Client) -> Result<()> {
 }
 
 /// Serves claims until it is dropped.
-pub(crate) async fn provision(client: Client) {
-    futures::join!(serve_claims(&client), remove_released(&client));
+pub(crate) async fn provision(client: Client, backing: Backing) {
+    futures::join!(serve_claims(&client, &backing), remove_released(&client, &backing));
 }
 
-async fn serve_claims(client: &Client) {
+async fn serve_claims(client: &Client, backing: &Backing) {
     watcher(Api::<PersistentVolumeClaim>::all(client.clone()), watcher::Config::default())
         .default_backoff()
         .applied_objects()
@@ -61,7 +114,7 @@ async fn serve_claims(client: &Client) {
         .for_each_concurrent(CONCURRENCY, async |claim| {
             // The apiserver may be restarting, and no further event would remind us of this claim.
             for _ in 0..ATTEMPTS {
-                let Err(error) = serve_claim(client, &claim).await else {
+                let Err(error) = serve_claim(client, backing, &claim).await else {
                     return;
                 };
                 tracing::debug!(claim = claim.name_any(), "cannot serve claim: {error:#}");
@@ -71,7 +124,7 @@ async fn serve_claims(client: &Client) {
         .await;
 }
 
-async fn serve_claim(client: &Client, claim: &PersistentVolumeClaim) -> Result<()> {
+async fn serve_claim(client: &Client, backing: &Backing, claim: &PersistentVolumeClaim) -> Result<()> {
     let Some(spec) = claim.spec.as_ref().filter(|_| claim.metadata.deletion_timestamp.is_none()) else {
         return Ok(());
     };
@@ -79,16 +132,17 @@ async fn serve_claim(client: &Client, claim: &PersistentVolumeClaim) -> Result<(
         return Ok(());
     }
     match &spec.volume_name {
-        None => create_volume(client, claim).await,
+        None => create_volume(client, backing, claim).await,
         Some(volume) => grow(client, claim, volume).await,
     }
 }
 
-async fn create_volume(client: &Client, claim: &PersistentVolumeClaim) -> Result<()> {
+async fn create_volume(client: &Client, backing: &Backing, claim: &PersistentVolumeClaim) -> Result<()> {
     let spec = claim.spec.as_ref().context("claim without spec")?;
     let uid = claim.metadata.uid.as_deref().context("claim without UID")?;
     let name = format!("pvc-{uid}");
-    let volume = json!({
+    let Some(place) = backing.place(&name, claim)? else { return Ok(()) };
+    let mut volume = json!({
         "metadata": { "name": name, "annotations": { "pv.kubernetes.io/provisioned-by": PROVISIONER } },
         "spec": {
             "accessModes": spec.access_modes,
@@ -103,10 +157,11 @@ async fn create_volume(client: &Client, claim: &PersistentVolumeClaim) -> Result
             "persistentVolumeReclaimPolicy": "Delete",
             "storageClassName": spec.storage_class_name,
             "volumeMode": spec.volume_mode,
-            // Nothing mounts it: the nodes are simulated.
-            "hostPath": { "path": format!("/simulated/{name}") },
         },
     });
+    for (key, value) in place.as_object().into_iter().flatten() {
+        volume["spec"][key] = value.clone();
+    }
     let api = Api::<PersistentVolume>::all(client.clone());
     match api.create(&PostParams::default(), &serde_json::from_value(volume)?).await {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
@@ -132,7 +187,7 @@ async fn grow(client: &Client, claim: &PersistentVolumeClaim, volume: &str) -> R
     Ok(())
 }
 
-async fn remove_released(client: &Client) {
+async fn remove_released(client: &Client, backing: &Backing) {
     let api = Api::<PersistentVolume>::all(client.clone());
     watcher(api.clone(), watcher::Config::default())
         .default_backoff()
@@ -140,11 +195,17 @@ async fn remove_released(client: &Client) {
         .filter_map(|volume| ready(volume.ok()))
         .filter(|volume| ready(is_ours_and_released(volume)))
         .for_each_concurrent(CONCURRENCY, async |volume| {
-            if let Err(error) = api.delete(&volume.name_any(), &DeleteParams::default()).await {
-                tracing::debug!(volume = volume.name_any(), "cannot remove volume: {error}");
+            if let Err(error) = remove(&api, backing, &volume.name_any()).await {
+                tracing::debug!(volume = volume.name_any(), "cannot remove volume: {error:#}");
             }
         })
         .await;
+}
+
+async fn remove(api: &Api<PersistentVolume>, backing: &Backing, volume: &str) -> Result<()> {
+    backing.clear(volume)?;
+    api.delete(volume, &DeleteParams::default()).await?;
+    Ok(())
 }
 
 fn is_ours_and_released(volume: &PersistentVolume) -> bool {
@@ -155,6 +216,12 @@ fn is_ours_and_released(volume: &PersistentVolume) -> bool {
     ours && policy == Some("Delete")
         && phase == Some("Released")
         && volume.metadata.deletion_timestamp.is_none()
+}
+
+/// Whether pods of several nodes may use it at once.
+fn is_shared(claim: &PersistentVolumeClaim) -> bool {
+    let modes = claim.spec.as_ref().and_then(|spec| spec.access_modes.as_ref());
+    modes.is_some_and(|modes| modes.iter().any(|mode| mode == "ReadWriteMany"))
 }
 
 fn requested(claim: &PersistentVolumeClaim) -> Option<&str> {

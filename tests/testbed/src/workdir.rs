@@ -9,12 +9,15 @@ use anyhow::{Context, Result};
 /// Reads until the other end of its standard input is closed, which happens when we drop it or die, even
 /// by SIGKILL. The programs die at the same moment but may still be writing, hence the repetition.
 const REMOVE_WHEN_WE_ARE_GONE: &str = r#"
+[ -z "$2" ] || sh -c "$2" "$0" "$3"
 cat > /dev/null
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     rm -rf "$1" 2> /dev/null && break
     sleep 0.2
 done
 "#;
+
+const PREFIX: &str = "trading-testbed-";
 
 #[derive(Debug)]
 pub(crate) struct Workdir {
@@ -25,10 +28,17 @@ pub(crate) struct Workdir {
 
 impl Workdir {
     pub(crate) fn create() -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("trading-testbed-").tempdir()?;
+        Self::create_leaving_nothing("")
+    }
+
+    /// The watchdog also runs this script, which has to wait for the end of its standard input before it
+    /// removes what begins with the tag, its first argument.
+    pub(crate) fn create_leaving_nothing(script: &str) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir()?;
         let mut watchdog = Command::new("sh")
             .args(["-c", REMOVE_WHEN_WE_ARE_GONE, "trading-testbed-watchdog"])
             .arg(dir.path())
+            .args([script, &tag(dir.path())])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -43,6 +53,16 @@ impl Workdir {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Short, and on this machine nobody else's.
+    pub(crate) fn tag(&self) -> String {
+        tag(&self.path)
+    }
+}
+
+fn tag(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!("tt{}", name.trim_start_matches(PREFIX))
 }
 
 impl Drop for Workdir {

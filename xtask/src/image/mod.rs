@@ -22,13 +22,25 @@ pub struct Arguments {
     /// The file to write [default: target/trading-platform-operator.tar].
     #[arg(long)]
     output: Option<PathBuf>,
+    /// Also build the tests' stand-in for applications, statically, and put it there.
+    #[arg(long)]
+    stand_in: Option<PathBuf>,
 }
+
+/// What the image holds, the program that it runs first.
+const PACKAGES: [&str; 2] = ["trading-operator", "trading-agent"];
+const STAND_IN: &str = "trading-standin";
 
 /// Runs `image`.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let output = arguments.output.clone().unwrap_or_else(|| repo::path(DEFAULT_OUTPUT));
     let mut files = Vec::new();
-    for (name, path) in build::binaries(&["trading-operator", "trading-agent"])? {
+    let packages: Vec<_> = PACKAGES.into_iter().chain(arguments.stand_in.iter().map(|_| STAND_IN)).collect();
+    for (name, path) in build::binaries(&packages)? {
+        if let Some(target) = arguments.stand_in.as_ref().filter(|_| name == STAND_IN) {
+            fs::copy(&path, target).with_context(|| format!("cannot write {}", target.display()))?;
+            continue;
+        }
         let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         println!("{name}: {} static", mebibytes(content.len()));
         files.push((name, content));

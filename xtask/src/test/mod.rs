@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
-use trading_testbed::{Program, Programs, Release, workspace_binary};
+use trading_testbed::{Program, Programs, Release, real, workspace_binary};
 
 use crate::repo;
 use report::{Outcome, Report};
@@ -17,8 +17,9 @@ use targets::{Level, Targets};
 /// Arguments of `test`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Only this level: 1 needs cargo; 2 a real apiserver; 3 controllers and simulated nodes as well.
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=3))]
+    /// Only this level: 1 needs cargo; 2 a real apiserver; 3 controllers and simulated nodes as well; 4 real
+    /// nodes, which need root on Linux.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=4))]
     level: Option<u8>,
 }
 
@@ -50,6 +51,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if wanted(3) {
         level_on_cluster(&mut report, &targets, Level::Simulated, SIMULATED);
     }
+    if wanted(4) {
+        level_on_cluster(&mut report, &targets, Level::Real, real::PROGRAMS);
+    }
     report.print();
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -78,7 +82,7 @@ fn level_on_cluster(report: &mut Report, targets: &Targets, level: Level, progra
         report.add(number, "tests", outcome, &reason, 0.0);
         return;
     }
-    measured(report, number, "programs of the control plane", || {
+    measured(report, number, "programs", || {
         Programs::new(programs)?;
         if level == Level::Api && in_ci() {
             Programs::new(&[])?.with_apiserver(Release::Oldest)?;
@@ -91,6 +95,9 @@ fn level_on_cluster(report: &mut Report, targets: &Targets, level: Level, progra
         }
         cargo_test(&[&selected[..], &["--no-run"]].concat())
     });
+    if level == Level::Real {
+        measured(report, number, "images", || real::Images::make().map(drop));
+    }
     measured(report, number, "tests", || cargo_test(&selected));
 }
 
@@ -99,8 +106,10 @@ fn missing(level: Level, selected: &[&str], programs: &[Program]) -> Option<Stri
     if selected.is_empty() {
         return Some(format!("no test is named {}*", level.prefix()));
     }
-    (!Programs::obtainable(programs))
-        .then(|| "Go is not installed, and it builds the control plane".to_owned())
+    if !Programs::obtainable(programs) {
+        return Some("Go is not installed, and it builds the control plane".to_owned());
+    }
+    if level == Level::Real { real::obstacle() } else { None }
 }
 
 /// `--workspace` gives every call the same features, so that nothing compiles twice.

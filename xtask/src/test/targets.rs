@@ -13,6 +13,7 @@ pub enum Level {
     Pure,
     Api,
     Simulated,
+    Real,
 }
 
 impl Level {
@@ -21,6 +22,7 @@ impl Level {
             Self::Pure => 1,
             Self::Api => 2,
             Self::Simulated => 3,
+            Self::Real => 4,
         }
     }
 
@@ -30,11 +32,12 @@ impl Level {
             Self::Pure => "",
             Self::Api => "api_",
             Self::Simulated => "sim_",
+            Self::Real => "real_",
         }
     }
 
     fn of(name: &str) -> Self {
-        [Self::Api, Self::Simulated]
+        [Self::Api, Self::Simulated, Self::Real]
             .into_iter()
             .find(|level| name.starts_with(level.prefix()))
             .unwrap_or(Self::Pure)
@@ -90,12 +93,14 @@ mod tests {
             {"name":"golden","kind":["test"]},
             {"name":"api_rules","kind":["test"]},
             {"name":"sim_create","kind":["test"]},
+            {"name":"real_loss","kind":["test"]},
             {"name":"api_helper","kind":["bin"]}
         ]}]}"#;
         let targets = Targets::parse(metadata)?;
         assert_eq!(targets.of(Level::Pure), ["--test", "golden"]);
         assert_eq!(targets.of(Level::Api), ["--test", "api_rules"]);
         assert_eq!(targets.of(Level::Simulated), ["--test", "sim_create"]);
+        assert_eq!(targets.of(Level::Real), ["--test", "real_loss"]);
         Ok(())
     }
 }

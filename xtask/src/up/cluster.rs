@@ -6,10 +6,22 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use trading_testbed::real::{self, Images, RealCluster};
 use trading_testbed::{ControlPlane, Kubectl, Options, Program, Programs};
 
 /// Three in each zone: six Redis pods on different nodes leave some over.
 const NODES: usize = 9;
+/// One in each zone.
+const REAL_NODES: usize = 3;
+
+/// What the platform runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Nodes {
+    /// Objects only: pods become ready, and nothing runs.
+    Simulated,
+    /// Containers run.
+    Real,
+}
 
 /// A cluster, and the programs to handle it.
 pub struct Cluster {
@@ -21,13 +33,18 @@ pub struct Cluster {
 /// Where its files are, and what has to be kept so that they are.
 enum Files {
     Own(Box<ControlPlane>),
+    Real(Box<RealCluster>),
     Persons(TempDir),
 }
 
 /// Finds or builds what a cluster of our own, or the handling of the person's, takes.
-pub fn programs(persons: bool) -> Result<Programs> {
+pub fn programs(persons: bool, nodes: Nodes) -> Result<Programs> {
     if persons {
         return Programs::preferring_path(&[Program::Kubectl, Program::Helm]);
+    }
+    if nodes == Nodes::Real {
+        real::prepare()?;
+        return Programs::new(real::PROGRAMS);
     }
     Programs::new(&[
         Program::Etcd,
@@ -42,13 +59,24 @@ pub fn programs(persons: bool) -> Result<Programs> {
 
 impl Cluster {
     /// Takes the cluster of the kubeconfig, or starts a control plane.
-    pub fn start(kubeconfig: Option<&Path>, programs: &Programs) -> Result<Self> {
+    pub fn start(kubeconfig: Option<&Path>, nodes: Nodes, programs: &Programs) -> Result<Self> {
         let helm = programs.path(Program::Helm)?.to_owned();
         if let Some(kubeconfig) = kubeconfig {
             let kubeconfig = std::path::absolute(kubeconfig)?;
             let kubectl = Kubectl::new(programs.path(Program::Kubectl)?, &kubeconfig);
             let dir = tempfile::Builder::new().prefix("trading-up-").tempdir()?;
             return Ok(Self { kubectl, helm, files: Files::Persons(dir) });
+        }
+        if nodes == Nodes::Real {
+            let images = Images::make()?;
+            let started = Instant::now();
+            let cluster = RealCluster::start(REAL_NODES, &images)?;
+            let seconds = started.elapsed().as_secs_f64();
+            eprintln!(
+                "control plane with {REAL_NODES} real nodes in three zones: ready after {seconds:.1} s"
+            );
+            let kubectl = cluster.control_plane().kubectl()?;
+            return Ok(Self { kubectl, helm, files: Files::Real(Box::new(cluster)) });
         }
         let started = Instant::now();
         let control_plane = ControlPlane::start(Options::simulated(NODES))?;
@@ -66,7 +94,16 @@ impl Cluster {
     pub fn dir(&self) -> &Path {
         match &self.files {
             Files::Own(control_plane) => control_plane.dir(),
+            Files::Real(cluster) => cluster.control_plane().dir(),
             Files::Persons(dir) => dir.path(),
+        }
+    }
+
+    /// The nodes, where they are real ones of our own.
+    pub fn real_nodes(&self) -> Option<&RealCluster> {
+        match &self.files {
+            Files::Real(cluster) => Some(cluster),
+            _ => None,
         }
     }
 
@@ -87,9 +124,11 @@ impl Cluster {
         println!("  export KUBECONFIG={}", self.kubectl.kubeconfig().display());
         println!("  export PATH={}:{}:$PATH", tools.display(), binaries.display());
         println!("  kubectl get tp -A");
-        println!("\nThe operator's log: {}", self.dir().join("operator.log").display());
+        if self.real_nodes().is_none() {
+            println!("\nThe operator's log: {}", self.dir().join("operator.log").display());
+        }
         match self.files {
-            Files::Own(_) => println!("Ctrl-C takes all of it down."),
+            Files::Own(_) | Files::Real(_) => println!("Ctrl-C takes all of it down."),
             Files::Persons(_) => {
                 println!("Ctrl-C stops the operator; what was applied stays in your cluster.");
             }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
-use trading_testbed::Kubectl;
+use trading_testbed::{Kubectl, real};
 
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
@@ -67,6 +69,36 @@ impl Example {
         }
         print!("{}", kubectl.apply(&self.manifests)?);
         Ok(())
+    }
+
+    /// Changes every platform before it is applied.
+    pub fn change_platforms(&mut self, change: impl Fn(&mut Value)) -> Result<()> {
+        let mut objects = documents(&self.manifests)?;
+        for platform in objects.iter_mut().filter(|object| object["kind"] == "TradingPlatform") {
+            change(platform);
+        }
+        self.manifests = objects
+            .iter()
+            .map(|object| Ok(serde_yaml::to_string(object)?))
+            .collect::<Result<Vec<_>>>()?
+            .join("---\n");
+        Ok(())
+    }
+
+    /// The images of all containers that the operator will make of it.
+    pub fn images(&self, command_line: &Path) -> Result<BTreeSet<String>> {
+        let mut child = Command::new(command_line)
+            .args(["render", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot run kubectl-trading")?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(self.manifests.as_bytes())?;
+        }
+        let output = child.wait_with_output()?;
+        ensure!(output.status.success(), "kubectl-trading render: {}", output.status);
+        Ok(real::images(&documents(&String::from_utf8(output.stdout)?)?))
     }
 
     /// Whether every platform is Ready in its present form.

@@ -4,6 +4,7 @@ mod chart;
 mod cluster;
 mod example;
 mod interrupt;
+mod operator;
 mod view;
 
 use std::path::PathBuf;
@@ -11,22 +12,19 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use trading_testbed::{Operator, OperatorConfig, workspace_binary};
+use trading_testbed::{real, workspace_binary};
 
 use crate::repo;
-use chart::Installed;
-use cluster::Cluster;
+use cluster::{Cluster, Nodes};
 use example::Example;
 pub use example::documents;
 use interrupt::Interrupt;
+use operator::Running;
 use view::View;
 
 const DEFAULT_EXAMPLE: &str = "examples/tradewizard";
 
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Long enough for a hook or a slow machine, short enough for a person who waits.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Arguments of `up`.
 #[derive(clap::Args)]
@@ -39,8 +37,12 @@ pub struct Arguments {
     /// With --once: how many seconds it may take.
     #[arg(long, default_value_t = 300, requires = "once")]
     timeout: u64,
+    /// Real nodes run containers: three of them on this machine, which needs root and Linux. Images are
+    /// stood in for and requests lowered.
+    #[arg(long, value_enum, default_value_t = Nodes::Simulated)]
+    nodes: Nodes,
     /// Use your own cluster instead. What is applied there stays there.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "nodes")]
     kubeconfig: Option<PathBuf>,
 }
 
@@ -50,15 +52,18 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !example.exists() {
         bail!("{} does not exist", example.display());
     }
-    let programs = cluster::programs(arguments.kubeconfig.is_some())?;
+    let programs = cluster::programs(arguments.kubeconfig.is_some(), arguments.nodes)?;
     let binaries = Binaries::build()?;
-    let cluster = Cluster::start(arguments.kubeconfig.as_deref(), &programs)?;
+    let cluster = Cluster::start(arguments.kubeconfig.as_deref(), arguments.nodes, &programs)?;
     let interrupt = Interrupt::listen()?;
 
     let started = Instant::now();
-    let installed = chart::install(&cluster)?;
-    let mut operator = Operator::start(operator_config(&binaries, &cluster, installed)?)?;
-    let example = Example::load(&cluster.kubectl, &example)?;
+    let mut operator = Running::start(&binaries, &cluster)?;
+    let mut example = Example::load(&cluster.kubectl, &example)?;
+    if let Some(nodes) = cluster.real_nodes() {
+        example.change_platforms(real::lower_requests)?;
+        nodes.stand_in_for(&example.images(&binaries.command_line)?)?;
+    }
     example.apply(&cluster.kubectl)?;
 
     let deadline = arguments.once.then(|| started + Duration::from_secs(arguments.timeout));
@@ -70,8 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         cluster.explain(&binaries.dir);
         stay(&mut operator, &interrupt)?;
     }
-    // It gives up its lease; whatever else it would do after that, the cluster's end makes pointless.
-    operator.terminate(STOP_TIMEOUT).ok();
+    operator.end();
     Ok(if ready || !arguments.once { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -98,22 +102,11 @@ impl Binaries {
     }
 }
 
-/// The operator runs on this machine, with no more rights than the chart gives its service account.
-fn operator_config(binaries: &Binaries, cluster: &Cluster, installed: Installed) -> Result<OperatorConfig> {
-    Ok(OperatorConfig {
-        binary: binaries.operator.clone(),
-        kubeconfig: cluster.kubeconfig_for(chart::NAMESPACE, &installed.service_account)?,
-        args: installed.arguments,
-        env: vec![("POD_NAMESPACE".into(), chart::NAMESPACE.into())],
-        log: cluster.dir().join("operator.log"),
-    })
-}
-
 /// Shows the platforms until all are Ready. False when that was interrupted or took too long.
 fn wait_until_ready(
     binaries: &Binaries,
     cluster: &Cluster,
-    operator: &mut Operator,
+    operator: &mut Running,
     example: &Example,
     interrupt: &Interrupt,
     deadline: Option<Instant>,
@@ -128,7 +121,7 @@ fn wait_until_ready(
             Err(error) => return Err(error),
         }
         if deadline.is_some_and(|deadline| Instant::now() > deadline) {
-            println!("\nnot Ready in time; the operator's last words:\n{}", tail(&operator.log()?));
+            println!("\nnot Ready in time; the operator's last words:\n{}", operator.last_words(cluster)?);
             return Ok(false);
         }
         if interrupt.wait(POLL_INTERVAL) {
@@ -138,29 +131,22 @@ fn wait_until_ready(
 }
 
 /// Shows how far the platforms are, and tells whether they are Ready.
-fn look(operator: &mut Operator, cluster: &Cluster, example: &Example, view: &mut View) -> Result<bool> {
-    fail_if_ended(operator)?;
+fn look(operator: &mut Running, cluster: &Cluster, example: &Example, view: &mut View) -> Result<bool> {
+    operator.check()?;
     // Asked first, so that what is shown last is never older than the answer.
     let ready = example.is_ready(&cluster.kubectl)?;
     view.show(&example.platforms)?;
     Ok(ready)
 }
 
-fn stay(operator: &mut Operator, interrupt: &Interrupt) -> Result<()> {
+fn stay(operator: &mut Running, interrupt: &Interrupt) -> Result<()> {
     while !interrupt.wait(POLL_INTERVAL) {
-        fail_if_ended(operator)?;
+        operator.check()?;
     }
     Ok(())
 }
 
-fn fail_if_ended(operator: &mut Operator) -> Result<()> {
-    if let Some(status) = operator.exited()? {
-        bail!("the operator ended with {status}; its last words:\n{}", tail(&operator.log()?));
-    }
-    Ok(())
-}
-
-fn tail(log: &str) -> String {
+fn tail(log: &str, count: usize) -> String {
     let lines: Vec<_> = log.lines().collect();
-    lines[lines.len().saturating_sub(25)..].join("\n")
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use trading_api::labels;
 use trading_core::kinds::KINDS;
+use trading_testbed::ControlPlane;
 use trading_testbed::audit::Entry;
 
 use super::audit::Mark;
@@ -30,9 +31,10 @@ const QUIET: Duration = Duration::from_millis(1500);
 const REST: Duration = Duration::from_secs(12);
 
 /// A namespace.
+#[derive(Clone)]
 pub struct Space<'a> {
-    /// Where it is.
-    pub stack: &'a Stack,
+    /// What the operator asked for is in its audit log; none where there is no such log.
+    stack: Option<&'a Stack>,
     /// An administrator's client.
     pub client: Client,
     /// The namespace.
@@ -65,19 +67,35 @@ pub fn resource(kind: &str) -> ApiResource {
 
 impl<'a> Space<'a> {
     pub(super) async fn create(stack: &'a Stack, name: &str) -> Result<Self> {
-        let space = Self::existing(stack, name).await?;
-        let namespace = json!({
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": { "name": name, "labels": { "pod-security.kubernetes.io/enforce": "restricted" } },
-        });
-        let api: Api<DynamicObject> = Api::all_with(space.client.clone(), &resource("Namespace"));
-        api.create(&PostParams::default(), &serde_json::from_value(namespace)?).await?;
-        Ok(space)
+        Self::existing(stack, name).await?.created().await
     }
 
     pub(super) async fn existing(stack: &'a Stack, name: &str) -> Result<Self> {
-        Ok(Self { stack, client: stack.cluster().client().await?, name: name.to_owned() })
+        Ok(Self { stack: Some(stack), client: stack.cluster().client().await?, name: name.to_owned() })
+    }
+
+    /// A new namespace that admits only restricted pods, without an audit log.
+    pub async fn unaudited(cluster: &ControlPlane, name: &str) -> Result<Self> {
+        Self::unaudited_existing(cluster, name).await?.created().await
+    }
+
+    /// A namespace that is there, without an audit log.
+    pub async fn unaudited_existing(cluster: &ControlPlane, name: &str) -> Result<Self> {
+        Ok(Self { stack: None, client: cluster.client().await?, name: name.to_owned() })
+    }
+
+    async fn created(self) -> Result<Self> {
+        let namespace = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": self.name,
+                "labels": { "pod-security.kubernetes.io/enforce": "restricted" },
+            },
+        });
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource("Namespace"));
+        api.create(&PostParams::default(), &serde_json::from_value(namespace)?).await?;
+        Ok(self)
     }
 
     /// The objects of a kind.
@@ -237,7 +255,8 @@ impl<'a> Space<'a> {
 
     /// What the operator asked for in this namespace since then, but for Events.
     pub fn requests_since(&self, mark: &Mark) -> Result<Vec<Entry>> {
-        let all = self.stack.operator_requests_since(mark)?.into_iter();
+        let stack = self.stack.context("this cluster has no audit log")?;
+        let all = stack.operator_requests_since(mark)?.into_iter();
         Ok(all.filter(|entry| entry.namespace == self.name).collect())
     }
 

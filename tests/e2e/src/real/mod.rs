@@ -1,0 +1,15 @@
+//! Helpers of the tests on real nodes: the operator as a pod, stand-ins for applications, and a ledger of
+//! what the stores have acknowledged.
+
+// Each of them fails when the cluster does not answer, or not as expected; the error tells which.
+#![allow(clippy::missing_errors_doc)]
+
+mod application;
+mod ledger;
+mod platform;
+mod stage;
+
+pub use application::Application;
+pub use ledger::{Ledger, Load};
+pub use platform::platform;
+pub use stage::{Stage, rendered};

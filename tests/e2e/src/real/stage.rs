@@ -1,0 +1,99 @@
+//! Real nodes with the operator on them, installed by its chart.
+
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::serde::Deserialize;
+use serde_json::{Value, json};
+use trading_testbed::real::{Images, RealCluster};
+use trading_testbed::{Kubectl, workspace_binary};
+
+use crate::sim::{NAMESPACE, Space};
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+
+/// The objects of a kustomization below `examples`.
+pub fn rendered(kubectl: &Kubectl, example: &str) -> Result<Vec<Value>> {
+    documents(&kubectl.run(&["kustomize", &format!("{EXAMPLES}/{example}")])?)
+}
+
+fn documents(yaml: &str) -> Result<Vec<Value>> {
+    let documents = serde_yaml::Deserializer::from_str(yaml).map(Value::deserialize);
+    let objects = documents.collect::<Result<Vec<_>, _>>()?;
+    Ok(objects.into_iter().filter(Value::is_object).collect())
+}
+
+const NODES: usize = 3;
+
+/// Three real nodes in three zones, and the operator.
+#[derive(Debug)]
+pub struct Stage {
+    cluster: RealCluster,
+}
+
+impl Stage {
+    /// Starts everything and waits until the operator's pods are ready.
+    pub fn start() -> Result<Self> {
+        let images = Images::make()?;
+        let stage = Self { cluster: RealCluster::start(NODES, &images)? };
+        let installed = stage.cluster.install_operator(NAMESPACE);
+        installed.with_context(|| stage.explain(NAMESPACE))?;
+        Ok(stage)
+    }
+
+    /// The nodes.
+    #[must_use]
+    pub fn cluster(&self) -> &RealCluster {
+        &self.cluster
+    }
+
+    /// kubectl as administrator.
+    pub fn kubectl(&self) -> Result<Kubectl> {
+        self.cluster.control_plane().kubectl()
+    }
+
+    /// A new namespace that admits only restricted pods.
+    pub async fn space(&self, name: &str) -> Result<Space<'_>> {
+        Space::unaudited(self.cluster.control_plane(), name).await
+    }
+
+    /// A namespace that is there.
+    pub async fn existing_space(&self, name: &str) -> Result<Space<'_>> {
+        Space::unaudited_existing(self.cluster.control_plane(), name).await
+    }
+
+    /// Applies objects as administrator.
+    pub fn apply(&self, objects: &[Value]) -> Result<()> {
+        // A JSON list is a manifest, too.
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
+        self.kubectl()?.apply(&list.to_string())?;
+        Ok(())
+    }
+
+    /// What the operator will make of a platform.
+    pub fn children(&self, platform: &Value) -> Result<Vec<Value>> {
+        let file = self.cluster.control_plane().dir().join("platform.yaml");
+        std::fs::write(&file, platform.to_string())?;
+        let output = Command::new(workspace_binary("kubectl-trading")?)
+            .args(["render", "-f"])
+            .arg(&file)
+            .output()
+            .context("cannot run kubectl-trading")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "kubectl-trading render: {}", said.trim());
+        documents(&String::from_utf8(output.stdout)?)
+    }
+
+    /// What to read when a test fails: pods, events and the operator's log.
+    pub fn explain(&self, namespace: &str) -> String {
+        let tell = |arguments: &[&str]| -> String {
+            let said = self.kubectl().and_then(|kubectl| kubectl.run(arguments));
+            said.unwrap_or_else(|error| format!("{error:#}"))
+        };
+        let pods = tell(&["get", "pods,pvc", "-A", "-o", "wide"]);
+        let events = tell(&["get", "events", "-n", namespace, "--sort-by=.lastTimestamp"]);
+        let operator = self.cluster.operator_log(NAMESPACE, 30);
+        let operator = operator.unwrap_or_else(|error| format!("{error:#}"));
+        format!("{pods}\n{events}\n{operator}")
+    }
+}

@@ -1,0 +1,93 @@
+//! Examples on real nodes, with stand-ins for their applications: every one of these reaches the stores that
+//! its platform tells it of. Requests are lowered; production's values are asserted with simulated nodes.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+use trading_e2e::real::{Application, Stage, rendered};
+use trading_e2e::sim::{Propagation, at, text, wait_for};
+use trading_testbed::real::{images, lower_requests};
+
+static STAGE: LazyLock<Stage> = LazyLock::new(|| Stage::start().expect("the stage is set"));
+static TURN: Mutex<()> = Mutex::const_new(());
+
+const UP: Duration = Duration::from_mins(4);
+const REACHED: Duration = Duration::from_secs(30);
+
+/// Makes an example run, and returns once every application has reached its stores.
+async fn run(example: &str, secrets: &[Value]) -> Result<()> {
+    let _turn = TURN.lock().await;
+    let kubectl = STAGE.kubectl()?;
+    let mut objects = rendered(&kubectl, example)?;
+    let platform = objects.iter_mut().find(|object| object["kind"] == "TradingPlatform");
+    let platform = platform.with_context(|| format!("{example} has no platform"))?;
+    lower_requests(platform);
+    let (name, namespace) =
+        (text(platform, "/metadata/name").to_owned(), text(platform, "/metadata/namespace").to_owned());
+    STAGE.cluster().stand_in_for(&images(&STAGE.children(platform)?))?;
+
+    let began = Instant::now();
+    let is_namespace = |object: &&Value| object["kind"] == "Namespace";
+    let namespaces: Vec<Value> = objects.iter().filter(is_namespace).cloned().collect();
+    STAGE.apply(&namespaces)?;
+    let space = STAGE.existing_space(&namespace).await?;
+    for secret in secrets {
+        space.put(secret).await?;
+    }
+    STAGE.apply(&objects)?;
+    let ready = space.condition_is(&name, "Ready", "True", "Ready", UP).await;
+    ready.with_context(|| STAGE.explain(&namespace))?;
+    eprintln!("{example}: Ready after {:.1} s", began.elapsed().as_secs_f64());
+
+    let mut reached = 0;
+    for deployment in space.list("Deployment", "").await? {
+        let labels = at(&deployment, "/spec/template/metadata/labels");
+        let component = text(labels, "/app.kubernetes.io~1name");
+        let expected = stores_of(&deployment);
+        let application = Application::new(&space, &name, component);
+        wait_for(&format!("{component} of {example} reaches its stores"), REACHED, async || {
+            let about = application.about().await?;
+            let stores = at(&about, "/stores").as_object().context("no stores")?;
+            let answering = stores.iter().filter(|(_, store)| !text(store, "/version").is_empty());
+            let answering: BTreeSet<&str> = answering.map(|(name, _)| name.as_str()).collect();
+            ensure!(answering == expected, "{component} was told of {expected:?}: {about}");
+            Ok(())
+        })
+        .await?;
+        reached += expected.len();
+    }
+    ensure!(reached > 0, "no application of {example} uses a store");
+    space.delete("TradingPlatform", &name, Propagation::Foreground).await?;
+    space.gone("TradingPlatform", &name, UP).await
+}
+
+/// Which stores a Deployment's pods are told of.
+fn stores_of(deployment: &Value) -> BTreeSet<&'static str> {
+    let variables = at(deployment, "/spec/template/spec/containers/0/env").as_array();
+    let has = |name: &str| variables.is_some_and(|all| all.iter().any(|variable| variable["name"] == name));
+    [("PGHOST", "postgres"), ("REDIS_MODE", "redis")]
+        .into_iter()
+        .filter(|(variable, _)| has(variable))
+        .map(|(_, store)| store)
+        .collect()
+}
+
+#[tokio::test]
+async fn tradewise_runs() -> Result<()> {
+    run("tradewise/overlays/production", &[]).await
+}
+
+#[tokio::test]
+async fn tradesense_runs() -> Result<()> {
+    let secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": "tradesense-secrets" },
+        "stringData": { "API_KEY": "not a real one" },
+    });
+    run("tradesense/overlays/production", &[secret]).await
+}
