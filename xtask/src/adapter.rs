@@ -24,6 +24,8 @@ const WINDOW: &str = "2m";
 
 const REQUESTS: &str = "requests_per_second";
 const LATENCY: &str = "http_request_duration_p95_seconds";
+/// A gauge that pods tell under this very name.
+const CONNECTIONS: &str = "active_websocket_connections";
 
 /// Names of series, by the metric that is made of them.
 #[derive(Default)]
@@ -103,7 +105,10 @@ fn series(name: &str, metrics: &MetricsPlan) -> Result<String> {
     Ok(match name {
         REQUESTS => metrics.requests.clone(),
         LATENCY => format!("{}_bucket", metrics.duration),
-        other => bail!("nothing says what {other} is made of: use {REQUESTS} or {LATENCY}, or add it here"),
+        CONNECTIONS => CONNECTIONS.to_owned(),
+        other => bail!(
+            "nothing says what {other} is made of: use {REQUESTS}, {LATENCY} or {CONNECTIONS}, or add it here"
+        ),
     })
 }
 
@@ -113,6 +118,7 @@ fn query(name: &str, series: &str) -> Result<String> {
     Ok(match name {
         REQUESTS => format!("sum by (<<.GroupBy>>) ({rate})"),
         LATENCY => format!("histogram_quantile(0.95, sum by (le, <<.GroupBy>>) ({rate}))"),
+        CONNECTIONS => format!("sum by (<<.GroupBy>>) ({CONNECTIONS}{{<<.LabelMatchers>>}})"),
         other => bail!("nothing says how {other} is made"),
     })
 }

@@ -124,6 +124,7 @@ fn unknown(store: &str) -> (StatusCode, String) {
     (StatusCode::NOT_FOUND, format!("the environment tells of no store {store}"))
 }
 
+#[allow(clippy::needless_pass_by_value)] // for `map_err`
 fn failed(error: StoreError) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
 }

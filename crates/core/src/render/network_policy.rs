@@ -23,8 +23,7 @@ use crate::{
     plan::{
         ComponentPlan, IngressPlan, IngressSource, NetworkPlan, POSTGRES, POSTGRES_PORT, Plan, PostgresPlan,
         PostgresServers, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, RUNTIME, RedisPlan,
-        RuntimePlan, SENTINEL,
-        SENTINEL_PORT, Target,
+        RuntimePlan, SENTINEL, SENTINEL_PORT, Target,
         monitoring::{ScrapePort, TracingPlan},
     },
 };

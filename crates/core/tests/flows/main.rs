@@ -7,7 +7,6 @@ mod evaluator;
 mod matrices;
 #[path = "../support/mod.rs"]
 mod support;
-mod vibebox;
 mod world;
 
 use matrices::{ALL, TRADEWIZARD};

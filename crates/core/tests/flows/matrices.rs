@@ -56,7 +56,7 @@ pub const TRADEWIZARD: Matrix = Matrix {
         ("prometheus", "frontend", 3000, "TCP"),
         ("prometheus", "backend", 8080, "TCP"),
         ("prometheus", "scraper", 8080, "TCP"),
-        ("prometheus", "redis", 6379, "TCP"),
+        ("prometheus", "redis", 9121, "TCP"),
         ("backend", "database", 5432, "TCP"),
         ("scraper", "database", 5432, "TCP"),
         ("scraper", "site one", 443, "TCP"),
@@ -87,7 +87,7 @@ pub const TRADEWISE: Matrix = Matrix {
         ("prometheus", "api", 5000, "TCP"),
         ("prometheus", "precompute", 5001, "TCP"),
         ("prometheus", "postgres", 5432, "TCP"),
-        ("prometheus", "redis", 6379, "TCP"),
+        ("prometheus", "redis", 9121, "TCP"),
     ],
 };
 
@@ -120,7 +120,7 @@ pub const TRADESENSE: Matrix = Matrix {
         ("prometheus", "api", 8000, "TCP"),
         ("prometheus", "analytics", 8001, "TCP"),
         ("prometheus", "postgres", 5432, "TCP"),
-        ("prometheus", "redis", 6379, "TCP"),
+        ("prometheus", "redis", 9121, "TCP"),
     ],
 };
 
@@ -194,4 +194,31 @@ pub const KIANAX: Matrix = Matrix {
 };
 
 /// Every platform that has one.
-pub const ALL: [&Matrix; 4] = [&TRADEWIZARD, &TRADEWISE, &TRADESENSE, &KIANAX];
+pub const ALL: [&Matrix; 5] = [&TRADEWIZARD, &TRADEWISE, &TRADESENSE, &KIANAX, &VIBEBOX];
+
+/// Tiers in namespaces of their own: the frontend reaches the backend and nothing else, the backend both
+/// stores and the runtime; anything else is denied the database tier. Traces go to whatever collects
+/// them in the namespace of monitoring; sandboxes fetch from outside.
+pub const VIBEBOX: Matrix = Matrix {
+    examples: &["vibebox/production"],
+    pods: &["frontend", "backend", "postgres", "redis", "runtime"],
+    outside: &[
+        ("anywhere", "8.8.8.8"),
+        ("cloud metadata", "169.254.169.254"),
+        ("private address", "10.0.0.1"),
+        ("node-local dns", "169.254.20.10"),
+    ],
+    flows: &[
+        ("ingress controller", "frontend", 80, "TCP"),
+        ("ingress controller", "backend", 3000, "TCP"),
+        ("frontend", "backend", 3000, "TCP"),
+        ("backend", "postgres", 5432, "TCP"),
+        ("backend", "redis", 6379, "TCP"),
+        ("backend", "runtime", 2375, "TCP"),
+        ("runtime", "anywhere", 443, "TCP"),
+        ("prometheus", "frontend", 80, "TCP"),
+        ("prometheus", "backend", 3000, "TCP"),
+        ("prometheus", "postgres", 5432, "TCP"),
+        ("prometheus", "redis", 9121, "TCP"),
+    ],
+};
