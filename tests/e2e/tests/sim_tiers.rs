@@ -152,6 +152,7 @@ async fn drift_in_a_tier_is_repaired_and_a_new_password_reaches_its_copies() -> 
         Ok(())
     })
     .await?;
+    home.requests_until_rest(&STACK.mark()?).await?;
     home.ready(NAME).await?;
 
     let mark = STACK.mark()?;
