@@ -1,5 +1,5 @@
-// Reads one JSON request a line and says what Prometheus' own parser thinks of it: of a file of rules, or
-// of an expression.
+// Reads one JSON request a line and says what Prometheus' own code thinks of it: of a file of rules, of an
+// expression, or of which alerts fire over some series.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 type request struct {
 	Rules string `json:"rules"`
 	Expr  string `json:"expr"`
+	Test  *test  `json:"test"`
 }
 
 type answer struct {
@@ -25,6 +26,12 @@ type answer struct {
 
 func judge(r request, p parser.Parser) answer {
 	a := answer{Errors: []string{}}
+	if r.Test != nil {
+		for _, err := range r.Test.run(r.Rules, p) {
+			a.Errors = append(a.Errors, err.Error())
+		}
+		return a
+	}
 	if r.Rules != "" {
 		_, errs := rulefmt.Parse([]byte(r.Rules), false, model.UTF8Validation, p, slog.New(slog.DiscardHandler))
 		for _, err := range errs {
