@@ -1,4 +1,5 @@
-//! Every example becomes ready on a real control plane, with the values that its papers demand (`tests/facts`).
+//! Every example becomes ready on a real control plane with the add-ons' real definitions, with the values that
+//! its papers demand (`tests/facts`).
 
 #![allow(clippy::unwrap_used)] // of the facts' reader, in which a test ends where its files can't be read
 
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use trading_core::kinds::of_add_ons;
+use trading_e2e::add_ons;
 use trading_e2e::sim::Stack;
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
@@ -22,6 +23,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 #[tokio::test]
 async fn every_example_is_ready_and_what_its_papers_say() -> Result<()> {
     let kubectl = STACK.kubectl()?;
+    add_ons::install_all(&kubectl)?;
     for papers in facts::all(&Path::new(ROOT).join("tests/facts")) {
         let (example, environment) =
             papers.example.split_once('/').unwrap_or((&papers.example, "production"));
@@ -45,9 +47,7 @@ async fn every_example_is_ready_and_what_its_papers_say() -> Result<()> {
             }
         }
         ensure!(papers.count() > 10, "only {} facts of {}", papers.count(), papers.example);
-        let mut wrong = papers.contradictions(&objects);
-        // Of add-ons that are not there, the rendered objects are held against the papers.
-        wrong.retain(|line| of_add_ons().all(|info| !line.contains(&format!(" {}/", info.kind))));
+        let wrong = papers.contradictions(&objects);
         ensure!(wrong.is_empty(), "{}:\n{}", papers.example, wrong.join("\n"));
     }
     Ok(())

@@ -13,19 +13,34 @@ use crate::programs::in_path;
 pub struct Module {
     path: &'static str,
     version: &'static str,
+    /// What `go.sum` would say of it: another content under the same version is refused.
+    sum: &'static str,
 }
 
 /// prometheus-operator: `example/prometheus-operator-crd`.
-pub const PROMETHEUS_OPERATOR: Module =
-    Module { path: "github.com/prometheus-operator/prometheus-operator", version: "v0.85.0" };
+pub const PROMETHEUS_OPERATOR: Module = Module {
+    path: "github.com/prometheus-operator/prometheus-operator",
+    version: "v0.85.0",
+    sum: "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
+};
 /// External Secrets: `config/crds/bases`.
-pub const EXTERNAL_SECRETS: Module =
-    Module { path: "github.com/external-secrets/external-secrets", version: "v1.3.2" };
+pub const EXTERNAL_SECRETS: Module = Module {
+    path: "github.com/external-secrets/external-secrets",
+    version: "v1.3.2",
+    sum: "h1:u2J8RjlHIeF0oZCqtl92adI/uZWUwOesJIDkfql6LqQ=",
+};
+/// Gateway API: `config/crd/standard`.
+pub const GATEWAY_API: Module = Module {
+    path: "sigs.k8s.io/gateway-api",
+    version: "v1.6.3",
+    sum: "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc=",
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Downloaded {
     dir: PathBuf,
+    sum: String,
 }
 
 impl Module {
@@ -52,6 +67,7 @@ impl Module {
             .context("cannot run go")?;
         ensure!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stdout).trim());
         let downloaded: Downloaded = serde_json::from_slice(&output.stdout)?;
+        ensure!(downloaded.sum == self.sum, "{what} is {}, not {}", downloaded.sum, self.sum);
         Ok(downloaded.dir)
     }
 }

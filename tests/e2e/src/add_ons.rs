@@ -1,0 +1,84 @@
+//! The real definitions of the add-ons whose objects the operator makes, from the projects' own modules.
+
+// Each of them fails when the cluster does not answer, or a module can't be had.
+#![allow(clippy::missing_errors_doc)]
+
+use anyhow::Result;
+use trading_core::kinds::{AddOn, Kind};
+use trading_testbed::Kubectl;
+use trading_testbed::module::{EXTERNAL_SECRETS, GATEWAY_API, Module, PROMETHEUS_OPERATOR};
+
+/// What defines a kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    /// The kind.
+    pub kind: Kind,
+    module: Module,
+    file: &'static str,
+}
+
+/// Every kind of an add-on but Cilium's, whose module is a hundred times as large as what is needed of it.
+pub const DEFINITIONS: [Definition; 5] = [
+    Definition {
+        kind: Kind::ExternalSecret,
+        module: EXTERNAL_SECRETS,
+        file: "config/crds/bases/external-secrets.io_externalsecrets.yaml",
+    },
+    Definition {
+        kind: Kind::HTTPRoute,
+        module: GATEWAY_API,
+        file: "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",
+    },
+    Definition {
+        kind: Kind::ServiceMonitor,
+        module: PROMETHEUS_OPERATOR,
+        file: "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
+    },
+    Definition {
+        kind: Kind::PodMonitor,
+        module: PROMETHEUS_OPERATOR,
+        file: "example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml",
+    },
+    Definition {
+        kind: Kind::PrometheusRule,
+        module: PROMETHEUS_OPERATOR,
+        file: "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
+    },
+];
+
+/// The definitions of an add-on.
+pub fn of(add_on: AddOn) -> impl Iterator<Item = &'static Definition> {
+    DEFINITIONS.iter().filter(move |definition| definition.kind.info().add_on == Some(add_on))
+}
+
+/// Installs an add-on's definitions, as its users do.
+pub fn install(kubectl: &Kubectl, add_on: AddOn) -> Result<()> {
+    for definition in of(add_on) {
+        let text = definition.module.read(definition.file)?;
+        kubectl.run_with_input(&["apply", "--server-side", "-f", "-"], &text)?;
+    }
+    of(add_on).try_for_each(|definition| kubectl.wait_until_served(&definition.name()))
+}
+
+/// Installs all of them.
+pub fn install_all(kubectl: &Kubectl) -> Result<()> {
+    [AddOn::ExternalSecrets, AddOn::GatewayApi, AddOn::PrometheusOperator]
+        .into_iter()
+        .try_for_each(|add_on| install(kubectl, add_on))
+}
+
+/// Removes an add-on's definitions, and with them all objects.
+pub fn remove(kubectl: &Kubectl, add_on: AddOn) -> Result<()> {
+    for definition in of(add_on) {
+        kubectl.run(&["delete", "crd", &definition.name(), "--ignore-not-found", "--timeout=30s"])?;
+    }
+    Ok(())
+}
+
+impl Definition {
+    /// Name of the `CustomResourceDefinition`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.kind.info().definition()
+    }
+}
