@@ -13,6 +13,9 @@ use rcgen::{
 
 /// The first address of [`SERVICE_RANGE`], at which pods reach the apiserver.
 const APISERVER_SERVICE_IP: &str = "10.96.0.1";
+/// The Service, in `kube-system`, whose name the servers' certificate bears too: what stands behind it can be
+/// an API beside the apiserver's own.
+pub(crate) const AGGREGATED_SERVICE: &str = "aggregated";
 /// Addresses of Services.
 pub(crate) const SERVICE_RANGE: &str = "10.96.0.0/16";
 
@@ -53,6 +56,7 @@ impl Certificates {
             "kubernetes.default.svc".to_owned(),
             APISERVER_SERVICE_IP.to_owned(),
             address.to_string(),
+            format!("{AGGREGATED_SERVICE}.kube-system.svc"),
         ])?;
         server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

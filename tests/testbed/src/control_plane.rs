@@ -13,6 +13,7 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 
 use crate::background::Background;
+use crate::certificates::AGGREGATED_SERVICE;
 use crate::component::Component;
 use crate::kubectl::Kubectl;
 use crate::launch::{Layout, User};
@@ -27,6 +28,19 @@ use crate::{kubeconfig, nodes, storage};
 const TOKEN_SECONDS: i64 = 30 * 24 * 3600;
 
 const PORT_RACES: u32 = 4;
+
+/// What a test needs to serve an API behind the apiserver: a certificate for a Service of `kube-system`.
+#[derive(Clone, Copy, Debug)]
+pub struct Aggregated<'a> {
+    /// The Service, which the test makes.
+    pub service: &'a str,
+    /// Who signed the certificate.
+    pub authority: &'a Path,
+    /// The certificate.
+    pub certificate: &'a Path,
+    /// Its key.
+    pub key: &'a Path,
+}
 
 /// A control plane on free ports of 127.0.0.1. Dropping it ends its processes and removes its files.
 #[derive(Debug)]
@@ -208,6 +222,18 @@ impl ControlPlane {
         let programs = Programs::new(&[Program::Kubectl])?;
         Ok(Kubectl::new(programs.path(Program::Kubectl)?, &self.kubeconfig())
             .with_cache(&self.layout.file("kubectl")))
+    }
+
+    /// What a test's own API behind the apiserver presents.
+    #[must_use]
+    pub fn aggregated(&self) -> Aggregated<'_> {
+        let files = self.layout.certificates();
+        Aggregated {
+            service: AGGREGATED_SERVICE,
+            authority: &files.ca,
+            certificate: &files.server,
+            key: &files.server_key,
+        }
     }
 
     /// Where to put files that shall go when the control plane goes, such as logs.

@@ -130,6 +130,10 @@ impl Layout {
         self.file("audit.log")
     }
 
+    pub(crate) fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
     pub(crate) fn log(&self, program: Program) -> PathBuf {
         self.file(&format!("{}.log", program.file_name()))
     }
@@ -207,6 +211,8 @@ impl Layout {
             // As in real clusters, and the audit log then names the controller.
             flag("use-service-account-credentials", "true"),
             flag("horizontal-pod-autoscaler-sync-period", "2s"),
+            // Where an autoscaler does not say how long it waits before it takes pods away: not five minutes.
+            flag("horizontal-pod-autoscaler-downscale-stabilization", "5s"),
             // The defaults are meant to spare a shared apiserver, and make a test of many platforms wait.
             flag("kube-api-qps", "300"),
             flag("kube-api-burst", "600"),

@@ -45,7 +45,7 @@ mod tool;
 mod workdir;
 
 pub use cargo::{cargo, workspace_binary};
-pub use control_plane::ControlPlane;
+pub use control_plane::{Aggregated, ControlPlane};
 pub use kubectl::Kubectl;
 pub use operator::{Operator, OperatorConfig};
 pub use options::Options;

@@ -6,6 +6,7 @@
 
 mod audit;
 mod essence;
+mod metrics;
 mod platform;
 mod space;
 mod stack;
@@ -14,6 +15,7 @@ mod wait;
 
 pub use audit::{Mark, describe};
 pub use essence::{differences, essence};
+pub use metrics::{Metrics, Numbers};
 pub use platform::{database_secret, every_kind, platform};
 pub use space::{Children, Propagation, Space, resource};
 pub use stack::{NAMESPACE, Stack};
