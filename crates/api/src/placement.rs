@@ -61,6 +61,8 @@ pub struct Quota {
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new(format!("self.all(k, k.matches('{QUOTA_KEY}'))"))
         .message("keys are those of a ResourceQuota, such as requests.cpu, limits.memory, pods, requests.storage or count/deployments.apps"))]
+    #[x_kube(validation = Rule::new("self.all(k, k.matches('cpu|mem|storage$') || quantity(string(self[k])).isInteger())")
+        .message("counts are whole numbers"))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hard: BTreeMap<String, Quantity>,
     /// Bounds of each container of the namespace (a `LimitRange`).
@@ -73,6 +75,8 @@ pub struct Quota {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.min) || has(self.max)")
     .message("set min, max or both"))]
+#[x_kube(validation = Rule::new("!has(self.min) || !has(self.max) || ((!has(self.min.cpu) || !has(self.max.cpu) || quantity(string(self.min.cpu)).compareTo(quantity(string(self.max.cpu))) <= 0) && (!has(self.min.memory) || !has(self.max.memory) || quantity(string(self.min.memory)).compareTo(quantity(string(self.max.memory))) <= 0))")
+    .message("min may not be above max"))]
 pub struct ContainerLimits {
     /// Least that a container may request.
     #[serde(skip_serializing_if = "Option::is_none")]
