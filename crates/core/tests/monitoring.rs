@@ -162,6 +162,29 @@ fn dashboards_are_valid_and_each_has_an_identity_of_its_own() {
 }
 
 #[test]
+fn a_service_has_a_dashboard_of_its_own_by_choice() {
+    let (_, objects) = rendered(&resource());
+    let dashboard = |name: &str| -> Value {
+        let map = find(&objects, Kind::ConfigMap, &format!("shop-dashboard-{name}"));
+        serde_json::from_str(map["data"].as_object().unwrap().values().next().unwrap().as_str().unwrap())
+            .unwrap()
+    };
+    for name in ["application", "resources", "scaling"] {
+        let dashboard = dashboard(name);
+        let variable = &dashboard["templating"]["list"][1];
+        assert_eq!((&variable["name"], &variable["query"]), (&json!("component"), &json!("backend,worker")));
+        for panel in dashboard["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().unwrap() {
+                let query = target["expr"].as_str().unwrap();
+                assert!(query.contains("$component"), "{name}: {query}");
+            }
+        }
+    }
+    let stores = dashboard("stores");
+    assert!(stores["templating"]["list"][1].is_null() && !stores.to_string().contains("$component"));
+}
+
+#[test]
 fn components_learn_where_traces_go_and_how_to_log() {
     let (_, objects) = rendered(&resource());
     let template = &find(&objects, Kind::Deployment, "shop-backend")["spec"]["template"];

@@ -27,16 +27,18 @@ fn panel(title: &str, unit: &'static str, legend: &str, query: String) -> Panel 
 
 pub(super) fn render(queries: &Queries) -> Vec<Object> {
     let Some(dashboards) = &queries.monitoring.dashboards else { return Vec::new() };
+    // With one component chosen, the first three are that service's own.
+    let chosen = &Queries { plan: queries.plan, monitoring: queries.monitoring, chosen: true };
     let all = [
-        ("application", application(queries)),
-        ("resources", resources(queries)),
-        ("scaling", scaling(queries)),
-        ("business", business(queries, dashboards)),
-        ("stores", stores(queries)),
+        ("application", chosen, application(chosen)),
+        ("resources", chosen, resources(chosen)),
+        ("scaling", chosen, scaling(chosen)),
+        ("business", queries, business(queries, dashboards)),
+        ("stores", queries, stores(queries)),
     ];
     all.into_iter()
-        .filter(|(_, panels)| !panels.is_empty())
-        .map(|(name, panels)| config_map(queries, dashboards, name, &panels))
+        .filter(|(_, _, panels)| !panels.is_empty())
+        .map(|(name, queries, panels)| config_map(queries, dashboards, name, &panels))
         .collect()
 }
 
@@ -232,9 +234,23 @@ fn dashboard(queries: &Queries, name: &str, panels: &[Panel]) -> Value {
         "editable": false,
         "refresh": "30s",
         "time": { "from": "now-6h", "to": "now" },
-        "templating": { "list": [
-            { "name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus" },
-        ] },
+        "templating": { "list": variables(queries) },
         "panels": panels,
     })
+}
+
+/// What the reader chooses: where Prometheus is, and of which components.
+fn variables(queries: &Queries) -> Vec<Value> {
+    let mut variables = vec![
+        json!({ "name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus" }),
+    ];
+    if queries.chosen {
+        let names: Vec<&str> =
+            queries.plan.components.iter().map(|component| component.name.as_str()).collect();
+        variables.push(json!({
+            "name": "component", "label": "Component", "type": "custom", "query": names.join(","),
+            "multi": true, "includeAll": true, "current": { "text": ["All"], "value": ["$__all"] },
+        }));
+    }
+    variables
 }

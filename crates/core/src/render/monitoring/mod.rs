@@ -20,7 +20,7 @@ use queries::Queries;
 
 pub(super) fn render(plan: &Plan) -> Vec<Object> {
     let Some(monitoring) = &plan.monitoring else { return Vec::new() };
-    let queries = Queries { plan, monitoring };
+    let queries = Queries { plan, monitoring, chosen: false };
     let mut objects: Vec<Object> =
         monitoring.targets.iter().map(|target| monitor(plan, monitoring, target)).collect();
     let mut groups = alerts::groups(&queries);

@@ -8,17 +8,23 @@ use crate::plan::{
 /// The operator's own estimate of what platforms cost (`docs/cost.md`).
 const ESTIMATE: &str = "trading_platform_estimated_monthly_cost";
 
+/// Dashboards' variable; Grafana makes `(a|b)` of several.
+const CHOSEN: &str = "$component";
+
 /// Queries about one platform. Names of Kubernetes objects and metrics hold nothing that PromQL
 /// would have to quote.
 pub(super) struct Queries<'a> {
     pub plan: &'a Plan,
     pub monitoring: &'a MonitoringPlan,
+    /// Only components that are chosen on the dashboard, by its variable.
+    pub chosen: bool,
 }
 
 impl Queries<'_> {
     /// Selects the series that the platform's monitors scraped.
     pub fn scraped(&self) -> String {
-        format!("{},platform=\"{}\"", self.namespace(), self.plan.identity.name)
+        let chosen = if self.chosen { format!(",component=~\"{CHOSEN}\"") } else { String::new() };
+        format!("{},platform=\"{}\"{chosen}", self.namespace(), self.plan.identity.name)
     }
 
     /// Selects what belongs to the platform's namespaces.
@@ -29,8 +35,11 @@ impl Queries<'_> {
         }
     }
 
-    /// Selects the containers of the platform's pods, components and stores.
+    /// Selects the containers of the platform's pods, components and stores; of the chosen components only.
     pub fn pods(&self) -> String {
+        if self.chosen {
+            return format!("{},pod=~\"{}\"", self.namespace(), self.deployed());
+        }
         format!("{},pod=~\"{}|{}\"", self.namespace(), self.deployed(), self.stored())
     }
 
@@ -50,6 +59,9 @@ impl Queries<'_> {
     }
 
     fn components(&self) -> String {
+        if self.chosen {
+            return CHOSEN.to_owned();
+        }
         let names: Vec<&str> = self.plan.components.iter().map(|component| component.name.as_str()).collect();
         names.join("|")
     }
