@@ -26,12 +26,16 @@ const LESS: f64 = 0.1;
 
 /// A platform of an example, which is ready.
 struct Subject {
+    /// Where the resource is.
     space: Space<'static>,
     platform: String,
+    /// Its namespaces, those of tiers included.
+    spaces: Vec<Space<'static>>,
 }
 
 /// An autoscaler and the Deployment that it scales, as they are now.
 struct Scaled {
+    namespace: String,
     name: String,
     autoscaler: Value,
     replicas: i64,
@@ -50,16 +54,22 @@ impl Subject {
         let space = STACK.existing_space(text(platform, "/metadata/namespace")).await?;
         let platform = text(platform, "/metadata/name").to_owned();
         space.ready(&platform).await.with_context(|| platform.clone())?;
-        Ok(Self { space, platform })
+        let mut spaces = Vec::new();
+        for namespace in documents.iter().filter(|document| document["kind"] == "Namespace") {
+            spaces.push(STACK.existing_space(text(namespace, "/metadata/name")).await?);
+        }
+        Ok(Self { space, platform, spaces })
     }
 
     async fn scaled(&self) -> Result<Vec<Scaled>> {
         let mut all = Vec::new();
-        for autoscaler in self.space.list("HorizontalPodAutoscaler", "").await? {
-            let name = text(&autoscaler, "/metadata/name").to_owned();
-            let deployment = self.space.get("Deployment", &name).await?;
-            let replicas = at(&deployment, "/spec/replicas").as_i64().context("no replicas")?;
-            all.push(Scaled { name, autoscaler, replicas });
+        for space in &self.spaces {
+            for autoscaler in space.list("HorizontalPodAutoscaler", "").await? {
+                let name = text(&autoscaler, "/metadata/name").to_owned();
+                let deployment = space.get("Deployment", &name).await?;
+                let replicas = at(&deployment, "/spec/replicas").as_i64().context("no replicas")?;
+                all.push(Scaled { namespace: space.name.clone(), name, autoscaler, replicas });
+            }
         }
         Ok(all)
     }
@@ -74,50 +84,15 @@ impl Subject {
         others: f64,
     ) -> Result<()> {
         let scaled = self.scaled().await?;
-        for Scaled { name, autoscaler, replicas } in &scaled {
+        for Scaled { namespace, name, autoscaler, replicas } in &scaled {
             let component = name.strip_prefix(&format!("{}-", self.platform)).unwrap_or(name);
             for (index, metric) in specs(autoscaler).iter().enumerate() {
                 // An autoscaler with fewer metrics is moved by its first.
                 let count = specs(autoscaler).len();
                 let is_moved = moved.is_some_and(|moved| index == if moved < count { moved } else { 0 });
                 let factor = if is_moved { moved_to } else { others };
-                self.set(metrics, component, metric, factor, *replicas)?;
+                set(metrics, namespace, component, metric, factor, *replicas)?;
             }
-        }
-        Ok(())
-    }
-
-    fn set(
-        &self,
-        metrics: &Metrics,
-        component: &str,
-        metric: &Value,
-        factor: f64,
-        replicas: i64,
-    ) -> Result<()> {
-        let namespace = self.space.name.clone();
-        let mut numbers = metrics.numbers();
-        match text(metric, "/type") {
-            "Resource" => {
-                let percent =
-                    at(metric, "/resource/target/averageUtilization").as_f64().context("no percent")?;
-                let key = (namespace, component.to_owned(), text(metric, "/resource/name").to_owned());
-                numbers.used.insert(key, percent * factor);
-            }
-            "Pods" => {
-                let key = (namespace, component.to_owned(), text(metric, "/pods/metric/name").to_owned());
-                numbers.pods.insert(key, quantity(metric, "/pods/target/averageValue")? * factor);
-            }
-            "External" => {
-                let key = (namespace, text(metric, "/external/metric/name").to_owned());
-                let total = match text(metric, "/external/target/type") {
-                    "Value" => quantity(metric, "/external/target/value")?,
-                    #[allow(clippy::cast_precision_loss)] // a few pods
-                    _ => quantity(metric, "/external/target/averageValue")? * replicas as f64,
-                };
-                numbers.external.insert(key, total * factor);
-            }
-            other => anyhow::bail!("a metric of type {other}: {metric}"),
         }
         Ok(())
     }
@@ -127,6 +102,41 @@ impl Subject {
         ensure!(ready["status"] == "True", "{} is not ready: {ready}", self.platform);
         Ok(())
     }
+}
+
+/// Sets the number behind one metric to so many times its target.
+fn set(
+    metrics: &Metrics,
+    namespace: &str,
+    component: &str,
+    metric: &Value,
+    factor: f64,
+    replicas: i64,
+) -> Result<()> {
+    let namespace = namespace.to_owned();
+    let mut numbers = metrics.numbers();
+    match text(metric, "/type") {
+        "Resource" => {
+            let percent = at(metric, "/resource/target/averageUtilization").as_f64().context("no percent")?;
+            let key = (namespace, component.to_owned(), text(metric, "/resource/name").to_owned());
+            numbers.used.insert(key, percent * factor);
+        }
+        "Pods" => {
+            let key = (namespace, component.to_owned(), text(metric, "/pods/metric/name").to_owned());
+            numbers.pods.insert(key, quantity(metric, "/pods/target/averageValue")? * factor);
+        }
+        "External" => {
+            let key = (namespace, text(metric, "/external/metric/name").to_owned());
+            let total = match text(metric, "/external/target/type") {
+                "Value" => quantity(metric, "/external/target/value")?,
+                #[allow(clippy::cast_precision_loss)] // a few pods
+                _ => quantity(metric, "/external/target/averageValue")? * replicas as f64,
+            };
+            numbers.external.insert(key, total * factor);
+        }
+        other => anyhow::bail!("a metric of type {other}: {metric}"),
+    }
+    Ok(())
 }
 
 fn specs(autoscaler: &Value) -> Vec<Value> {
@@ -143,7 +153,7 @@ async fn replicas(subjects: &[Subject]) -> Result<BTreeMap<String, i64>> {
     let mut all = BTreeMap::new();
     for subject in subjects {
         for scaled in subject.scaled().await? {
-            all.insert(format!("{}/{}", subject.space.name, scaled.name), scaled.replicas);
+            all.insert(format!("{}/{}", scaled.namespace, scaled.name), scaled.replicas);
         }
     }
     Ok(all)
@@ -173,8 +183,8 @@ async fn replicas_become(
         let mut wrong = Vec::new();
         for subject in subjects {
             subject.stays_ready().await?;
-            for Scaled { name, autoscaler, replicas } in subject.scaled().await? {
-                let name = format!("{}/{name}", subject.space.name);
+            for Scaled { namespace, name, autoscaler, replicas } in subject.scaled().await? {
+                let name = format!("{namespace}/{name}");
                 if !is_right(&name, replicas, &autoscaler) {
                     wrong.push(format!("{name} has {replicas}: {}", at(&autoscaler, "/status")));
                 }
@@ -212,28 +222,19 @@ async fn every_autoscaler_is_active_and_every_metric_moves_its_pods() -> Result<
     .await?;
     eprintln!("{} autoscalers of {} platforms are active", began.len(), subjects.len());
 
-    let mut marks = Vec::new();
     for subject in &subjects {
         // Progress may be told late.
         subject.space.requests_until_rest(&STACK.mark()?).await?;
-        marks.push(STACK.mark()?);
     }
+    let mark = STACK.mark()?;
     // As they are, at their own pace: the first metric of each is twice its target.
     rise(&subjects, &metrics, 0).await?;
-    for (subject, mark) in subjects.iter().zip(&marks) {
-        let written = subject
-            .space
-            .requests_since(mark)?
-            .into_iter()
-            .filter(|request| request.is_write() && request.resource != "tradingplatforms");
-        let written: Vec<_> = written.collect();
-        ensure!(
-            written.is_empty(),
-            "the operator wrote while {} grew:\n{}",
-            subject.platform,
-            describe(&written)
-        );
-    }
+    let written: Vec<_> = STACK
+        .operator_requests_since(&mark)?
+        .into_iter()
+        .filter(|request| request.is_write() && request.resource != "tradingplatforms")
+        .collect();
+    ensure!(written.is_empty(), "the operator wrote while pods became more:\n{}", describe(&written));
 
     // Every other metric alone, without the pace that would make each take minutes.
     for subject in &subjects {
