@@ -61,8 +61,6 @@ pub struct Quota {
     #[schemars(extend("maxProperties" = 32))]
     #[x_kube(validation = Rule::new(format!("self.all(k, k.matches('{QUOTA_KEY}'))"))
         .message("keys are those of a ResourceQuota, such as requests.cpu, limits.memory, pods, requests.storage or count/deployments.apps"))]
-    #[x_kube(validation = Rule::new("self.all(k, k.matches('cpu|mem|storage$') || quantity(string(self[k])).isInteger())")
-        .message("counts are whole numbers"))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hard: BTreeMap<String, Quantity>,
     /// Bounds of each container of the namespace (a `LimitRange`).

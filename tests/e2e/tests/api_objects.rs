@@ -170,7 +170,6 @@ fn odd(platform: &Value) -> Vec<Mutant> {
         ("/spec/frontend/probes/liveness", json!({ "path": "/a%zz", "periodSeconds": 3600 })),
         ("/spec/frontend/autoscaling/behavior/scaleUp", json!({ "policies": [] })),
         ("/spec/frontend/autoscaling/metrics/0/pods/metric/name", json!("a:b|c")),
-        ("/spec/quota/hard", json!({ "count/deployments.apps": "1.5" })),
         ("/spec/quota/hard", json!({ "nonsense": 1 })),
         ("/spec/quota/hard", json!({ "requests.nvidia.com/gpu": 1, "services.loadbalancers": 0 })),
         ("/spec/placement/zones", json!([""])),
@@ -249,7 +248,10 @@ async fn refusal(client: &Client, object: &Object) -> Result<Option<String>> {
         plural: info.plural.to_owned(),
     };
     let params = PatchParams { dry_run: true, ..PatchParams::apply("trading-operator").validation_strict() };
-    let api = Api::<DynamicObject>::namespaced_with(client.clone(), SPACE, &resource);
+    if object.namespace != SPACE {
+        namespace(client, &object.namespace).await?;
+    }
+    let api = Api::<DynamicObject>::namespaced_with(client.clone(), &object.namespace, &resource);
     match api.patch(&object.name, &params, &Patch::Apply(&object.body)).await {
         Ok(_) => Ok(None),
         Err(kube::Error::Api(status)) => Ok(Some(status.message.clone())),

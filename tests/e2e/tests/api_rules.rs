@@ -147,8 +147,11 @@ fn every_alert_fires_when_it_should_and_not_otherwise() -> Result<()> {
     Ok(())
 }
 
+/// Names and values.
+type Series = [(&'static str, &'static str)];
+
 /// What is made of series, how they go on, and what the adapter must make of it. The rest are gauges.
-const ADAPTED: [(&str, &[(&str, &str)], &str); 2] = [
+const ADAPTED: [(&str, &Series, &str); 2] = [
     ("requests_per_second", &[("http_requests_total{SELECTED}", "0+600x10")], "10"),
     (
         "http_request_duration_p95_seconds",
