@@ -70,6 +70,9 @@ pub struct ComposeArgs {
     /// Where Sentinels answer, as host:port
     #[arg(long, requires = "first_master")]
     sentinels: Option<String>,
+    /// Port of the server, and of all that it copies or makes a cluster with
+    #[arg(long, default_value_t = 6379, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
 }
 
 impl ComposeArgs {
@@ -87,9 +90,6 @@ pub struct RunArgs {
     /// for a server's number; for a node of a Redis Cluster
     #[arg(long, conflicts_with = "master_name")]
     cluster: Option<PathBuf>,
-    /// Port of the server, and of all others of its cluster
-    #[arg(long, default_value_t = 6379, value_parser = clap::value_parser!(u16).range(1..))]
-    port: u16,
     /// Port for `/metrics` (Prometheus) and `/healthz`
     #[arg(long, default_value_t = 9121, value_parser = clap::value_parser!(u16).range(1..))]
     metrics_port: u16,

@@ -63,7 +63,7 @@ pub fn compose(args: &ComposeArgs, password: Option<&Password>, own: &Own) -> Re
         (Some(name), Some(first), Some(sentinels)) => {
             let mut config = config::compose(&template, password, own.ip.as_deref(), host)?;
             let master = replicated::master(sentinels, name, password).unwrap_or_else(|| first.clone());
-            config.push_str(&replicated::of_server(&master, host)?);
+            config.push_str(&replicated::of_server(&master, args.port, host)?);
             config
         }
         (Some(name), ..) => replicated::of_sentinel(&template, name, password, host)?,

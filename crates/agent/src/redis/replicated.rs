@@ -14,8 +14,6 @@ use super::resp::Reply;
 /// Time for the Sentinels to answer. With none there, as when the platform is new, the first
 /// server is master.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Port of every server.
-const PORT: u16 = 6379;
 
 /// Why the configuration can't be composed.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -32,13 +30,13 @@ pub enum ReplicatedError {
 }
 
 /// What a server needs besides its template: whom it follows, and under which name it is known.
-pub fn of_server(master: &str, own: Option<&str>) -> Result<String, ReplicatedError> {
+pub fn of_server(master: &str, port: u16, own: Option<&str>) -> Result<String, ReplicatedError> {
     let own = host(own.ok_or(ReplicatedError::NoPodHost)?)?;
     let announced = format!("replica-announce-ip {own}\n");
     if master == own {
         return Ok(announced);
     }
-    Ok(format!("{announced}replicaof {} {PORT}\n", host(master)?))
+    Ok(format!("{announced}replicaof {} {port}\n", host(master)?))
 }
 
 /// A Sentinel's template with the password for itself, the servers and the other Sentinels.
@@ -98,18 +96,18 @@ mod tests {
     fn the_master_follows_nobody() {
         let own = Some("shop-redis-0.h.ns.svc");
         let announced = "replica-announce-ip shop-redis-0.h.ns.svc\n";
-        assert_eq!(of_server("shop-redis-0.h.ns.svc", own).as_deref(), Ok(announced));
+        assert_eq!(of_server("shop-redis-0.h.ns.svc", 6379, own).as_deref(), Ok(announced));
         let follows = format!("{announced}replicaof shop-redis-1.h.ns.svc 6379\n");
-        assert_eq!(of_server("shop-redis-1.h.ns.svc", own), Ok(follows));
+        assert_eq!(of_server("shop-redis-1.h.ns.svc", 6379, own), Ok(follows));
     }
 
     #[test]
     fn hosts_are_one_argument() {
         for bad in ["", "a b", "a\nrequirepass x", "a\"b"] {
-            assert_eq!(of_server(bad, Some("a")), Err(ConfigError::BadHost(bad.to_owned()).into()));
-            assert_eq!(of_server("a", Some(bad)), Err(ConfigError::BadHost(bad.to_owned()).into()));
+            assert_eq!(of_server(bad, 6379, Some("a")), Err(ConfigError::BadHost(bad.to_owned()).into()));
+            assert_eq!(of_server("a", 6379, Some(bad)), Err(ConfigError::BadHost(bad.to_owned()).into()));
         }
-        assert_eq!(of_server("a", None), Err(ReplicatedError::NoPodHost));
+        assert_eq!(of_server("a", 6379, None), Err(ReplicatedError::NoPodHost));
     }
 
     #[test]

@@ -101,7 +101,7 @@ fn run_to_end(args: &RunArgs, password: Option<Arc<Password>>, own: &Own) -> Res
         arguments.push(OsStr::new("--sentinel"));
     }
     let server = Supervised::start(&program, &arguments)?;
-    let scraped = Scraped { ip, port: args.port, password, keeper: keeper.clone() };
+    let scraped = Scraped { ip, port: args.compose.port, password, keeper: keeper.clone() };
     http::serve(listener, move |path| scraped.answer(path));
     if let Keeper::Cluster(cluster) = keeper.clone() {
         thread::spawn(move || cluster.tend());
@@ -131,12 +131,12 @@ fn keeper(
     let host = || own.host.clone().ok_or(RunError::NoPodHost);
     if let Some(file) = &args.cluster {
         let hosts = Hosts { file: args.hosts.clone() };
-        return Ok(Keeper::Cluster(Cluster::new(file, &host()?, ip, args.port, password, hosts)?));
+        return Ok(Keeper::Cluster(Cluster::new(file, &host()?, ip, args.compose.port, password, hosts)?));
     }
     Ok(match (&args.compose.master_name, &args.compose.sentinels) {
         (Some(name), Some(sentinels)) => Keeper::Watched(Watched {
             ip,
-            port: args.port,
+            port: args.compose.port,
             host: host()?,
             sentinels: sentinels.clone(),
             name: name.clone(),

@@ -9,7 +9,7 @@ use crate::support::free_port;
 
 /// What the issue asks for; a busy machine has to make it too.
 const FORMED: Duration = Duration::from_secs(30);
-const HEALED: Duration = Duration::from_secs(60);
+const HEALED: Duration = Duration::from_mins(1);
 
 fn formed(name: &str, port: u16) -> Fleet {
     let mut fleet = Fleet::cluster(name, port, 3, 1);
@@ -116,7 +116,7 @@ fn a_lost_master_is_replaced_and_comes_back_as_a_replica() {
     assert!(!fleet.is_master(1) && fleet.shard(heir) == [1], "{}", fleet.news());
     let ledger = load.stop();
     measured(
-        "a master dies under load: longest time without a write, seconds",
+        "a master dies under load: longest time without a write to a slot, seconds",
         ledger.longest_pause.as_secs_f32(),
     );
     keeps_what_was_copied(&fleet, &ledger);
@@ -187,7 +187,10 @@ fn a_master_hands_over_before_it_stops() {
     fleet.start(2);
     fleet.until("the old master follows", HEALED, Fleet::is_settled);
     let ledger = load.stop();
-    measured("longest time without a write, seconds", ledger.longest_pause.as_secs_f32());
+    measured(
+        "a master hands over: longest time without a write to a slot, seconds",
+        ledger.longest_pause.as_secs_f32(),
+    );
     measured("writes that had to be tried again", ledger.refused);
     assert!(ledger.longest_pause < Duration::from_secs(5));
     keeps_all(&fleet, &ledger);

@@ -40,7 +40,8 @@ pub struct Fleet {
     pub seeds: Seeds,
     further: Vec<String>,
     template: String,
-    extra_hosts: Vec<String>,
+    /// Servers are known by addresses, which they keep, as by names where there is DNS.
+    by_address: bool,
 }
 
 struct Pod {
@@ -64,7 +65,7 @@ impl Fleet {
             seeds: Arc::new(Mutex::new(Vec::new())),
             further: further.iter().map(|&it| it.to_owned()).collect(),
             template: template.to_owned(),
-            extra_hosts: Vec::new(),
+            by_address: false,
         }
     }
 
@@ -79,7 +80,26 @@ impl Fleet {
         fleet
     }
 
+    /// Servers or Sentinels that keep their addresses.
+    pub fn at_addresses(name: &str, port: u16, count: usize) -> Self {
+        let mut fleet = Self::new(name, port, "", &[]);
+        fleet.by_address = true;
+        for ordinal in 0..count {
+            let ip = fleet.new_ip();
+            fleet.ips.insert(ordinal, ip);
+        }
+        fleet
+    }
+
+    pub fn configure(&mut self, template: &str, further: &[&str]) {
+        template.clone_into(&mut self.template);
+        self.further = further.iter().map(|&it| it.to_owned()).collect();
+    }
+
     pub fn host(&self, ordinal: usize) -> String {
+        if self.by_address {
+            return self.ips[&ordinal].to_string();
+        }
         format!("{}-{ordinal}.h.ns.svc", self.name)
     }
 
@@ -106,9 +126,9 @@ impl Fleet {
         ask(self.at(ordinal), words)
     }
 
-    /// A pod at a new address, with the volume that it had.
+    /// A pod with the volume that it had; at a new address, where addresses change.
     pub fn start(&mut self, ordinal: usize) {
-        let ip = self.new_ip();
+        let ip = if self.by_address { self.ips[&ordinal] } else { self.new_ip() };
         self.start_at(ordinal, ip);
     }
 
@@ -148,14 +168,11 @@ impl Fleet {
 
     /// What DNS says now.
     fn publish(&self) {
-        let mut text: String =
-            self.ips.iter().map(|(ordinal, ip)| format!("{ip} {}\n", self.host(*ordinal))).collect();
-        for line in &self.extra_hosts {
-            text.push_str(line);
-        }
+        let lines: Vec<String> =
+            self.ips.iter().map(|(ordinal, ip)| format!("{ip} {}", self.host(*ordinal))).collect();
         // In one step, or a reader could meet half of it.
         let (new, file) = (self.scratch.file("hosts.new"), self.scratch.file("hosts"));
-        fs::write(&new, text).expect("written");
+        fs::write(&new, lines.join("\n")).expect("written");
         fs::rename(&new, &file).expect("renamed");
         let all = self.ips.values().map(|ip| address(*ip, self.port)).collect();
         *self.seeds.lock().expect("no panic") = all;
@@ -181,6 +198,16 @@ impl Fleet {
 
     pub fn lose_volume(&mut self, ordinal: usize) {
         fs::remove_dir_all(self.folder(ordinal).join("data")).expect("removed");
+    }
+
+    /// What was in memory alone, as when the pod is replaced.
+    pub fn lose_memory(&mut self, ordinal: usize) {
+        fs::remove_file(self.folder(ordinal).join("redis.conf")).expect("removed");
+    }
+
+    /// For the pod to end by itself.
+    pub fn wait(&mut self, ordinal: usize) -> ExitStatus {
+        self.pods.remove(&ordinal).expect("it runs").child.wait().expect("it ends")
     }
 
     pub fn agent(&self, ordinal: usize) -> u32 {

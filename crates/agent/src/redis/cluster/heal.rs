@@ -57,7 +57,7 @@ fn has_everybody_in_sight(view: &View, member: &Member) -> bool {
 }
 
 /// Members of the same cluster that are elsewhere than the server believes, or unknown to it.
-fn lost_sight_of(view: &View, own: &Member) -> Vec<Action> {
+pub(super) fn lost_sight_of(view: &View, own: &Member) -> Vec<Action> {
     let others = view.members.iter().filter(|(on, _)| **on != view.own);
     let lost = others.filter(|(_, other)| match own.line(other.id()) {
         Some(node) => node.ip != Some(other.ip),
