@@ -146,6 +146,7 @@ impl Fleet {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trading-agent"));
         command
             .env_clear()
+            .current_dir(&folder)
             .env("REDIS_PASSWORD", PASSWORD)
             .env("POD_IP", ip.to_string())
             .env("POD_HOST", self.host(ordinal))

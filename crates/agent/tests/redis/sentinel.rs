@@ -29,14 +29,17 @@ impl Watched {
         let mut sentinels = Fleet::at_addresses("shop-sentinel", sentinel_port, 3);
         let first = servers.host(0);
         let at = sentinels.at(0).to_string();
-        let place = ["--first-master", &first, "--sentinels", &at, "--master-name", "shop"];
+        let agents = (0..3).map(|it| servers.host(it)).collect::<Vec<_>>().join(",");
+        let known = ["--agents", &agents, "--servers", "3", "--master-name", "shop"];
+        let mut place = vec!["--first-master", &first, "--sentinels", &at, "--note", "data/master"];
+        place.extend(known);
         servers.configure("appendonly yes\nappendfsync always\n", &place);
         let watch = format!(
             "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n\
              sentinel monitor shop {first} {port} 2\nsentinel down-after-milliseconds shop 5000\n\
              sentinel failover-timeout shop 60000\nsentinel parallel-syncs shop 1\n"
         );
-        sentinels.configure(&watch, &["--master-name", "shop"]);
+        sentinels.configure(&watch, &known);
         for ordinal in 0..3 {
             servers.start(ordinal);
             sentinels.start(ordinal);
@@ -181,5 +184,6 @@ fn servers_and_sentinels_that_all_die_at_once_keep_master_and_data() {
         watched.sentinels.start(ordinal);
     }
     watched.until_whole();
+    assert_eq!(watched.master(), master, "the same server is master again");
     assert_eq!(lost(&watched.servers.seeds, &ledger.acknowledged), Vec::<u64>::new());
 }

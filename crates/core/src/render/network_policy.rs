@@ -165,6 +165,9 @@ fn of_redis(plan: &Plan, network: &NetworkPlan, store: &RedisPlan) -> Object {
     if store.mode == RedisMode::Cluster {
         between.push(tcp(REDIS_BUS_PORT));
     }
+    if store.sentinel.is_some() {
+        between.push(tcp(REDIS_METRICS_PORT));
+    }
     let mut ingress = Vec::new();
     let callers = callers(plan, &Target::Redis);
     ingress.extend(admit(callers.iter().map(|caller| pods(plan, caller)).collect(), &[tcp(REDIS_PORT)]));
@@ -174,8 +177,8 @@ fn of_redis(plan: &Plan, network: &NetworkPlan, store: &RedisPlan) -> Object {
         egress.push(to(vec![pods(plan, REDIS)], between));
     }
     if store.sentinel.is_some() {
-        ingress.extend(admit(vec![pods(plan, SENTINEL)], &[tcp(REDIS_PORT)]));
-        // A server that starts asks them who is master.
+        // Who starts asks the others who is master: Sentinels, and the servers' agents.
+        ingress.extend(admit(vec![pods(plan, SENTINEL)], &[tcp(REDIS_PORT), tcp(REDIS_METRICS_PORT)]));
         egress.push(to_sentinels(plan));
     }
     if !network.monitoring_namespace.is_empty() {
@@ -190,7 +193,8 @@ fn of_sentinels(plan: &Plan) -> Object {
     let mut peers = vec![pods(plan, SENTINEL), pods(plan, REDIS)];
     peers.extend(callers(plan, &Target::Redis).into_iter().map(|caller| pods(plan, caller)));
     let ingress = admit(peers, &[tcp(SENTINEL_PORT)]);
-    let egress = vec![dns(), to_sentinels(plan), to(vec![pods(plan, REDIS)], vec![tcp(REDIS_PORT)])];
+    let servers = to(vec![pods(plan, REDIS)], vec![tcp(REDIS_PORT), tcp(REDIS_METRICS_PORT)]);
+    let egress = vec![dns(), to_sentinels(plan), servers];
     policy(plan, SENTINEL, meta::CACHE, Lifetime::Store, ingress.into_iter().collect(), egress)
 }
 
