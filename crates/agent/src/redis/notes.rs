@@ -169,13 +169,13 @@ pub fn keep(file: &Path, sentinels: &str, name: &str, password: Option<&Password
 mod tests {
     use super::*;
 
-    fn note(epoch: u64, host: &str) -> Option<Mastership> {
-        Some(Mastership { epoch, host: host.to_owned() })
+    fn note(epoch: u64, host: &str) -> Mastership {
+        Mastership { epoch, host: host.to_owned() }
     }
 
     #[test]
     fn a_note_is_read_as_it_was_written() {
-        let written = note(3, "shop-redis-1.h").expect("some");
+        let written = note(3, "shop-redis-1.h");
         assert_eq!(Mastership::parse(&written.line()), Some(written));
         for odd in ["", "3", "x shop", "\n"] {
             assert_eq!(Mastership::parse(odd), None, "{odd:?}");
@@ -184,11 +184,12 @@ mod tests {
 
     #[test]
     fn the_latest_note_of_a_majority_counts() {
-        let stale = note(0, "a");
-        assert_eq!(latest(&[stale.clone()], stale.as_ref(), 3), None, "one of three is no majority");
-        assert_eq!(latest(&[stale.clone(), note(2, "b")], stale.as_ref(), 3), Some(note(2, "b")));
+        let (stale, newer) = (note(0, "a"), note(2, "b"));
+        let heard = [Some(stale.clone()), Some(newer.clone())];
+        assert_eq!(latest(&heard[..1], Some(&stale), 3), None, "one of three is no majority");
+        assert_eq!(latest(&heard, Some(&stale), 3), Some(Some(newer.clone())));
         assert_eq!(latest(&[None, None], None, 3), Some(None), "a new platform");
-        assert_eq!(latest(&[None, None], note(1, "c").as_ref(), 3), Some(note(1, "c")));
+        assert_eq!(latest(&[None, None], Some(&newer), 3), Some(Some(newer)));
         assert_eq!(latest(&[None], None, 2), None);
     }
 }

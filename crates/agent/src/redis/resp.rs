@@ -64,7 +64,12 @@ fn whole(bytes: &[u8], may_be_list: bool) -> Result<Option<(Reply, &[u8])>, Resp
     let Some((&kind, rest)) = bytes.split_first() else {
         return Ok(None);
     };
-    if !matches!(kind, b'+' | b'-' | b'$' | b':') && !(kind == b'*' && may_be_list) {
+    let is_known = match kind {
+        b'+' | b'-' | b'$' | b':' => true,
+        b'*' => may_be_list,
+        _ => false,
+    };
+    if !is_known {
         return Err(RespError::Kind(kind));
     }
     let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else {

@@ -80,7 +80,7 @@ impl RunError {
 
 /// Runs the server to its end; its exit status.
 pub fn run(args: &RunArgs, password: Option<Password>, own: &Own) -> Result<u8, RunError> {
-    let ended = run_to_end(args, password.map(Arc::new), own);
+    let ended = run_to_end(args, password.map(Arc::new).as_ref(), own);
     match &ended {
         Ok(0) => {}
         Ok(status) => termination::tell(
@@ -92,16 +92,16 @@ pub fn run(args: &RunArgs, password: Option<Password>, own: &Own) -> Result<u8, 
     ended
 }
 
-fn run_to_end(args: &RunArgs, password: Option<Arc<Password>>, own: &Own) -> Result<u8, RunError> {
+fn run_to_end(args: &RunArgs, password: Option<&Arc<Password>>, own: &Own) -> Result<u8, RunError> {
     let ip = address(own)?;
-    let keeper = keeper(args, password.clone(), own, ip)?;
+    let keeper = keeper(args, password.cloned(), own, ip)?;
     let program = supervise::find("redis-server")?;
     let at = SocketAddr::from((ip, args.metrics_port));
     let listener = TcpListener::bind(at).map_err(|source| RunError::Listen { address: at, source })?;
     let scraped = Scraped {
         ip,
         port: args.compose.port,
-        password: password.clone(),
+        password: password.cloned(),
         keeper: keeper.clone(),
         note: args.note.clone(),
     };
@@ -111,8 +111,8 @@ fn run_to_end(args: &RunArgs, password: Option<Arc<Password>>, own: &Own) -> Res
     let is_sentinel = args.compose.is_sentinel();
     // A Sentinel keeps in its file what it has learned, who is master first of all.
     if !(is_sentinel && has_learned(&args.compose.output)) {
-        let master = master(args, password.as_deref())?;
-        let config = prepare::compose(&args.compose, password.as_deref(), own, master.as_ref())?;
+        let master = master(args, password.map(AsRef::as_ref))?;
+        let config = prepare::compose(&args.compose, password.map(AsRef::as_ref), own, master.as_ref())?;
         prepare::write(&args.compose, &config)?;
     }
     let mut arguments = vec![args.compose.output.as_os_str()];
@@ -126,7 +126,7 @@ fn run_to_end(args: &RunArgs, password: Option<Arc<Password>>, own: &Own) -> Res
         }
         Keeper::Watched(watched) => {
             if let Some(note) = args.note.clone() {
-                let password = password.clone();
+                let password = password.cloned();
                 thread::spawn(move || {
                     notes::keep(&note, &watched.sentinels, &watched.name, password.as_deref());
                 });
