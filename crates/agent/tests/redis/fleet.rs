@@ -219,13 +219,14 @@ impl Fleet {
         fs::read_to_string(self.folder(ordinal).join("log")).unwrap_or_default()
     }
 
-    /// The agents' own lines.
+    /// The agents' own lines, and what the servers know of each other.
     pub fn news(&self) -> String {
         let of = |ordinal: usize| {
             let log = self.log(ordinal);
             let lines: Vec<&str> =
                 log.lines().filter(|it| it.starts_with("cluster: ") || it.starts_with("stops")).collect();
-            format!("-- {ordinal}\n{}\n", lines.join("\n"))
+            let nodes = self.ask(ordinal, &["CLUSTER", "NODES"]);
+            format!("-- {ordinal}\n{}\n{nodes}\n", lines.join("\n"))
         };
         self.ordinals().into_iter().map(of).collect()
     }
@@ -245,7 +246,8 @@ impl Fleet {
         start.elapsed()
     }
 
-    /// All servers see a whole cluster of all of them, and their agents find nothing to do.
+    /// All servers see a whole cluster of all of them, their agents find nothing to do, and replicas
+    /// have a copy: Redis elects none that has not.
     pub fn is_settled(&self) -> bool {
         self.ordinals().into_iter().all(|ordinal| {
             let metrics = self.metrics(ordinal);
@@ -253,6 +255,7 @@ impl Fleet {
             says("redis_cluster_state 1")
                 && says("redis_cluster_slots_ok 16384")
                 && says("trading_redis_cluster_settled 1")
+                && !says("redis_master_link_up 0")
         })
     }
 

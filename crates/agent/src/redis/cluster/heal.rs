@@ -36,16 +36,15 @@ fn join(view: &View, own: &Member, topology: &Topology) -> Plan {
     if own.keys > 0 {
         return Plan::Wait(Waiting::Keys { on: view.own });
     }
-    let mut formed = view.members.values().filter(|member| member.sees_a_formed_cluster()).peekable();
-    if formed.peek().is_none() {
-        return Plan::Wait(Waiting::Leader);
+    let formed: Vec<&Member> = view.members.values().filter(|it| it.sees_a_formed_cluster()).collect();
+    let Some(first) = formed.first() else { return Plan::Wait(Waiting::Leader) };
+    // All of them tell a newcomer about the others.
+    if formed.iter().all(|member| has_everybody_in_sight(view, member)) {
+        return Plan::Act(vec![Action::Meet { on: view.own, ip: first.ip }]);
     }
-    match formed.find(|member| has_everybody_in_sight(view, member)) {
-        Some(member) => Plan::Act(vec![Action::Meet { on: view.own, ip: member.ip }]),
-        None => match slots_lost(view, own, topology) {
-            0 => Plan::Wait(Waiting::Members),
-            slots => Plan::Wait(Waiting::SlotsLost(slots)),
-        },
+    match slots_lost(view, own, topology) {
+        0 => Plan::Wait(Waiting::Members),
+        slots => Plan::Wait(Waiting::SlotsLost(slots)),
     }
 }
 
