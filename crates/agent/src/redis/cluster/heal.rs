@@ -86,6 +86,10 @@ pub(super) fn new_master(own: &Member, topology: &Topology) -> Option<NodeId> {
     if me.is_shard() || !me.moving.is_empty() || !own.sees_a_formed_cluster() {
         return None;
     }
+    // Before it has heard from all that are not lost, it would miscount.
+    if own.nodes.iter().any(|node| !node.failed && !node.connected) {
+        return None;
+    }
     let shards = own.shards();
     let mut free: Vec<&Node> = own.nodes.iter().filter(|node| is_free(node, &shards)).collect();
     free.sort_by_key(|node| (topology.ordinal(&node.host), &node.id));
