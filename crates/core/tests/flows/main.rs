@@ -37,7 +37,7 @@ const TRADEWIZARD: &[Flow] = &[
     ("prometheus", "frontend", 3000, "TCP"),
     ("prometheus", "backend", 8080, "TCP"),
     ("prometheus", "scraper", 8080, "TCP"),
-    ("prometheus", "redis", 6379, "TCP"),
+    ("prometheus", "redis", 9121, "TCP"),
     ("backend", "database", 5432, "TCP"),
     ("scraper", "database", 5432, "TCP"),
     ("scraper", "site one", 443, "TCP"),
