@@ -6,9 +6,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use signal_hook::consts::SIGTERM;
+use signal_hook::flag;
 use thiserror::Error;
 
 use super::RunArgs;
@@ -28,6 +31,9 @@ use crate::{termination, with_causes};
 
 /// Time for the server to answer a scrape.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Exit status of a program that SIGTERM ended, as a shell tells it.
+const STOPPED: i32 = 128 + SIGTERM;
 
 /// Why the server could not be run.
 #[derive(Debug, Error)]
@@ -111,9 +117,14 @@ fn run_to_end(args: &RunArgs, password: Option<&Arc<Password>>, own: &Own) -> Re
     let is_sentinel = args.compose.is_sentinel();
     // A Sentinel keeps in its file what it has learned, who is master first of all.
     if !(is_sentinel && has_learned(&args.compose.output)) {
+        // As process 1 this program would not end on a request to stop while it waits.
+        let waits = Arc::new(AtomicBool::new(true));
+        flag::register_conditional_shutdown(SIGTERM, STOPPED, Arc::clone(&waits))
+            .map_err(SuperviseError::Signals)?;
         let master = master(args, password.map(AsRef::as_ref))?;
         let config = prepare::compose(&args.compose, password.map(AsRef::as_ref), own, master.as_ref())?;
         prepare::write(&args.compose, &config)?;
+        waits.store(false, Ordering::SeqCst);
     }
     let mut arguments = vec![args.compose.output.as_os_str()];
     if is_sentinel {

@@ -187,3 +187,29 @@ fn servers_and_sentinels_that_all_die_at_once_keep_master_and_data() {
     assert_eq!(watched.master(), master, "the same server is master again");
     assert_eq!(lost(&watched.servers.seeds, &ledger.acknowledged), Vec::<u64>::new());
 }
+
+#[test]
+fn a_server_that_waits_for_the_others_can_be_stopped() {
+    if !has_redis() {
+        return;
+    }
+    let mut servers = Fleet::at_addresses("shop-redis", free_port(), 3);
+    let first = servers.host(0);
+    let agents = (0..3).map(|it| servers.host(it)).collect::<Vec<_>>().join(",");
+    // Nobody listens there.
+    let sentinels = servers.at(2).to_string();
+    let place = ["--first-master", &first, "--sentinels", &sentinels, "--master-name", "shop"];
+    let known = ["--agents", &agents, "--servers", "3", "--note", "data/master"];
+    servers.configure("appendonly yes\n", &[&place[..], &known[..]].concat());
+    servers.start(0);
+    servers.until("it waits", PATIENCE, |servers| servers.log(0).contains("waits to be told who is master"));
+    assert_eq!(servers.stop(0).code(), Some(128 + 15));
+
+    // Two of three are a majority, and none has heard of another master.
+    servers.start(0);
+    servers.start(1);
+    servers.until("the first is master", PATIENCE, |servers| {
+        servers.ask(0, &["INFO", "replication"]).contains("role:master")
+            && servers.ask(1, &["INFO", "replication"]).contains("master_link_status:up")
+    });
+}
