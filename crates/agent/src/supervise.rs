@@ -11,9 +11,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use signal_hook::iterator::Signals;
 use thiserror::Error;
 
 /// Where images keep servers that are not on `PATH`.
@@ -33,7 +34,10 @@ pub enum SuperviseError {
         /// What the system said.
         source: io::Error,
     },
-    /// The system does not let signals be handled or sent.
+    /// The system does not let signals be handled.
+    #[error("cannot handle signals")]
+    Signals(#[source] io::Error),
+    /// The system does not let signals be sent, or processes be waited for.
     #[error("cannot {what}")]
     System {
         /// What failed.
@@ -68,18 +72,17 @@ pub struct Supervised {
 }
 
 impl Supervised {
-    /// Starts a server. To be called before any other thread starts: threads inherit which signals
-    /// are left to this one.
+    /// Starts a server. Signals are handled first, so that none is lost; the server starts with the
+    /// system's own handling of them.
     pub fn start(program: &Path, arguments: &[&OsStr]) -> Result<Self, SuperviseError> {
-        let signals: SigSet = HANDLED.into_iter().collect();
-        signals
-            .thread_block()
-            .map_err(|source| SuperviseError::System { what: "take over signals", source })?;
+        let mut signals =
+            Signals::new(HANDLED.map(|signal| signal as i32)).map_err(SuperviseError::Signals)?;
         let (sender, events) = channel();
         let told = sender.clone();
         // Ends with the process, or once nobody listens.
         thread::spawn(move || {
-            while let Ok(signal) = signals.wait() {
+            let known = signals.forever().filter_map(|number| Signal::try_from(number).ok());
+            for signal in known {
                 if told.send(Event::Signal(signal)).is_err() {
                     return;
                 }

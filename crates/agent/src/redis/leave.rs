@@ -101,7 +101,7 @@ impl Watched {
             .order("SENTINEL FAILOVER", &["SENTINEL", "FAILOVER", &self.name])?;
         while Instant::now() < end {
             let master = replicated::master(&self.sentinels, &self.name, self.password.as_deref());
-            if master.is_some_and(|master| master != self.host) {
+            if master.is_some_and(|master| master.host != self.host) {
                 return Ok(());
             }
             thread::sleep(PAUSE);

@@ -77,6 +77,24 @@ impl Link {
         }
     }
 
+    /// A command that is answered with names and their values in turn: the values of some.
+    pub fn values(
+        &mut self,
+        step: &'static str,
+        words: &[&str],
+        names: &[&str],
+    ) -> Result<Vec<String>, LinkError> {
+        let Reply::List(replies) = self.ask(step, words)? else { return Err(LinkError::Odd { step }) };
+        let value = |name: &&str| {
+            let mut pairs = replies.chunks_exact(2);
+            pairs.find_map(|pair| match pair {
+                [Reply::Bulk(key), Reply::Bulk(value)] if key == name => Some(value.clone()),
+                _ => None,
+            })
+        };
+        names.iter().map(|name| value(name).ok_or(LinkError::Odd { step })).collect()
+    }
+
     /// A command that is answered with how many there are.
     pub fn count(&mut self, step: &'static str, words: &[&str]) -> Result<u64, LinkError> {
         match self.ask(step, words)? {

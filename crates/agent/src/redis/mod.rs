@@ -6,6 +6,7 @@ mod hosts;
 mod leave;
 mod link;
 mod metrics;
+mod notes;
 mod password;
 mod prepare;
 mod probe;
@@ -70,6 +71,9 @@ pub struct ComposeArgs {
     /// Where Sentinels answer, as host:port
     #[arg(long, requires = "first_master")]
     sentinels: Option<String>,
+    /// Port of the server, and of all that it copies or makes a cluster with
+    #[arg(long, default_value_t = 6379, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
 }
 
 impl ComposeArgs {
@@ -87,10 +91,17 @@ pub struct RunArgs {
     /// for a server's number; for a node of a Redis Cluster
     #[arg(long, conflicts_with = "master_name")]
     cluster: Option<PathBuf>,
-    /// Port of the server, and of all others of its cluster
-    #[arg(long, default_value_t = 6379, value_parser = clap::value_parser!(u16).range(1..))]
-    port: u16,
-    /// Port for `/metrics` (Prometheus) and `/healthz`
+    /// Hosts of all servers that Sentinels watch, separated by commas, or one name for all of them:
+    /// their agents know who was master where the Sentinels have forgotten
+    #[arg(long, value_delimiter = ',', requires = "servers", requires = "master_name")]
+    agents: Vec<String>,
+    /// How many servers the Sentinels watch
+    #[arg(long, requires = "agents")]
+    servers: Option<usize>,
+    /// Where a server's agent writes down who is master, beside the data
+    #[arg(long, requires = "agents")]
+    note: Option<PathBuf>,
+    /// Port for `/metrics` (Prometheus), `/healthz` and `/master`; the same in all pods
     #[arg(long, default_value_t = 9121, value_parser = clap::value_parser!(u16).range(1..))]
     metrics_port: u16,
     /// Time that a replica has to take over before the server is stopped; shorter than the pod's

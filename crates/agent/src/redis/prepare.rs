@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::config::{self, ConfigError};
+use super::notes::Mastership;
 use super::password::Password;
 use super::replicated::{self, ReplicatedError};
 use super::{ComposeArgs, PrepareArgs};
@@ -45,7 +46,7 @@ pub struct Own {
 
 /// Puts the program and the configuration in place. Running it twice changes nothing.
 pub fn run(args: &PrepareArgs, password: Option<&Password>, own: &Own) -> Result<(), PrepareError> {
-    let config = compose(&args.compose, password, own)?;
+    let config = compose(&args.compose, password, own, None)?;
     install::own_program(&args.binary)?;
     write(&args.compose, &config)?;
 
@@ -53,20 +54,25 @@ pub fn run(args: &PrepareArgs, password: Option<&Password>, own: &Own) -> Result
     Ok(())
 }
 
-/// The complete configuration of a server or a Sentinel.
-pub fn compose(args: &ComposeArgs, password: Option<&Password>, own: &Own) -> Result<String, PrepareError> {
+/// The complete configuration of a server or a Sentinel. Without a known master it is the first one.
+pub fn compose(
+    args: &ComposeArgs,
+    password: Option<&Password>,
+    own: &Own,
+    master: Option<&Mastership>,
+) -> Result<String, PrepareError> {
     let template = fs::read_to_string(&args.template)
         .map_err(|source| PrepareError::Template { path: args.template.clone(), source })?;
     let host = own.host.as_deref();
-    Ok(match (&args.master_name, &args.first_master, &args.sentinels) {
-        (None, ..) => config::compose(&template, password, own.ip.as_deref(), host)?,
-        (Some(name), Some(first), Some(sentinels)) => {
+    Ok(match (&args.master_name, &args.first_master) {
+        (None, _) => config::compose(&template, password, own.ip.as_deref(), host)?,
+        (Some(_), Some(first)) => {
             let mut config = config::compose(&template, password, own.ip.as_deref(), host)?;
-            let master = replicated::master(sentinels, name, password).unwrap_or_else(|| first.clone());
-            config.push_str(&replicated::of_server(&master, host)?);
+            let master = master.map_or(first, |master| &master.host);
+            config.push_str(&replicated::of_server(master, args.port, host)?);
             config
         }
-        (Some(name), ..) => replicated::of_sentinel(&template, name, password, host)?,
+        (Some(name), None) => replicated::of_sentinel(&template, name, password, host, master)?,
     })
 }
 

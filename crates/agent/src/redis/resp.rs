@@ -19,6 +19,8 @@ pub enum Reply {
     Bulk(String),
     /// `:42`
     Integer(i64),
+    /// Several, none of them a list
+    List(Vec<Reply>),
 }
 
 /// Why bytes are not a reply.
@@ -54,10 +56,20 @@ pub fn command(words: &[&[u8]]) -> Vec<u8> {
 
 /// The reply at the start of `bytes`; `None` while its end has not arrived.
 pub fn parse(bytes: &[u8]) -> Result<Option<Reply>, RespError> {
+    Ok(whole(bytes, true)?.map(|(reply, _)| reply))
+}
+
+/// The reply, and what follows it.
+fn whole(bytes: &[u8], may_be_list: bool) -> Result<Option<(Reply, &[u8])>, RespError> {
     let Some((&kind, rest)) = bytes.split_first() else {
         return Ok(None);
     };
-    if !matches!(kind, b'+' | b'-' | b'$' | b':') {
+    let is_known = match kind {
+        b'+' | b'-' | b'$' | b':' => true,
+        b'*' => may_be_list,
+        _ => false,
+    };
+    if !is_known {
         return Err(RespError::Kind(kind));
     }
     let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else {
@@ -65,24 +77,39 @@ pub fn parse(bytes: &[u8]) -> Result<Option<Reply>, RespError> {
     };
     let (line, rest) = (&rest[..end], &rest[end + 2..]);
     match kind {
-        b'+' => Ok(Some(Reply::Simple(text(line)))),
-        b'-' => Ok(Some(Reply::Error(text(line)))),
-        b':' => text(line).parse().map(|it| Some(Reply::Integer(it))).map_err(|_| RespError::Number),
-        _ => bulk(line, rest),
+        b'+' => Ok(Some((Reply::Simple(text(line)), rest))),
+        b'-' => Ok(Some((Reply::Error(text(line)), rest))),
+        b':' => {
+            let number = text(line).parse().map_err(|_| RespError::Number)?;
+            Ok(Some((Reply::Integer(number), rest)))
+        }
+        b'*' => list(length(line)?, rest),
+        _ => bulk(length(line)?, rest),
     }
 }
 
-fn bulk(length: &[u8], rest: &[u8]) -> Result<Option<Reply>, RespError> {
-    let length: usize =
-        std::str::from_utf8(length).ok().and_then(|digits| digits.parse().ok()).ok_or(RespError::Length)?;
-    if length > MAX_REPLY {
-        return Err(RespError::TooLong);
-    }
+fn length(line: &[u8]) -> Result<usize, RespError> {
+    let length =
+        std::str::from_utf8(line).ok().and_then(|digits| digits.parse().ok()).ok_or(RespError::Length)?;
+    if length > MAX_REPLY { Err(RespError::TooLong) } else { Ok(length) }
+}
+
+fn bulk(length: usize, rest: &[u8]) -> Result<Option<(Reply, &[u8])>, RespError> {
     match (rest.get(..length), rest.get(length..length + 2)) {
-        (Some(content), Some(b"\r\n")) => Ok(Some(Reply::Bulk(text(content)))),
+        (Some(content), Some(b"\r\n")) => Ok(Some((Reply::Bulk(text(content)), &rest[length + 2..]))),
         (Some(_), Some(_)) => Err(RespError::End),
         _ => Ok(None),
     }
+}
+
+fn list(length: usize, mut rest: &[u8]) -> Result<Option<(Reply, &[u8])>, RespError> {
+    let mut replies = Vec::new();
+    for _ in 0..length {
+        let Some((reply, further)) = whole(rest, false)? else { return Ok(None) };
+        replies.push(reply);
+        rest = further;
+    }
+    Ok(Some((Reply::List(replies), rest)))
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -107,6 +134,8 @@ mod tests {
             (b"$4\r\na\r\nb\r\n", Reply::Bulk("a\r\nb".into())),
             (b"$0\r\n\r\n", Reply::Bulk(String::new())),
             (b":-42\r\n", Reply::Integer(-42)),
+            (b"*0\r\n", Reply::List(Vec::new())),
+            (b"*2\r\n$1\r\na\r\n:7\r\n", Reply::List(vec![Reply::Bulk("a".into()), Reply::Integer(7)])),
         ] {
             for end in 0..bytes.len() {
                 assert_eq!(parse(&bytes[..end]), Ok(None), "{end} of {reply:?}");
@@ -119,7 +148,7 @@ mod tests {
     fn other_bytes_are_refused() {
         for (bytes, error) in [
             (&b"HTTP/1.1 400\r\n"[..], RespError::Kind(b'H')),
-            (b"*1\r\n", RespError::Kind(b'*')),
+            (b"*1\r\n*1\r\n:1\r\n", RespError::Kind(b'*')),
             (b":x\r\n", RespError::Number),
             (b"$-1\r\n", RespError::Length),
             (b"$4x\r\n", RespError::Length),

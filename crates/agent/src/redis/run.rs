@@ -1,12 +1,17 @@
 //! Run stage, I/O: the server as this program's child, and beside it what tends it.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use signal_hook::consts::SIGTERM;
+use signal_hook::flag;
 use thiserror::Error;
 
 use super::RunArgs;
@@ -15,8 +20,10 @@ use super::hosts::Hosts;
 use super::leave::Watched;
 use super::link::{Link, LinkError};
 use super::metrics::{self, Facts};
+use super::notes::{self, Mastership, Sources};
 use super::password::Password;
 use super::prepare::{self, Own, PrepareError};
+use super::replicated;
 use crate::http::{self, Answer};
 use crate::install::InstallError;
 use crate::supervise::{self, SuperviseError, Supervised};
@@ -24,6 +31,9 @@ use crate::{termination, with_causes};
 
 /// Time for the server to answer a scrape.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Exit status of a program that SIGTERM ended, as a shell tells it.
+const STOPPED: i32 = 128 + SIGTERM;
 
 /// Why the server could not be run.
 #[derive(Debug, Error)]
@@ -51,6 +61,9 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// What was written down beside the data can't be read.
+    #[error("cannot read who was master")]
+    Note(#[source] io::Error),
     /// The server can't be started or waited for.
     #[error(transparent)]
     Supervise(#[from] SuperviseError),
@@ -63,6 +76,7 @@ impl RunError {
             Self::Supervise(SuperviseError::NoProgram(_)) => "ImageWithoutServer",
             Self::Supervise(_) => "ServerNotStarted",
             Self::Listen { .. } => "PortTaken",
+            Self::Note(_) => "VolumeUnreadable",
             Self::Prepare(_) | Self::Install(_) | Self::Cluster(_) | Self::BadPodIp(_) | Self::NoPodHost => {
                 "BadConfiguration"
             }
@@ -72,7 +86,7 @@ impl RunError {
 
 /// Runs the server to its end; its exit status.
 pub fn run(args: &RunArgs, password: Option<Password>, own: &Own) -> Result<u8, RunError> {
-    let ended = run_to_end(args, password.map(Arc::new), own);
+    let ended = run_to_end(args, password.map(Arc::new).as_ref(), own);
     match &ended {
         Ok(0) => {}
         Ok(status) => termination::tell(
@@ -84,27 +98,52 @@ pub fn run(args: &RunArgs, password: Option<Password>, own: &Own) -> Result<u8, 
     ended
 }
 
-fn run_to_end(args: &RunArgs, password: Option<Arc<Password>>, own: &Own) -> Result<u8, RunError> {
-    let is_sentinel = args.compose.is_sentinel();
-    // A Sentinel keeps in its file what it has learned, who is master first of all.
-    if !(is_sentinel && args.compose.output.exists()) {
-        prepare::write(&args.compose, &prepare::compose(&args.compose, password.as_deref(), own)?)?;
-    }
+fn run_to_end(args: &RunArgs, password: Option<&Arc<Password>>, own: &Own) -> Result<u8, RunError> {
     let ip = address(own)?;
-    let keeper = keeper(args, password.clone(), own, ip)?;
+    let keeper = keeper(args, password.cloned(), own, ip)?;
     let program = supervise::find("redis-server")?;
     let at = SocketAddr::from((ip, args.metrics_port));
     let listener = TcpListener::bind(at).map_err(|source| RunError::Listen { address: at, source })?;
+    let scraped = Scraped {
+        ip,
+        port: args.compose.port,
+        password: password.cloned(),
+        keeper: keeper.clone(),
+        note: args.note.clone(),
+    };
+    // Before the server starts, because others may need this pod's note to start theirs.
+    http::serve(listener, move |path| scraped.answer(path));
 
+    let is_sentinel = args.compose.is_sentinel();
+    // A Sentinel keeps in its file what it has learned, who is master first of all.
+    if !(is_sentinel && has_learned(&args.compose.output)) {
+        // As process 1 this program would not end on a request to stop while it waits.
+        let waits = Arc::new(AtomicBool::new(true));
+        flag::register_conditional_shutdown(SIGTERM, STOPPED, Arc::clone(&waits))
+            .map_err(SuperviseError::Signals)?;
+        let master = master(args, password.map(AsRef::as_ref))?;
+        let config = prepare::compose(&args.compose, password.map(AsRef::as_ref), own, master.as_ref())?;
+        prepare::write(&args.compose, &config)?;
+        waits.store(false, Ordering::SeqCst);
+    }
     let mut arguments = vec![args.compose.output.as_os_str()];
     if is_sentinel {
         arguments.push(OsStr::new("--sentinel"));
     }
     let server = Supervised::start(&program, &arguments)?;
-    let scraped = Scraped { ip, port: args.port, password, keeper: keeper.clone() };
-    http::serve(listener, move |path| scraped.answer(path));
-    if let Keeper::Cluster(cluster) = keeper.clone() {
-        thread::spawn(move || cluster.tend());
+    match keeper.clone() {
+        Keeper::Cluster(cluster) => {
+            thread::spawn(move || cluster.tend());
+        }
+        Keeper::Watched(watched) => {
+            if let Some(note) = args.note.clone() {
+                let password = password.cloned();
+                thread::spawn(move || {
+                    notes::keep(&note, &watched.sentinels, &watched.name, password.as_deref());
+                });
+            }
+        }
+        Keeper::Nobody => {}
     }
     let patience = Duration::from_secs(args.hand_over_seconds);
     Ok(server.until_end(move || match keeper {
@@ -112,6 +151,23 @@ fn run_to_end(args: &RunArgs, password: Option<Arc<Password>>, own: &Own) -> Res
         Keeper::Watched(watched) => watched.leave(patience),
         Keeper::Nobody => {}
     })?)
+}
+
+/// Whether a Sentinel has run on this file: it writes its own name into it at once.
+fn has_learned(file: &Path) -> bool {
+    fs::read_to_string(file).is_ok_and(|text| text.contains("\nsentinel myid "))
+}
+
+/// Who is master now of the servers that Sentinels watch.
+fn master(args: &RunArgs, password: Option<&Password>) -> Result<Option<Mastership>, RunError> {
+    let sentinel = || {
+        let (name, sentinels) = (args.compose.master_name.as_ref()?, args.compose.sentinels.as_ref()?);
+        replicated::master(sentinels, name, password)
+    };
+    let Some(servers) = args.servers else { return Ok(sentinel()) };
+    let sources =
+        Sources { note: args.note.clone(), agents: args.agents.clone(), port: args.metrics_port, servers };
+    sources.master(sentinel).map_err(RunError::Note)
 }
 
 /// Who sees to it that there is a master.
@@ -131,12 +187,12 @@ fn keeper(
     let host = || own.host.clone().ok_or(RunError::NoPodHost);
     if let Some(file) = &args.cluster {
         let hosts = Hosts { file: args.hosts.clone() };
-        return Ok(Keeper::Cluster(Cluster::new(file, &host()?, ip, args.port, password, hosts)?));
+        return Ok(Keeper::Cluster(Cluster::new(file, &host()?, ip, args.compose.port, password, hosts)?));
     }
     Ok(match (&args.compose.master_name, &args.compose.sentinels) {
         (Some(name), Some(sentinels)) => Keeper::Watched(Watched {
             ip,
-            port: args.port,
+            port: args.compose.port,
             host: host()?,
             sentinels: sentinels.clone(),
             name: name.clone(),
@@ -163,6 +219,7 @@ struct Scraped {
     port: u16,
     password: Option<Arc<Password>>,
     keeper: Keeper,
+    note: Option<PathBuf>,
 }
 
 impl Scraped {
@@ -170,6 +227,10 @@ impl Scraped {
         match path {
             // Answered for as long as the server runs: this program ends with it.
             "/healthz" => Some(Answer { status: "200 OK", body: "ok\n".to_owned() }),
+            notes::PATH => self.note.as_deref().map(|file| match notes::read(file) {
+                Ok(note) => Answer { status: "200 OK", body: note.map_or_else(String::new, |it| it.line()) },
+                Err(error) => Answer { status: "500 Internal Server Error", body: format!("{error}\n") },
+            }),
             "/metrics" => Some(Answer { status: "200 OK", body: self.metrics() }),
             _ => None,
         }

@@ -85,7 +85,9 @@ pub fn is_cluster_serving(reply: &Reply) -> Result<(), VerdictError> {
     let info = match reply {
         Reply::Bulk(info) => info,
         Reply::Error(reason) => return Err(refused("CLUSTER INFO", reason)),
-        Reply::Simple(_) | Reply::Integer(_) => return Err(VerdictError::NotRedis("CLUSTER INFO")),
+        Reply::Simple(_) | Reply::Integer(_) | Reply::List(_) => {
+            return Err(VerdictError::NotRedis("CLUSTER INFO"));
+        }
     };
     let assigned = field(info, "cluster_slots_assigned");
     if field(info, "cluster_known_nodes") == Some("1") && assigned == Some("0") {

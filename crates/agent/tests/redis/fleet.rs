@@ -40,7 +40,8 @@ pub struct Fleet {
     pub seeds: Seeds,
     further: Vec<String>,
     template: String,
-    extra_hosts: Vec<String>,
+    /// Servers are known by addresses, which they keep, as by names where there is DNS.
+    by_address: bool,
 }
 
 struct Pod {
@@ -64,7 +65,7 @@ impl Fleet {
             seeds: Arc::new(Mutex::new(Vec::new())),
             further: further.iter().map(|&it| it.to_owned()).collect(),
             template: template.to_owned(),
-            extra_hosts: Vec::new(),
+            by_address: false,
         }
     }
 
@@ -79,7 +80,26 @@ impl Fleet {
         fleet
     }
 
+    /// Servers or Sentinels that keep their addresses.
+    pub fn at_addresses(name: &str, port: u16, count: usize) -> Self {
+        let mut fleet = Self::new(name, port, "", &[]);
+        fleet.by_address = true;
+        for ordinal in 0..count {
+            let ip = fleet.new_ip();
+            fleet.ips.insert(ordinal, ip);
+        }
+        fleet
+    }
+
+    pub fn configure(&mut self, template: &str, further: &[&str]) {
+        template.clone_into(&mut self.template);
+        self.further = further.iter().map(|&it| it.to_owned()).collect();
+    }
+
     pub fn host(&self, ordinal: usize) -> String {
+        if self.by_address {
+            return self.ips[&ordinal].to_string();
+        }
         format!("{}-{ordinal}.h.ns.svc", self.name)
     }
 
@@ -106,9 +126,9 @@ impl Fleet {
         ask(self.at(ordinal), words)
     }
 
-    /// A pod at a new address, with the volume that it had.
+    /// A pod with the volume that it had; at a new address, where addresses change.
     pub fn start(&mut self, ordinal: usize) {
-        let ip = self.new_ip();
+        let ip = if self.by_address { self.ips[&ordinal] } else { self.new_ip() };
         self.start_at(ordinal, ip);
     }
 
@@ -126,6 +146,7 @@ impl Fleet {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trading-agent"));
         command
             .env_clear()
+            .current_dir(&folder)
             .env("REDIS_PASSWORD", PASSWORD)
             .env("POD_IP", ip.to_string())
             .env("POD_HOST", self.host(ordinal))
@@ -148,14 +169,11 @@ impl Fleet {
 
     /// What DNS says now.
     fn publish(&self) {
-        let mut text: String =
-            self.ips.iter().map(|(ordinal, ip)| format!("{ip} {}\n", self.host(*ordinal))).collect();
-        for line in &self.extra_hosts {
-            text.push_str(line);
-        }
+        let lines: Vec<String> =
+            self.ips.iter().map(|(ordinal, ip)| format!("{ip} {}", self.host(*ordinal))).collect();
         // In one step, or a reader could meet half of it.
         let (new, file) = (self.scratch.file("hosts.new"), self.scratch.file("hosts"));
-        fs::write(&new, text).expect("written");
+        fs::write(&new, lines.join("\n")).expect("written");
         fs::rename(&new, &file).expect("renamed");
         let all = self.ips.values().map(|ip| address(*ip, self.port)).collect();
         *self.seeds.lock().expect("no panic") = all;
@@ -183,6 +201,16 @@ impl Fleet {
         fs::remove_dir_all(self.folder(ordinal).join("data")).expect("removed");
     }
 
+    /// What was in memory alone, as when the pod is replaced.
+    pub fn lose_memory(&mut self, ordinal: usize) {
+        fs::remove_file(self.folder(ordinal).join("redis.conf")).expect("removed");
+    }
+
+    /// For the pod to end by itself.
+    pub fn wait(&mut self, ordinal: usize) -> ExitStatus {
+        self.pods.remove(&ordinal).expect("it runs").child.wait().expect("it ends")
+    }
+
     pub fn agent(&self, ordinal: usize) -> u32 {
         self.pods[&ordinal].child.id()
     }
@@ -191,13 +219,14 @@ impl Fleet {
         fs::read_to_string(self.folder(ordinal).join("log")).unwrap_or_default()
     }
 
-    /// The agents' own lines.
+    /// The agents' own lines, and what the servers know of each other.
     pub fn news(&self) -> String {
         let of = |ordinal: usize| {
             let log = self.log(ordinal);
             let lines: Vec<&str> =
                 log.lines().filter(|it| it.starts_with("cluster: ") || it.starts_with("stops")).collect();
-            format!("-- {ordinal}\n{}\n", lines.join("\n"))
+            let nodes = self.ask(ordinal, &["CLUSTER", "NODES"]);
+            format!("-- {ordinal}\n{}\n{nodes}\n", lines.join("\n"))
         };
         self.ordinals().into_iter().map(of).collect()
     }
@@ -217,7 +246,8 @@ impl Fleet {
         start.elapsed()
     }
 
-    /// All servers see a whole cluster of all of them, and their agents find nothing to do.
+    /// All servers see a whole cluster of all of them, their agents find nothing to do, and replicas
+    /// have a copy: Redis elects none that has not.
     pub fn is_settled(&self) -> bool {
         self.ordinals().into_iter().all(|ordinal| {
             let metrics = self.metrics(ordinal);
@@ -225,6 +255,7 @@ impl Fleet {
             says("redis_cluster_state 1")
                 && says("redis_cluster_slots_ok 16384")
                 && says("trading_redis_cluster_settled 1")
+                && !says("redis_master_link_up 0")
         })
     }
 

@@ -7,4 +7,6 @@ mod fleet;
 mod prepare;
 mod probe;
 mod real;
+mod run;
+mod sentinel;
 mod support;

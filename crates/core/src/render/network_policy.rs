@@ -173,6 +173,9 @@ fn of_redis(plan: &Plan, network: &NetworkPlan, store: &RedisPlan) -> Object {
     if store.mode == RedisMode::Cluster {
         between.push(tcp(REDIS_BUS_PORT));
     }
+    if store.sentinel.is_some() {
+        between.push(tcp(REDIS_METRICS_PORT));
+    }
     let mut ingress = Vec::new();
     let callers = callers(plan, &Target::Redis);
     let callers = callers.iter().map(|caller| pods(plan, REDIS, caller)).collect();
@@ -183,8 +186,9 @@ fn of_redis(plan: &Plan, network: &NetworkPlan, store: &RedisPlan) -> Object {
         egress.push(to(vec![pods(plan, REDIS, REDIS)], between));
     }
     if store.sentinel.is_some() {
-        ingress.extend(admit(vec![pods(plan, REDIS, SENTINEL)], &[tcp(REDIS_PORT)]));
-        // A server that starts asks them who is master.
+        // Who starts asks the others who is master: Sentinels, and the servers' agents.
+        let asked = [tcp(REDIS_PORT), tcp(REDIS_METRICS_PORT)];
+        ingress.extend(admit(vec![pods(plan, REDIS, SENTINEL)], &asked));
         egress.push(to_sentinels(plan, REDIS));
     }
     if !network.monitoring_namespace.is_empty() {
@@ -200,11 +204,9 @@ fn of_sentinels(plan: &Plan) -> Object {
     let peers = [SENTINEL, REDIS].into_iter().chain(callers);
     let peers = peers.map(|peer| pods(plan, SENTINEL, peer)).collect();
     let ingress = admit(peers, &[tcp(SENTINEL_PORT)]);
-    let egress = vec![
-        dns(),
-        to_sentinels(plan, SENTINEL),
-        to(vec![pods(plan, SENTINEL, REDIS)], vec![tcp(REDIS_PORT)]),
-    ];
+    let asked = vec![tcp(REDIS_PORT), tcp(REDIS_METRICS_PORT)];
+    let servers = to(vec![pods(plan, SENTINEL, REDIS)], asked);
+    let egress = vec![dns(), to_sentinels(plan, SENTINEL), servers];
     policy(plan, SENTINEL, meta::CACHE, Lifetime::Store, ingress.into_iter().collect(), egress)
 }
 

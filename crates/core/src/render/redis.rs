@@ -144,6 +144,11 @@ fn place(store: &Store, redis: &RedisPlan) -> Vec<String> {
     strings(&["--first-master", &first, "--sentinels", &sentinels, "--master-name", &identity.name])
 }
 
+/// Where to ask who was master, where the Sentinels have forgotten.
+pub(super) fn memory(store: &Store, redis: &RedisPlan) -> Vec<String> {
+    strings(&["--agents", &store.domain(), "--servers", &redis.servers.to_string()])
+}
+
 /// The password, and where the server is reached.
 fn variables(store: &Store, redis: &RedisPlan) -> Vec<EnvVar> {
     let mut variables = vec![password(redis), env::pod_field("POD_IP", "status.podIP")];
@@ -209,6 +214,11 @@ pub(super) fn run(file: &str, further: &[String]) -> Vec<String> {
 fn server(store: &Store, redis: &RedisPlan) -> Container {
     let mut ports = vec![container_port("redis", REDIS_PORT), container_port("metrics", REDIS_METRICS_PORT)];
     let mut further = place(store, redis);
+    if redis.sentinel.is_some() {
+        further.extend(memory(store, redis));
+        // Beside the data, where Redis' own files have other names.
+        further.extend(strings(&["--note", "/data/master"]));
+    }
     if redis.cluster.is_some() {
         ports.push(container_port("bus", REDIS_BUS_PORT));
         further.extend(strings(&["--cluster", "/config/cluster"]));

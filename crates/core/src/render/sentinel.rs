@@ -8,14 +8,14 @@ use k8s_openapi::api::{
 
 use super::{
     env, pod,
-    redis::{config_map, own_host, password, prepare_container, run, volumes},
+    redis::{config_map, memory, own_host, password, prepare_container, run, volumes},
     scheduling,
     store::{AGENT, Store, container_port, port, probe, strings},
 };
 use crate::{
     kinds::Kind,
     object::Object,
-    plan::{Plan, REDIS_METRICS_PORT, REDIS_PORT, RedisPlan, SENTINEL, SENTINEL_PORT, SentinelPlan},
+    plan::{Plan, REDIS, REDIS_METRICS_PORT, REDIS_PORT, RedisPlan, SENTINEL, SENTINEL_PORT, SentinelPlan},
 };
 
 /// What the objects are called after the platform's name.
@@ -90,6 +90,7 @@ fn variables(store: &Store, redis: &RedisPlan) -> Vec<EnvVar> {
 
 fn server(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> Container {
     let mut further = watched(store.plan);
+    further.extend(memory(&Store { name: REDIS, ..*store }, redis));
     further.extend(strings(&["--port", &SENTINEL_PORT.to_string()]));
     Container {
         name: SENTINEL.to_owned(),

@@ -3,7 +3,7 @@
 //! Servers get numbers, meet, replicas get their masters, and slots are given last: with the last of
 //! them the cluster serves, and not before.
 
-use super::nodes::{Node, NodeId};
+use super::nodes::NodeId;
 use super::plan::{Action, Plan, Waiting};
 use super::topology::Topology;
 use super::view::{Member, View};
@@ -13,8 +13,16 @@ pub(super) fn next(view: &View, topology: &Topology) -> Plan {
     if let Some(reason) = hindrance(view, topology) {
         return Plan::Wait(reason);
     }
-    for step in [introductions, strikes, replicas] {
-        let actions = step(view, topology);
+    let masters = match masters(view, topology) {
+        Ok(masters) => masters,
+        Err(on) => return Plan::Wait(Waiting::Slots { on }),
+    };
+    for actions in [
+        introductions(view, &masters),
+        strikes(view, topology),
+        resets(view, &masters),
+        replicas(view, topology, &masters),
+    ] {
         if !actions.is_empty() {
             return Plan::Act(actions);
         }
@@ -22,7 +30,7 @@ pub(super) fn next(view: &View, topology: &Topology) -> Plan {
     if !all_know_all(view) || knows_any_gone(view) {
         return Plan::Wait(Waiting::Gossip);
     }
-    match slots(view, topology) {
+    match slots(view, topology, &masters) {
         actions if actions.is_empty() => Plan::Wait(Waiting::Gossip),
         actions => Plan::Act(actions),
     }
@@ -46,21 +54,36 @@ fn hindrance(view: &View, topology: &Topology) -> Option<Waiting> {
             return Some(Waiting::Stranger { on: *on, node: node.id.clone() });
         }
     }
-    let misfit = view.members.iter().find(|(on, member)| !fits(member.me(), **on, topology));
-    misfit.map(|(on, _)| Waiting::Slots { on: *on })
+    None
 }
 
-/// It has no slots but those that it gets here.
-fn fits(node: &Node, ordinal: usize, topology: &Topology) -> bool {
-    if ordinal >= topology.shards {
-        return node.slots.is_empty();
+/// Which server is master of which shard: who has slots of it already, else the shard's first server.
+/// An error is a server whose slots are none that it could have got here.
+fn masters(view: &View, topology: &Topology) -> Result<Vec<usize>, usize> {
+    let mut masters: Vec<Option<usize>> = vec![None; topology.shards];
+    for (on, member) in view.members.iter().filter(|(_, member)| !member.me().slots.is_empty()) {
+        let fits = |shard: &usize| {
+            let planned = topology.first_slots(*shard);
+            member.me().slots.iter().all(|it| planned.contains(it.start()) && planned.contains(it.end()))
+        };
+        match (0..topology.shards).find(fits).map(|shard| &mut masters[shard]) {
+            Some(master @ None) => *master = Some(*on),
+            _ => return Err(*on),
+        }
     }
-    let planned = topology.first_slots(ordinal);
-    node.slots.iter().all(|slots| planned.contains(slots.start()) && planned.contains(slots.end()))
+    for shard in 0..topology.shards {
+        if masters[shard].is_none() {
+            let is_free = |on: &usize| !masters.contains(&Some(*on));
+            let of_shard = (0..topology.servers()).filter(|on| topology.first_shard(*on) == shard);
+            // There are at least as many servers as shards.
+            masters[shard] = of_shard.chain(0..topology.servers()).find(is_free);
+        }
+    }
+    Ok(masters.into_iter().flatten().collect())
 }
 
 /// Server 0 meets everybody whom it does not know where he is.
-fn introductions(view: &View, topology: &Topology) -> Vec<Action> {
+fn introductions(view: &View, masters: &[usize]) -> Vec<Action> {
     let first = &view.members[&0];
     let mut actions = Vec::new();
     for (on, member) in &view.members {
@@ -70,7 +93,7 @@ fn introductions(view: &View, topology: &Topology) -> Vec<Action> {
         if *on > 0 && is_known {
             continue;
         }
-        if *on < topology.shards && member.is_alone() && member.me().epoch == 0 {
+        if masters.contains(on) && member.is_alone() && member.me().epoch == 0 {
             actions.push(Action::Epoch { on: *on, epoch: *on as u64 + 1 });
         }
         if *on > 0 {
@@ -96,10 +119,21 @@ fn strikes(view: &View, topology: &Topology) -> Vec<Action> {
     view.members.iter().flat_map(of).collect()
 }
 
-fn replicas(view: &View, topology: &Topology) -> Vec<Action> {
+/// A master to be that became a replica meanwhile. It is as empty as all others.
+fn resets(view: &View, masters: &[usize]) -> Vec<Action> {
+    let of_replica = masters.iter().filter(|on| view.members[on].me().replica);
+    of_replica.map(|on| Action::Reset { on: *on }).collect()
+}
+
+fn replicas(view: &View, topology: &Topology, masters: &[usize]) -> Vec<Action> {
     let mut actions = Vec::new();
-    for (on, member) in view.members.range(topology.shards..) {
-        let Some(master) = view.members.get(&topology.first_shard(*on)).map(Member::id) else { continue };
+    let mut room = vec![topology.replicas; masters.len()];
+    for (on, member) in view.members.iter().filter(|(on, _)| !masters.contains(on)) {
+        let first = topology.first_shard(*on);
+        let mut shards = std::iter::once(first).chain(0..masters.len());
+        let Some(shard) = shards.find(|shard| room[*shard] > 0) else { continue };
+        room[shard] -= 1;
+        let master = view.members[&masters[shard]].id();
         if member.me().master.as_ref() != Some(master) && member.line(master).is_some() {
             actions.push(Action::Replicate { on: *on, master: master.clone() });
         }
@@ -117,17 +151,17 @@ fn knows_any_gone(view: &View) -> bool {
 }
 
 /// What the masters still lack of their slots.
-fn slots(view: &View, topology: &Topology) -> Vec<Action> {
+fn slots(view: &View, topology: &Topology, masters: &[usize]) -> Vec<Action> {
     let mut actions = Vec::new();
-    for shard in 0..topology.shards {
+    for (shard, &on) in masters.iter().enumerate() {
         let mut next = *topology.first_slots(shard).start();
         let last = *topology.first_slots(shard).end();
         let mut give = |first: u16, end: u16| {
             if first < end {
-                actions.push(Action::AddSlots { on: shard, slots: first..=end - 1 });
+                actions.push(Action::AddSlots { on, slots: first..=end - 1 });
             }
         };
-        for has in &view.members[&shard].me().slots {
+        for has in &view.members[&on].me().slots {
             give(next, *has.start());
             next = has.end() + 1;
         }

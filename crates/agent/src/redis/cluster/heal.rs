@@ -36,16 +36,15 @@ fn join(view: &View, own: &Member, topology: &Topology) -> Plan {
     if own.keys > 0 {
         return Plan::Wait(Waiting::Keys { on: view.own });
     }
-    let mut formed = view.members.values().filter(|member| member.sees_a_formed_cluster()).peekable();
-    if formed.peek().is_none() {
-        return Plan::Wait(Waiting::Leader);
+    let formed: Vec<&Member> = view.members.values().filter(|it| it.sees_a_formed_cluster()).collect();
+    let Some(first) = formed.first() else { return Plan::Wait(Waiting::Leader) };
+    // All of them tell a newcomer about the others.
+    if formed.iter().all(|member| has_everybody_in_sight(view, member)) {
+        return Plan::Act(vec![Action::Meet { on: view.own, ip: first.ip }]);
     }
-    match formed.find(|member| has_everybody_in_sight(view, member)) {
-        Some(member) => Plan::Act(vec![Action::Meet { on: view.own, ip: member.ip }]),
-        None => match slots_lost(view, own, topology) {
-            0 => Plan::Wait(Waiting::Members),
-            slots => Plan::Wait(Waiting::SlotsLost(slots)),
-        },
+    match slots_lost(view, own, topology) {
+        0 => Plan::Wait(Waiting::Members),
+        slots => Plan::Wait(Waiting::SlotsLost(slots)),
     }
 }
 
@@ -57,7 +56,7 @@ fn has_everybody_in_sight(view: &View, member: &Member) -> bool {
 }
 
 /// Members of the same cluster that are elsewhere than the server believes, or unknown to it.
-fn lost_sight_of(view: &View, own: &Member) -> Vec<Action> {
+pub(super) fn lost_sight_of(view: &View, own: &Member) -> Vec<Action> {
     let others = view.members.iter().filter(|(on, _)| **on != view.own);
     let lost = others.filter(|(_, other)| match own.line(other.id()) {
         Some(node) => node.ip != Some(other.ip),
@@ -85,6 +84,10 @@ fn strikes(view: &View, own: &Member, topology: &Topology) -> Vec<Action> {
 pub(super) fn new_master(own: &Member, topology: &Topology) -> Option<NodeId> {
     let me = own.me();
     if me.is_shard() || !me.moving.is_empty() || !own.sees_a_formed_cluster() {
+        return None;
+    }
+    // Before it has heard from all that are not lost, it would miscount.
+    if own.nodes.iter().any(|node| !node.failed && !node.connected) {
         return None;
     }
     let shards = own.shards();

@@ -165,6 +165,15 @@ impl World {
                 }
                 may
             }
+            Action::Reset { on } => {
+                let server = &mut self.servers[*on];
+                assert_eq!(server.keys, 0, "{action}");
+                let me = server.me_mut();
+                (me.replica, me.master, me.slots) = (false, None, Vec::new());
+                let me = me.clone();
+                server.nodes = BTreeMap::from([(me.id.clone(), me)]);
+                true
+            }
             Action::TakeOver { on } => self.promote(*on),
         }
     }
@@ -257,19 +266,15 @@ impl World {
             let server = &self.servers[replica];
             let Some(master) = server.me().master.clone().filter(|_| server.up) else { continue };
             let followed = server.nodes.get(&master).and_then(|node| self.at(node));
-            match followed {
-                Some(master) => {
-                    self.servers[replica].keys = self.servers[master].keys;
-                    self.servers[replica].in_step = true;
-                }
-                None => {
-                    let of_shard = server.nodes.get(&master).is_some_and(|it| !it.slots.is_empty());
-                    let majority =
-                        (up + usize::from(of_shard && !masters.contains(&master))) * 2 > self.topology.shards;
-                    if server.in_step && of_shard && majority {
-                        self.promote(replica);
-                    }
-                }
+            if let Some(master) = followed {
+                self.servers[replica].keys = self.servers[master].keys;
+                self.servers[replica].in_step = true;
+                continue;
+            }
+            let of_shard = server.nodes.get(&master).is_some_and(|it| !it.slots.is_empty());
+            let all = up + usize::from(of_shard && !masters.contains(&master));
+            if server.in_step && of_shard && all * 2 > self.topology.shards {
+                self.promote(replica);
             }
         }
         let owned: usize = self.servers.iter().map(|it| it.me().slot_count()).sum();
@@ -351,9 +356,12 @@ impl World {
                 self.restart(ordinal);
             }
         }
+        let mut calm = 0;
         for _ in 0..60 {
             self.step(&Fault::Nothing);
-            if self.is_settled() && self.in_use {
+            calm = if self.is_settled() && self.in_use { calm + 1 } else { 0 };
+            // News of the last round has reached everybody.
+            if calm == 3 {
                 return;
             }
         }

@@ -21,6 +21,7 @@ impl fmt::Display for NodeId {
 
 /// One node, as one server sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // Redis flags nodes so, in any combination
 pub struct Node {
     /// Its name in the cluster; a random one in a handshake.
     pub id: NodeId,
@@ -111,7 +112,7 @@ fn node(line: &str) -> Result<Node, &'static str> {
     next("ping time")?;
     next("pong time")?;
     let epoch = next("epoch")?.parse().map_err(|_| "epoch")?;
-    let link = next("link state")?;
+    let state = next("link state")?;
     let mut node = Node {
         id,
         ip: ip.filter(|_| !has("noaddr")),
@@ -119,7 +120,7 @@ fn node(line: &str) -> Result<Node, &'static str> {
         myself: has("myself"),
         handshake: has("handshake"),
         failed: has("fail"),
-        connected: has("myself") || (link == "connected" && !has("fail") && !has("fail?")),
+        connected: has("myself") || (state == "connected" && !has("fail") && !has("fail?")),
         master,
         replica: has("slave"),
         epoch,

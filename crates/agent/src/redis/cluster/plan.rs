@@ -25,6 +25,8 @@ pub enum Action {
     Replicate { on: usize, master: NodeId },
     /// Strike a node off that will never come back.
     Forget { on: usize, node: NodeId },
+    /// Have an empty server of a cluster that was never whole forget all of it.
+    Reset { on: usize },
     /// Make a replica the master although its master can't be asked.
     TakeOver { on: usize },
 }
@@ -39,6 +41,7 @@ impl fmt::Display for Action {
             }
             Self::Replicate { on, master } => write!(f, "server {on} becomes a replica of {master}"),
             Self::Forget { on, node } => write!(f, "server {on} forgets {node}, whose volume is lost"),
+            Self::Reset { on } => write!(f, "server {on} starts anew, empty as it is"),
             Self::TakeOver { on } => {
                 write!(f, "server {on} takes over from its master, whose volume is lost")
             }
@@ -117,10 +120,17 @@ pub fn next(view: &View, topology: &Topology) -> Plan {
     let Some(own) = view.members.get(&view.own) else {
         return Plan::Wait(Waiting::OwnServer);
     };
-    if view.own == 0 && !view.members.values().any(Member::sees_a_formed_cluster) && !was_formed(view) {
+    if view.members.values().any(Member::sees_a_formed_cluster) || was_formed(view) {
+        return heal::next(view, own, topology);
+    }
+    if view.own == 0 {
         return form::next(view, topology);
     }
-    heal::next(view, own, topology)
+    // Until the cluster is formed the others only keep sight of each other.
+    match heal::lost_sight_of(view, own) {
+        meetings if meetings.is_empty() => Plan::Wait(Waiting::Leader),
+        meetings => Plan::Act(meetings),
+    }
 }
 
 /// Somebody holds keys as a member of a cluster: whatever slots are missing now, it was formed once.

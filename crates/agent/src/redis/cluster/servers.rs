@@ -120,6 +120,9 @@ impl Servers {
             Action::Forget { on: ordinal, node } => {
                 on(*ordinal)?.order("CLUSTER FORGET", &["CLUSTER", "FORGET", &node.0])
             }
+            Action::Reset { on: ordinal } => {
+                on(*ordinal)?.order("CLUSTER RESET", &["CLUSTER", "RESET", "SOFT"])
+            }
             Action::TakeOver { on: ordinal } => {
                 on(*ordinal)?.order("CLUSTER FAILOVER", &["CLUSTER", "FAILOVER", "FORCE"])
             }

@@ -79,9 +79,13 @@ pub struct View {
 }
 
 impl View {
-    /// The server of a node's DNS name has another id now, so that the node will never come back:
-    /// its volume is lost.
+    /// The node will never come back: its volume is lost. The server of its DNS name has another id
+    /// now; or all servers answer, and none is a node that was heard of but never from.
     pub fn is_gone(&self, node: &Node, topology: &Topology) -> bool {
+        if node.host.is_empty() {
+            let all_answer = self.members.len() >= topology.servers();
+            return all_answer && !node.connected && !node.handshake && !self.has(&node.id);
+        }
         topology
             .ordinal(&node.host)
             .and_then(|ordinal| self.members.get(&ordinal))
