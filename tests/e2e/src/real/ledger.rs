@@ -11,6 +11,8 @@ use super::application::Application;
 use crate::sim::wait_for;
 
 const PAUSE: Duration = Duration::from_millis(20);
+/// Keys that are asked for at once.
+const AT_ONCE: usize = 500;
 const READ_BACK: Duration = Duration::from_mins(2);
 
 /// What was acknowledged.
@@ -38,9 +40,11 @@ impl Ledger {
             self.last_error
         );
         let what = format!("{} is read back", self.store);
-        let missing =
-            wait_for(&what, READ_BACK, async || application.missing(self.store, &self.acknowledged).await)
-                .await?;
+        let mut missing = Vec::new();
+        for keys in self.acknowledged.chunks(AT_ONCE) {
+            let ask = async || application.missing(self.store, keys).await;
+            missing.extend(wait_for(&what, READ_BACK, ask).await?);
+        }
         ensure!(
             missing.is_empty(),
             "{}: {} of {} acknowledged writes are lost, such as {:?}",
