@@ -69,6 +69,12 @@ impl Ledger {
     }
 }
 
+/// A key that can stand in a path.
+#[must_use]
+pub fn key(what: &str) -> String {
+    what.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+}
+
 /// One client that writes to a store until it is told to stop.
 pub struct Load {
     stop: Arc<AtomicBool>,
@@ -76,11 +82,11 @@ pub struct Load {
 }
 
 impl Load {
-    /// Begins to write. The prefix tells its keys from those of others.
+    /// Begins to write. What it is for tells its keys from those of others.
     #[must_use]
-    pub fn begin(application: &Application, store: &'static str, prefix: &str) -> Self {
+    pub fn begin(application: &Application, store: &'static str, what: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let writer = write(application.clone(), store, prefix.to_owned(), Arc::clone(&stop));
+        let writer = write(application.clone(), store, key(what), Arc::clone(&stop));
         Self { stop, writer: tokio::spawn(writer) }
     }
 
