@@ -66,12 +66,6 @@ impl Images {
         Ok(Self { archives, _dir: dir })
     }
 
-    /// Whether what takes minutes is cached.
-    #[must_use]
-    pub fn cached() -> bool {
-        stores_dir().is_ok_and(|dir| dir.join(STORES).is_file())
-    }
-
     pub(super) fn archives(&self) -> &[PathBuf] {
         &self.archives
     }
