@@ -78,8 +78,21 @@ struct Image<'a> {
     config: Value,
 }
 
+/// Names and settings of the data stores' images. As the official one does, Postgres' asks to be stopped
+/// by the signal that ends sessions instead of waiting for them.
+fn store_settings() -> [(&'static str, Value); 2] {
+    let path = format!("PATH={STORES_PATH}");
+    [
+        (POSTGRES_IMAGE, json!({ "Env": [path], "User": "999", "StopSignal": "SIGINT" })),
+        (REDIS_IMAGE, json!({ "Env": [path], "User": "999" })),
+    ]
+}
+
 fn stores_dir() -> Result<PathBuf> {
-    let key = hexadecimal(&Sha256::digest(STORES_SCRIPT).as_slice()[..8]);
+    let mut hash = Sha256::new();
+    hash.update(STORES_SCRIPT);
+    hash.update(serde_json::to_vec(&store_settings())?);
+    let key = hexadecimal(&hash.finalize().as_slice()[..8]);
     Ok(cache_root()?.join("images").join(key))
 }
 
@@ -114,11 +127,13 @@ fn make_stores(dir: &Path, archive: &Path) -> Result<()> {
         let log: Vec<_> = log.lines().rev().take(5).collect();
         anyhow::bail!("the data stores' image: {}: {}\n{}", output.status, said.trim(), log.join("\n"));
     }
-    let config = json!({ "Env": [format!("PATH={STORES_PATH}")], "User": "999" });
-    let names = vec![POSTGRES_IMAGE.to_owned(), REDIS_IMAGE.to_owned()];
+    let images = store_settings().map(|(name, config)| {
+        let names = vec![name.to_owned()];
+        Image { layer: &layer, names, config }
+    });
     // Whole or not at all.
     let unfinished = work.path().join(STORES);
-    write_archive(&unfinished, &[Image { layer: &layer, names, config }])?;
+    write_archive(&unfinished, &images)?;
     fs::rename(&unfinished, archive)?;
     progress.done();
     Ok(())
