@@ -249,7 +249,7 @@ mod tests {
         let program = dir.path().join("program");
         fs::write(&program, "content")?;
         let archive = standin(&program, dir.path())?;
-        let mut names = Vec::new();
+        let mut entries = Vec::new();
         let mut manifest = Value::Null;
         for entry in tar::Archive::new(File::open(archive)?).entries()? {
             let entry = entry?;
@@ -257,14 +257,14 @@ mod tests {
             if name == "manifest.json" {
                 manifest = serde_json::from_reader(entry)?;
             }
-            names.push(name);
+            entries.push(name);
         }
         let images = manifest.as_array().context("no list")?;
         assert_eq!(images.len(), 2);
         assert_eq!(images[1]["RepoTags"], json!(["testbed.local/standin:1.1.0"]));
-        let named = |value: &Value| names.iter().filter(|name| value == *name).count();
+        let count = |value: &Value| entries.iter().filter(|name| value == *name).count();
         for image in images {
-            assert_eq!((named(&image["Config"]), named(&image["Layers"][0])), (1, 1), "{image}");
+            assert_eq!((count(&image["Config"]), count(&image["Layers"][0])), (1, 1), "{image}");
         }
         Ok(())
     }
