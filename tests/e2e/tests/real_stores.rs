@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tokio::sync::Mutex;
-use trading_e2e::real::{Application, Load, Stage, platform};
+use trading_e2e::real::{Application, Load, Stage, key, platform};
 use trading_e2e::sim::{Propagation, SETTLE, Space, at, text, wait_for};
 
 static STAGE: LazyLock<Stage> = LazyLock::new(|| Stage::start().expect("the stage is set"));
@@ -46,7 +46,7 @@ async fn under_load(
     happens().await?;
     for store in STORES {
         let again = format!("{store} takes writes after: {what}");
-        wait_for(&again, UP, async || application.keep(store, &format!("{what}-after")).await)
+        wait_for(&again, UP, async || application.keep(store, &key(&format!("after {what}"))).await)
             .await
             .with_context(|| STAGE.explain(&space.name))?;
     }

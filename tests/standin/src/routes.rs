@@ -103,7 +103,7 @@ async fn keep(
         ("redis", _, Some(keys)) => keys.keep(&key).await,
         _ => return Err(unknown(&store)),
     };
-    application.kept.pass(result).map(|()| String::new()).map_err(failed)
+    application.kept.pass(result).map(|()| String::new()).map_err(|error| failed(&error))
 }
 
 async fn missing(
@@ -117,14 +117,13 @@ async fn missing(
         ("redis", _, Some(keys)) => keys.missing(&wanted).await,
         _ => return Err(unknown(&store)),
     };
-    missing.map(|keys| keys.join("\n")).map_err(failed)
+    missing.map(|keys| keys.join("\n")).map_err(|error| failed(&error))
 }
 
 fn unknown(store: &str) -> (StatusCode, String) {
     (StatusCode::NOT_FOUND, format!("the environment tells of no store {store}"))
 }
 
-#[allow(clippy::needless_pass_by_value)] // for `map_err`
-fn failed(error: StoreError) -> (StatusCode, String) {
+fn failed(error: &StoreError) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
 }

@@ -11,6 +11,8 @@ use super::application::Application;
 use crate::sim::wait_for;
 
 const PAUSE: Duration = Duration::from_millis(20);
+/// Keys that are asked for at once.
+const AT_ONCE: usize = 500;
 const READ_BACK: Duration = Duration::from_mins(2);
 
 /// What was acknowledged.
@@ -38,9 +40,11 @@ impl Ledger {
             self.last_error
         );
         let what = format!("{} is read back", self.store);
-        let missing =
-            wait_for(&what, READ_BACK, async || application.missing(self.store, &self.acknowledged).await)
-                .await?;
+        let mut missing = Vec::new();
+        for keys in self.acknowledged.chunks(AT_ONCE) {
+            let ask = async || application.missing(self.store, keys).await;
+            missing.extend(wait_for(&what, READ_BACK, ask).await?);
+        }
         ensure!(
             missing.is_empty(),
             "{}: {} of {} acknowledged writes are lost, such as {:?}",
@@ -65,6 +69,12 @@ impl Ledger {
     }
 }
 
+/// A key that can stand in a path.
+#[must_use]
+pub fn key(what: &str) -> String {
+    what.replace(|c: char| !c.is_ascii_alphanumeric(), "-")
+}
+
 /// One client that writes to a store until it is told to stop.
 pub struct Load {
     stop: Arc<AtomicBool>,
@@ -72,11 +82,11 @@ pub struct Load {
 }
 
 impl Load {
-    /// Begins to write. The prefix tells its keys from those of others.
+    /// Begins to write. What it is for tells its keys from those of others.
     #[must_use]
-    pub fn begin(application: &Application, store: &'static str, prefix: &str) -> Self {
+    pub fn begin(application: &Application, store: &'static str, what: &str) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let writer = write(application.clone(), store, prefix.to_owned(), Arc::clone(&stop));
+        let writer = write(application.clone(), store, key(what), Arc::clone(&stop));
         Self { stop, writer: tokio::spawn(writer) }
     }
 

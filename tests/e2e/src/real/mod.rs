@@ -10,6 +10,6 @@ mod platform;
 mod stage;
 
 pub use application::Application;
-pub use ledger::{Ledger, Load};
+pub use ledger::{Ledger, Load, key};
 pub use platform::platform;
 pub use stage::{Stage, rendered};

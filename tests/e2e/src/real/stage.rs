@@ -85,6 +85,7 @@ impl Stage {
     }
 
     /// What to read when a test fails: pods, events and the operator's log.
+    #[must_use]
     pub fn explain(&self, namespace: &str) -> String {
         let tell = |arguments: &[&str]| -> String {
             let said = self.kubectl().and_then(|kubectl| kubectl.run(arguments));

@@ -66,12 +66,6 @@ impl Images {
         Ok(Self { archives, _dir: dir })
     }
 
-    /// Whether what takes minutes is cached.
-    #[must_use]
-    pub fn cached() -> bool {
-        stores_dir().is_ok_and(|dir| dir.join(STORES).is_file())
-    }
-
     pub(super) fn archives(&self) -> &[PathBuf] {
         &self.archives
     }
@@ -84,8 +78,21 @@ struct Image<'a> {
     config: Value,
 }
 
+/// Names and settings of the data stores' images. As the official one does, Postgres' asks to be stopped
+/// by the signal that ends sessions instead of waiting for them.
+fn store_settings() -> [(&'static str, Value); 2] {
+    let path = format!("PATH={STORES_PATH}");
+    [
+        (POSTGRES_IMAGE, json!({ "Env": [path], "User": "999", "StopSignal": "SIGINT" })),
+        (REDIS_IMAGE, json!({ "Env": [path], "User": "999" })),
+    ]
+}
+
 fn stores_dir() -> Result<PathBuf> {
-    let key = hexadecimal(&Sha256::digest(STORES_SCRIPT).as_slice()[..8]);
+    let mut hash = Sha256::new();
+    hash.update(STORES_SCRIPT);
+    hash.update(serde_json::to_vec(&store_settings())?);
+    let key = hexadecimal(&hash.finalize().as_slice()[..8]);
     Ok(cache_root()?.join("images").join(key))
 }
 
@@ -120,11 +127,13 @@ fn make_stores(dir: &Path, archive: &Path) -> Result<()> {
         let log: Vec<_> = log.lines().rev().take(5).collect();
         anyhow::bail!("the data stores' image: {}: {}\n{}", output.status, said.trim(), log.join("\n"));
     }
-    let config = json!({ "Env": [format!("PATH={STORES_PATH}")], "User": "999" });
-    let names = vec![POSTGRES_IMAGE.to_owned(), REDIS_IMAGE.to_owned()];
+    let images = store_settings().map(|(name, config)| {
+        let names = vec![name.to_owned()];
+        Image { layer: &layer, names, config }
+    });
     // Whole or not at all.
     let unfinished = work.path().join(STORES);
-    write_archive(&unfinished, &[Image { layer: &layer, names, config }])?;
+    write_archive(&unfinished, &images)?;
     fs::rename(&unfinished, archive)?;
     progress.done();
     Ok(())
@@ -240,7 +249,7 @@ mod tests {
         let program = dir.path().join("program");
         fs::write(&program, "content")?;
         let archive = standin(&program, dir.path())?;
-        let mut names = Vec::new();
+        let mut entries = Vec::new();
         let mut manifest = Value::Null;
         for entry in tar::Archive::new(File::open(archive)?).entries()? {
             let entry = entry?;
@@ -248,14 +257,14 @@ mod tests {
             if name == "manifest.json" {
                 manifest = serde_json::from_reader(entry)?;
             }
-            names.push(name);
+            entries.push(name);
         }
         let images = manifest.as_array().context("no list")?;
         assert_eq!(images.len(), 2);
         assert_eq!(images[1]["RepoTags"], json!(["testbed.local/standin:1.1.0"]));
-        let named = |value: &Value| names.iter().filter(|name| value == *name).count();
+        let count = |value: &Value| entries.iter().filter(|name| value == *name).count();
         for image in images {
-            assert_eq!((named(&image["Config"]), named(&image["Layers"][0])), (1, 1), "{image}");
+            assert_eq!((count(&image["Config"]), count(&image["Layers"][0])), (1, 1), "{image}");
         }
         Ok(())
     }

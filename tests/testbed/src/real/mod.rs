@@ -109,6 +109,12 @@ impl RealCluster {
         self.around.network.host()
     }
 
+    /// What the names of everything that the kernel knows of it begin with.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        &self.around.tag
+    }
+
     /// What a node is called.
     #[must_use]
     pub fn node_name(&self, node: usize) -> String {

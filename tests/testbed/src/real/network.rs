@@ -165,11 +165,8 @@ fn ip(arguments: &[&str]) -> Result<()> {
 
 /// Runs a program that says something only when it fails.
 pub(crate) fn succeed(command: &mut Command) -> Result<()> {
-    let words = || {
-        let all = std::iter::once(command.get_program()).chain(command.get_args());
-        all.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
-    };
-    let line = words();
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {line}"))?;
     ensure!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
