@@ -1,5 +1,6 @@
 //! Compose stage, pure: what a replica's configuration has besides the template.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use thiserror::Error;
@@ -49,6 +50,48 @@ pub fn compose(template: &str, connection: Option<&str>) -> String {
     format!("{template}{end}{follows}")
 }
 
+/// What the agent decides of the configuration; the last word on a parameter counts.
+pub struct Overrides<'a> {
+    /// Port of the server on loopback.
+    pub port: u16,
+    /// Folder of the socket.
+    pub socket: &'a Path,
+    /// How it reaches the primary.
+    pub connection: &'a str,
+    /// Name of its slot there.
+    pub slot: &'a str,
+    /// What commits wait for one of.
+    pub synchronous: &'a BTreeSet<String>,
+}
+
+/// The template with those at its end.
+pub fn compose_managed(template: &str, overrides: &Overrides) -> String {
+    let Overrides { port, socket, connection, slot, synchronous } = overrides;
+    let names: Vec<String> = synchronous.iter().map(|name| format!("\"{name}\"")).collect();
+    let synchronous = if names.is_empty() { String::new() } else { format!("ANY 1 ({})", names.join(", ")) };
+    let port = port.to_string();
+    let socket = socket.display().to_string();
+    let lines = [
+        ("listen_addresses", "127.0.0.1"),
+        ("port", &port),
+        ("unix_socket_directories", &socket),
+        ("wal_level", "replica"),
+        ("wal_log_hints", "on"),
+        ("hot_standby", "on"),
+        ("recovery_target_timeline", "latest"),
+        ("wal_retrieve_retry_interval", "1s"),
+        ("primary_conninfo", connection),
+        ("primary_slot_name", slot),
+        ("synchronous_standby_names", &synchronous),
+    ];
+    lines.iter().fold(compose(template, None), |text, (name, value)| text + &format!("{name} = '{value}'\n"))
+}
+
+/// A pod's name as that of a slot.
+pub fn slot(pod: &str) -> String {
+    pod.replace(['-', '.'], "_")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +117,20 @@ mod tests {
             assert!(connection(bad, 5432, "p-1", file).is_err());
             assert!(connection("p-0", 5432, bad, file).is_err());
         }
+    }
+
+    #[test]
+    fn the_agent_has_the_last_word() {
+        let overrides = Overrides {
+            port: 5433,
+            socket: Path::new("/run/postgres"),
+            connection: "host=p-0",
+            slot: &slot("shop-postgres-1"),
+            synchronous: &BTreeSet::from(["p-0".to_owned(), "p-2".to_owned()]),
+        };
+        let text = compose_managed("port = '5432'", &overrides);
+        assert!(text.starts_with("port = '5432'\nlisten_addresses = '127.0.0.1'\nport = '5433'\n"), "{text}");
+        assert!(text.contains("primary_slot_name = 'shop_postgres_1'\n"), "{text}");
+        assert!(text.ends_with("synchronous_standby_names = 'ANY 1 (\"p-0\", \"p-2\")'\n"), "{text}");
     }
 }
