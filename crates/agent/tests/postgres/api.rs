@@ -19,7 +19,6 @@ struct Kept {
     lease: Value,
     version: u64,
     cut: BTreeSet<String>,
-    writes: u64,
 }
 
 /// The API.
@@ -72,10 +71,6 @@ impl Api {
     pub fn lease(&self) -> String {
         self.kept.lock().expect("not poisoned").lease.to_string()
     }
-
-    pub fn writes(&self) -> u64 {
-        self.kept.lock().expect("not poisoned").writes
-    }
 }
 
 async fn unless_cut(kept: &Mutex<Kept>, server: &str) {
@@ -116,7 +111,6 @@ async fn write(
         return (StatusCode::CONFLICT, Json(status));
     }
     kept.version += 1;
-    kept.writes += 1;
     kept.lease = lease;
     (StatusCode::OK, Json(shown(&kept)))
 }

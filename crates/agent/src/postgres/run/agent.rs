@@ -195,7 +195,7 @@ impl Agent {
             upstream: self.memory.upstream.clone(),
             without_server: self.memory.without_server,
         };
-        let action = decide(&View {
+        let view = View {
             rules: &self.settings.rules,
             now,
             started: self.memory.began,
@@ -205,8 +205,9 @@ impl Agent {
             own: &own,
             peers: &peers,
             stopping: *self.stopping.borrow(),
-        });
-        if look.status.role == Role::Standby && !holds {
+        };
+        let action = decide(&view);
+        if view.may_serve_reads() {
             self.gate.open_for_standby();
         }
         self.carry_out(action, &observed, look, &peers).await

@@ -190,6 +190,13 @@ impl View<'_> {
         self.is_mine() && self.trusted.is_some_and(|until| self.now < until)
     }
 
+    /// Whether clients and other replicas may be let in to a server that takes no writes. What a
+    /// promotion that was not confirmed left behind must reach nobody: another one may give the
+    /// same timeline another content.
+    pub fn may_serve_reads(&self) -> bool {
+        self.own.status.role == Role::Standby && !self.own.status.suspect && !self.holds()
+    }
+
     fn is_expired(&self) -> bool {
         self.now.saturating_sub(self.seen) >= EXPIRES
     }

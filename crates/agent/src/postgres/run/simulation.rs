@@ -12,6 +12,8 @@ use super::super::synchronous::{self, Commits, Step};
 use super::{Action, Own, Role, Rules, Status, Stop, View, decide};
 
 const SERVERS: usize = 3;
+/// Lives of the cluster, each with up to 900 events.
+const CASES: u32 = 3000;
 const TICK: Duration = Duration::from_secs(1);
 
 /// What survives a crash.
@@ -78,6 +80,8 @@ struct World {
     last_term: u32,
     copied: usize,
     rewound: usize,
+    /// What was done, for the message of a test that fails.
+    done: Vec<String>,
 }
 
 fn name(index: usize) -> Name {
@@ -105,6 +109,7 @@ impl World {
             last_term: 0,
             copied: 0,
             rewound: 0,
+            done: Vec::new(),
         };
         for at in 0..SERVERS {
             world.start(at);
@@ -222,7 +227,7 @@ impl World {
         }
         let source = self.servers[from].disk.clone();
         let disk = &mut self.servers[to].disk;
-        let end = source.log.len().min(disk.log.len() + most);
+        let end = source.log.len().min(disk.log.len().saturating_add(most));
         disk.log.extend_from_slice(&source.log[disk.log.len()..end]);
         let lsn = Lsn(end as u64);
         // The timeline is the one that the position lies on.
@@ -329,6 +334,7 @@ impl World {
     }
 
     fn sense(&mut self, at: usize) {
+        let end = Lsn(self.servers[at].disk.log.len() as u64);
         let process = self.servers[at].process.as_mut().expect("it runs");
         match process.role {
             Role::Starting => process.role = Role::Standby,
@@ -336,7 +342,7 @@ impl World {
             _ => {}
         }
         if process.role == Role::Primary && process.in_force_since.is_none() {
-            process.in_force_since = Some(Lsn(self.servers[at].disk.log.len() as u64));
+            process.in_force_since = Some(end);
         }
         let status = self.status(at);
         let process = self.servers[at].process.as_ref().expect("it runs");
@@ -374,6 +380,10 @@ impl World {
             stopping: process.stopping,
         };
         let action = decide(&view);
+        let opens = view.may_serve_reads();
+        if let Some(process) = self.servers[at].process.as_mut().filter(|_| opens) {
+            process.gate = Gate::Standby;
+        }
         let answered = luck % 8 != 0;
         self.carry_out(at, action, answered, &peers);
         if let Some(process) = self.servers[at].process.as_mut() {
@@ -385,6 +395,10 @@ impl World {
     fn carry_out(&mut self, at: usize, action: Action, answered: bool, peers: &BTreeMap<Name, Status>) {
         let others: BTreeSet<Name> = (0..SERVERS).filter(|it| *it != at).map(name).collect();
         let lease = self.servers[at].process.as_ref().expect("it runs").lease.clone();
+        if !matches!(action, Action::Wait(_) | Action::Lead) {
+            let position = self.position(at);
+            self.done.push(format!("{} at {position} {action:?} {answered} in term {}", name(at), lease.transitions));
+        }
         let server = &mut self.servers[at];
         let process = server.process.as_mut().expect("it runs");
         match action {
@@ -397,7 +411,7 @@ impl World {
             Action::Start(from) => {
                 (process.role, process.settled) = (Role::Starting, false);
                 process.upstream = from.as_deref().map(index);
-                process.gate = Gate::Standby;
+                process.gate = Gate::Closed;
                 process.configured = if self.synchronous { others } else { BTreeSet::new() };
             }
             Action::Follow(from) => process.upstream = Some(index(&from)),
@@ -425,7 +439,8 @@ impl World {
                     if self.synchronous {
                         let log = &self.servers[at].disk.log;
                         for id in &self.acknowledged {
-                            assert!(log.contains(id), "{} leads without commit {id}", name(at));
+                            let all = self.explain();
+                            assert!(log.contains(id), "{} leads without commit {id}: {all:?}", name(at));
                         }
                     }
                 }
@@ -572,6 +587,7 @@ impl World {
                 let status = self.servers[at].process.as_ref().map(|_| self.status(at));
                 format!("{status:?} unconfirmed {:?}", disk.unconfirmed)
             })
+            .chain(self.done.iter().cloned())
             .collect()
     }
 }
@@ -581,7 +597,7 @@ fn rates() -> impl Strategy<Value = [f64; SERVERS]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: std::env::var("SIMULATIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(CASES), ..ProptestConfig::default() })]
 
     /// Whatever happens, one server at most takes writes, with synchronous replication it has every
     /// acknowledged commit, and when it is over all are back and equal.
