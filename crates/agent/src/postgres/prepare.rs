@@ -1,6 +1,7 @@
 //! Prepare stage, I/O: writes the configuration and makes an empty volume a database, with the
 //! programs of the store's own image.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -124,8 +125,13 @@ pub fn run(args: &PrepareArgs, environment: &Environment) -> Result<(), PrepareE
     place.begin()?;
     match &connection {
         None => {
-            let new =
-                New { folder: &folder, scratch: &args.output, owner: &args.owner, database: &args.database };
+            let new = New {
+                folder: &folder,
+                scratch: &args.output,
+                owner: &args.owner,
+                database: &args.database,
+                limits: &config::limits(&template),
+            };
             initialize(&new, &place, environment)?;
         }
         Some(connection) => {
@@ -157,6 +163,8 @@ pub struct New<'a> {
     pub owner: &'a str,
     /// The application's database.
     pub database: &'a str,
+    /// What servers will be run with; a replica refuses data that was used with more.
+    pub limits: &'a BTreeMap<&'static str, u64>,
 }
 
 /// A new database with checksums, its roles and the application's database.
@@ -186,7 +194,7 @@ pub fn initialize(args: &New, place: &Place, environment: &Environment) -> Resul
     let replication = environment.replication.literal();
     let password = environment.owner.literal();
     sql(
-        args.folder,
+        args,
         &new,
         &[
             format!("CREATE ROLE {REPLICATION_ROLE} LOGIN REPLICATION PASSWORD {replication}"),
@@ -197,9 +205,9 @@ pub fn initialize(args: &New, place: &Place, environment: &Environment) -> Resul
 }
 
 /// Statements, one a line, in a server that nobody can connect to.
-fn sql(folder: &Path, data: &Path, statements: &[String]) -> Result<(), PrepareError> {
+fn sql(args: &New, data: &Path, statements: &[String]) -> Result<(), PrepareError> {
     let name = "postgres";
-    let mut server = programs::program(folder, name);
+    let mut server = programs::program(args.folder, name);
     server
         .arg("--single")
         .arg("-D")
@@ -207,6 +215,7 @@ fn sql(folder: &Path, data: &Path, statements: &[String]) -> Result<(), PrepareE
         // Without the first an error would go unnoticed, without the second a log would show the
         // statement and the password in it.
         .args(["-c", "exit_on_error=on", "-c", "log_min_error_statement=panic", "-c", "log_statement=none"])
+        .args(args.limits.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]))
         .arg("postgres")
         .stdin(Stdio::piped())
         .stdout(Stdio::null());

@@ -79,7 +79,8 @@ impl<'a> Cluster<'a> {
         );
         fs::write(self.file(index, "template.conf"), template).expect("written");
         fs::write(self.file(index, "kubeconfig"), self.api.kubeconfig(&name(index))).expect("written");
-        let paths = ["", "run", "pg_hba.conf", "template.conf", "kubeconfig"].map(|file| self.file(index, file));
+        let paths =
+            ["", "run", "pg_hba.conf", "template.conf", "kubeconfig"].map(|file| self.file(index, file));
         self.bench.own_only(&paths);
     }
 
@@ -149,6 +150,9 @@ impl<'a> Cluster<'a> {
 
     fn signal(&self, index: usize, signal: &str) {
         let pids: Vec<String> = self.processes(index).iter().map(ToString::to_string).collect();
+        if pids.is_empty() {
+            return;
+        }
         // One that ended meanwhile is none the worse.
         let _ = Command::new("kill").arg(signal).args(pids).status();
     }

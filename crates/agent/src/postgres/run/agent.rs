@@ -294,8 +294,8 @@ impl Agent {
     }
 
     fn initialize(&self) -> Result<(), AgentError> {
-        let Settings { folder, output, owner, database, .. } = &self.settings;
-        let new = New { folder, scratch: output, owner, database };
+        let Settings { folder, output, owner, database, template, .. } = &self.settings;
+        let new = New { folder, scratch: output, owner, database, limits: &config::limits(template) };
         tokio::task::block_in_place(|| self.volume().initialize(&new, &self.environment))?;
         Ok(())
     }
@@ -321,6 +321,7 @@ impl Agent {
             connection: &connection,
             slot: &config::slot(me),
             synchronous: &self.memory.configured,
+            floors: &self.local.floors(),
         };
         let text = config::compose_managed(&self.settings.template, &overrides);
         Ok(install::replace(&self.settings.output, 0o600, &mut text.as_bytes())?)
@@ -344,6 +345,7 @@ impl Agent {
         self.memory.configured = if self.settings.synchronous { self.others() } else { BTreeSet::new() };
         self.memory.configured_at = now;
         self.memory.in_force_since = None;
+        self.volume().take_note()?;
         self.configure()?;
         self.local.place().begin_as_standby()?;
         clear_stale_mark(&self.local.data).map_err(AgentError::Process)?;

@@ -1,5 +1,6 @@
 //! Local stage, I/O: what this pod has on its volume and what its server says, put together.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -38,6 +39,7 @@ pub struct Local {
 #[derive(Default)]
 struct Known {
     system: Option<u64>,
+    floors: BTreeMap<&'static str, u64>,
     last: Option<Sensed>,
     fails_since: Option<Duration>,
 }
@@ -83,9 +85,15 @@ impl Local {
         change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The data was made, copied or found: whose it is, and nothing of what was said before counts.
-    pub fn is_of(&self, system: Option<u64>) {
-        self.known(|known| *known = Known { system, ..Known::default() });
+    /// Data was made, copied or found: whose it is, and what it was last used with. Nothing of what
+    /// was said before counts.
+    pub fn is_of(&self, system: u64, floors: BTreeMap<&'static str, u64>) {
+        self.known(|known| *known = Known { system: Some(system), floors, ..Known::default() });
+    }
+
+    /// What the data was last used with.
+    pub fn floors(&self) -> BTreeMap<&'static str, u64> {
+        self.known(|known| known.floors.clone())
     }
 
     /// The server starts anew.

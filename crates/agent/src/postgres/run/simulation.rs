@@ -397,7 +397,11 @@ impl World {
         let lease = self.servers[at].process.as_ref().expect("it runs").lease.clone();
         if !matches!(action, Action::Wait(_) | Action::Lead) {
             let position = self.position(at);
-            self.done.push(format!("{} at {position} {action:?} {answered} in term {}", name(at), lease.transitions));
+            self.done.push(format!(
+                "{} at {position} {action:?} {answered} in term {}",
+                name(at),
+                lease.transitions
+            ));
         }
         let server = &mut self.servers[at];
         let process = server.process.as_mut().expect("it runs");

@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::interval;
 
 use super::local::{BROKEN, Local, PROMOTING};
+use crate::postgres::config;
 use crate::postgres::prepare::{self, Environment, New, PrepareError};
 use crate::postgres::programs;
 
@@ -85,7 +86,8 @@ impl Volume<'_> {
         let system = text
             .lines()
             .find_map(|line| line.strip_prefix("Database system identifier:")?.trim().parse().ok());
-        self.local.is_of(Some(system.ok_or(PrepareError::NotUnderstood { program: name })?));
+        let system = system.ok_or(PrepareError::NotUnderstood { program: name })?;
+        self.local.is_of(system, config::floors(&text));
         Ok(())
     }
 
