@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::clock;
-use super::decide::{Action, Own, Role, Rules, Status, Stop, View, decide};
+use super::decide::{Action, Own, REPAIR, Role, Rules, Status, Stop, View, decide};
 use super::gate::Gate;
 use super::keeper::{Keeper, KeeperError, Observed};
 use super::lease::Name;
@@ -133,6 +133,8 @@ pub struct Memory {
     began: Duration,
     upstream: Option<Name>,
     started: Option<Duration>,
+    /// How often in a row the server ended by itself before it took connections.
+    failed_starts: u32,
     /// Since when there is no server that takes writes, while this one should.
     without_server: Option<Duration>,
     kept_house: Option<Duration>,
@@ -194,6 +196,7 @@ impl Agent {
             broken: look.broken,
             upstream: self.memory.upstream.clone(),
             without_server: self.memory.without_server,
+            failed_starts: self.memory.failed_starts,
         };
         let view = View {
             rules: &self.settings.rules,
@@ -214,6 +217,9 @@ impl Agent {
     }
 
     fn watch_server(&mut self, look: &Look, holds: bool, now: Duration) {
+        if look.sensed.is_some() {
+            self.memory.failed_starts = 0;
+        }
         let takes_writes = look.status.role == Role::Primary && look.sensed.is_some();
         self.memory.without_server = match (takes_writes || !holds, look.fails_since) {
             (true, _) => None,
@@ -282,6 +288,7 @@ impl Agent {
                 self.end(Stop::Fast).await?;
                 let connection = self.connection(&from, "rewind")? + " dbname=postgres";
                 self.volume().rewind(&connection).await?;
+                self.memory.failed_starts = 0;
             }
             Action::Refuse(reason) => return Err(AgentError::Refused(reason)),
             Action::Exit => return Ok(None),
@@ -339,6 +346,8 @@ impl Agent {
             return Ok(());
         }
         self.memory.started = Some(now);
+        // What answers, and what is stopped, takes it back.
+        self.memory.failed_starts += 1;
         self.keeper.lower();
         self.local.forget();
         self.memory.upstream = upstream;
@@ -366,6 +375,7 @@ impl Agent {
         if !self.memory.server.runs() {
             self.keeper.lower();
             self.local.forget();
+            self.memory.failed_starts = 0;
         }
         Ok(())
     }
@@ -398,6 +408,12 @@ impl Agent {
         self.local.sensor.run(RIGHTS).await?;
         let promised = if self.settings.synchronous { others } else { BTreeSet::new() };
         self.keeper.change(&|lease| lease.confirmed(system, position, promised.clone())).await?;
+        let local = self.local.clone();
+        tokio::spawn(async move {
+            if let Err(error) = local.sensor.checkpoint().await {
+                tracing::warn!("no checkpoint yet, which the old primary waits for: {error}");
+            }
+        });
         self.enter()
     }
 

@@ -19,6 +19,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the holder may be without a server that takes writes, where another could.
 pub const REPAIR: Duration = Duration::from_secs(30);
 
+/// After so many starts that failed, data that may have gone another way is rewound.
+pub const STARTS: u32 = 3;
+
 /// What a server is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -53,6 +56,8 @@ pub struct Status {
     pub suspect: bool,
     /// Whether it gets the log of another server now.
     pub receiving: bool,
+    /// Whether others can rewind themselves by it: its data says which timeline it is of.
+    pub rewinds: bool,
     /// Whether it can read the Lease.
     pub sees_lease: bool,
     /// Of its timelines.
@@ -74,6 +79,8 @@ pub struct Own {
     pub upstream: Option<Name>,
     /// Since when there is no server that takes writes, by its own clock.
     pub without_server: Option<Duration>,
+    /// How often in a row the server ended by itself before it took connections.
+    pub failed_starts: u32,
 }
 
 /// What does not change while the process runs.
@@ -368,6 +375,11 @@ fn following(view: &View, reason: String) -> Action {
         (Role::Empty, Some(leader)) => Action::Copy(leader.clone()),
         (Role::Empty, None) => Action::Wait(reason),
         (_, Some(leader)) if !view.is_usable() => Action::Copy(leader.clone()),
+        (Role::Stopped, Some(leader))
+            if view.own.failed_starts >= STARTS && primary(view, leader).is_some_and(|it| it.rewinds) =>
+        {
+            Action::Rewind(leader.clone())
+        }
         (Role::Stopped, leader) if view.is_usable() => Action::Start(leader.cloned()),
         (Role::Standby, Some(leader)) => standing_by(view, leader),
         (Role::Stopped | Role::Starting | Role::Standby | Role::Primary, _) => Action::Wait(reason),
@@ -381,6 +393,9 @@ fn standing_by(view: &View, leader: &Name) -> Action {
     let known = primary.and_then(|peer| Some((peer, peer.position?))).zip(own.position);
     if let Some(((peer, theirs), mine)) = known.filter(|_| own.settled) {
         match peer.history.relation(theirs, mine) {
+            Relation::Diverged if !peer.rewinds => {
+                return Action::Wait(format!("{leader} is at its first checkpoint"));
+            }
             Relation::Diverged => return Action::Rewind(leader.clone()),
             Relation::Unrelated => return Action::Copy(leader.clone()),
             Relation::Behind => {}

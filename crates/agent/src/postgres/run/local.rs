@@ -170,4 +170,5 @@ fn describe(status: &mut Status, sensed: &Sensed, is_fresh: bool) {
     status.receiving = sensed.receiving;
     status.history = sensed.history.clone();
     status.oldest = Some(sensed.oldest);
+    status.rewinds = !sensed.is_standby && sensed.checkpoint_timeline == sensed.position.timeline;
 }

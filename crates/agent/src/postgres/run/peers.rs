@@ -16,7 +16,7 @@ use super::decide::Status;
 use super::lease::Name;
 
 /// For one answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Most that an answer has.
 const LONGEST: usize = 64 * 1024;
 

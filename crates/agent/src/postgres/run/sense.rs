@@ -50,6 +50,8 @@ pub struct Sensed {
     pub settled: bool,
     /// Whether it gets a log.
     pub receiving: bool,
+    /// Timeline of its last checkpoint.
+    pub checkpoint_timeline: u32,
     /// Where its own log begins.
     pub oldest: Lsn,
     /// Where its timelines ended.
@@ -97,7 +99,7 @@ SELECT r.standby, (SELECT system_identifier FROM pg_control_system()) AS system,
   CASE WHEN r.standby THEN NULL ELSE pg_current_wal_insert_lsn()::text END AS inserted, \
   pg_last_wal_receive_lsn()::text AS received, pg_last_wal_replay_lsn()::text AS replayed, \
   (SELECT received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming') AS receiver, \
-  w.newest, w.oldest, \
+  w.newest, w.oldest, (SELECT timeline_id FROM pg_control_checkpoint()) AS checkpoint, \
   (SELECT setting::int8 FROM pg_settings WHERE name = 'wal_segment_size') AS segment, \
   CASE WHEN pg_last_wal_receive_lsn() IS NOT DISTINCT FROM pg_last_wal_replay_lsn() THEN 0 \
     ELSE coalesce(extract(epoch FROM now() - pg_last_xact_replay_timestamp()), 0) END::float8 AS lag, \
@@ -136,6 +138,10 @@ impl Sensor {
         if let Some(client) = kept.as_ref().filter(|client| !client.is_closed()) {
             return Ok(client.clone());
         }
+        Ok(kept.insert(Arc::new(self.connect().await?)).clone())
+    }
+
+    async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
         let mut config = tokio_postgres::Config::new();
         config.host_path(&self.socket).port(self.port).user("postgres").dbname("postgres");
         // What the agent asks must not wait for replicas, nor be cut short by what clients are given.
@@ -147,7 +153,13 @@ impl Sensor {
             // Its end is seen where the client is used next.
             let _ = connection.await;
         });
-        Ok(kept.insert(Arc::new(client)).clone())
+        Ok(client)
+    }
+
+    /// Writes everything to disk, however long it takes. Only then does the data say which timeline
+    /// it is of, and others can rewind themselves by it.
+    pub async fn checkpoint(&self) -> Result<(), SenseError> {
+        Ok(self.connect().await?.batch_execute("CHECKPOINT").await?)
     }
 
     async fn rows(&self, statement: &str) -> Result<Vec<Row>, SenseError> {
@@ -239,6 +251,7 @@ fn read(row: &Row) -> Result<Sensed, SenseError> {
         replayed,
         settled: !is_standby || received.is_some(),
         receiving: receiver.is_some(),
+        checkpoint_timeline: row.try_get::<_, i32>("checkpoint")?.cast_unsigned(),
         oldest: Lsn((u64::from(hex(oldest.get(..8), "oldest segment")?) << 32) + offset),
         replay_seconds: row.try_get("lag")?,
         connections: row.try_get("connections")?,

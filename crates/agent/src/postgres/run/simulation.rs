@@ -185,6 +185,7 @@ impl World {
             settled: up && process.settled,
             suspect: server.disk.unconfirmed.is_some() || server.disk.broken,
             receiving: process.upstream.is_some_and(|from| self.can_stream(at, from)),
+            rewinds: process.role == Role::Primary,
             sees_lease: process.sees_lease,
             history: History(server.disk.history.clone()),
             oldest: Some(Lsn(0)),
@@ -352,6 +353,7 @@ impl World {
             broken: self.servers[at].disk.broken,
             upstream: process.upstream.map(name),
             without_server: process.without_server,
+            failed_starts: 0,
         };
         let peers = (0..SERVERS)
             .filter(|other| *other != at && self.reaches(at, *other))
