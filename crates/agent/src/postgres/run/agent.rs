@@ -187,8 +187,8 @@ impl Agent {
         let holds = observed.trusted.is_some_and(|end| now < end)
             && observed.lease.holder.as_ref() == Some(&self.settings.rules.me);
         self.watch_server(&look, holds, now);
-        let needs_peers =
-            !(holds && look.status.role == Role::Primary && self.memory.without_server.is_none());
+        let is_overdue = self.memory.without_server.is_some_and(|since| now.saturating_sub(since) >= REPAIR);
+        let needs_peers = !holds || is_overdue;
         let peers = if needs_peers { self.peers.ask().await } else { BTreeMap::new() };
         let own = Own {
             status: look.status.clone(),

@@ -386,11 +386,14 @@ fn following(view: &View, reason: String) -> Action {
     }
 }
 
+/// What the primary says, once it says what the Lease says of it.
+fn primary<'a>(view: &'a View, leader: &Name) -> Option<&'a Status> {
+    view.peers.get(leader).filter(|peer| peer.role == Role::Primary && has_timeline(view, peer))
+}
+
 fn standing_by(view: &View, leader: &Name) -> Action {
     let own = &view.own.status;
-    let primary =
-        view.peers.get(leader).filter(|peer| peer.role == Role::Primary && has_timeline(view, peer));
-    let known = primary.and_then(|peer| Some((peer, peer.position?))).zip(own.position);
+    let known = primary(view, leader).and_then(|peer| Some((peer, peer.position?))).zip(own.position);
     if let Some(((peer, theirs), mine)) = known.filter(|_| own.settled) {
         match peer.history.relation(theirs, mine) {
             Relation::Diverged if !peer.rewinds => {
