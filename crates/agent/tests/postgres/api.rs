@@ -34,7 +34,7 @@ impl Api {
     pub async fn start() -> Self {
         let kept = Arc::new(Mutex::new(Kept { version: 1, ..Kept::default() }));
         let path = "/{server}/apis/coordination.k8s.io/v1/namespaces/ns/leases/{lease}";
-        let router = Router::new().route(path, get(read).put(write)).with_state(kept.clone());
+        let router = Router::new().route(path, get(read).patch(write)).with_state(kept.clone());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
         let address = listener.local_addr().expect("it has an address");
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -99,18 +99,20 @@ async fn read(State(kept): State<Arc<Mutex<Kept>>>, Path((server, _)): Way) -> J
 async fn write(
     State(kept): State<Arc<Mutex<Kept>>>,
     Path((server, _)): Way,
-    Json(lease): Json<Value>,
+    Json(patch): Json<Value>,
 ) -> (StatusCode, Json<Value>) {
     unless_cut(&kept, &server).await;
     let mut kept = kept.lock().expect("not poisoned");
-    if lease["metadata"]["resourceVersion"] != json!(kept.version.to_string()) {
+    if patch["metadata"]["resourceVersion"] != json!(kept.version.to_string()) {
         let status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "reason": "Conflict", "code": 409, "message": "the object has been modified",
         });
         return (StatusCode::CONFLICT, Json(status));
     }
-    kept.version += 1;
+    let mut lease = shown(&kept);
+    json_patch::merge(&mut lease, &patch);
     kept.lease = lease;
+    kept.version += 1;
     (StatusCode::OK, Json(shown(&kept)))
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -154,7 +154,7 @@ impl<'a> Cluster<'a> {
             return;
         }
         // One that ended meanwhile is none the worse.
-        let _ = Command::new("kill").arg(signal).args(pids).status();
+        let _ = Command::new("kill").arg(signal).args(pids).stderr(Stdio::null()).status();
     }
 
     /// Everything of a server stands still; nothing that begins meanwhile is missed.

@@ -6,10 +6,11 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::api::coordination::v1::{Lease as LeaseObject, LeaseSpec};
+use k8s_openapi::api::coordination::v1::Lease as LeaseObject;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::PostParams;
+use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Config};
+use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::time::{sleep, timeout};
 
@@ -20,6 +21,8 @@ use super::position::Lsn;
 
 /// Annotation with what else the Lease says.
 const RECORD: &str = "platform.trading/postgres";
+/// Longer than any process runs.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// One request.
 const REQUEST: Duration = Duration::from_secs(3);
 /// Between looks at somebody else's Lease.
@@ -90,6 +93,7 @@ pub struct Keeper {
     name: String,
     me: Holder,
     gate: Gate,
+    trust: Duration,
     state: Mutex<State>,
     /// One request at a time.
     writing: tokio::sync::Mutex<()>,
@@ -107,8 +111,15 @@ enum Guard {
 }
 
 impl Keeper {
-    /// For this holder.
-    pub async fn new(namespace: &str, name: &str, me: Holder, gate: Gate) -> Result<Arc<Self>, KeeperError> {
+    /// For this holder. Where it is `alone` nobody else could take the Lease, so that it need not
+    /// stop when the Kubernetes API is away.
+    pub async fn new(
+        namespace: &str,
+        name: &str,
+        me: Holder,
+        alone: bool,
+        gate: Gate,
+    ) -> Result<Arc<Self>, KeeperError> {
         let config = Config::infer().await?;
         let client =
             Client::try_from(config).map_err(|source| KeeperError::Api { name: name.to_owned(), source })?;
@@ -125,6 +136,7 @@ impl Keeper {
             name: name.to_owned(),
             me,
             gate,
+            trust: if alone { FOREVER } else { TRUSTED },
             state: Mutex::new(state),
             writing: tokio::sync::Mutex::new(()),
         }))
@@ -227,23 +239,24 @@ impl Keeper {
                 .filter(|_| holds)
                 .map(|object| (object, state.observed.lease.clone(), position))
         });
-        let Some((mut object, lease, position)) = known else {
+        let Some((object, lease, position)) = known else {
             return Err(KeeperError::Conflict(self.name.clone()));
         };
         let mut changed = change(&lease);
         if let Some(lsn) = position {
             changed.record.position.lsn = lsn;
         }
-        fill(&mut object, &changed)
+        let patch = patch(&object, &changed)
             .map_err(|source| KeeperError::Record { name: self.name.clone(), source })?;
-        let written = self.ask(self.api.replace(&self.name, &PostParams::default(), &object)).await?;
+        let params = PatchParams::default();
+        let written = self.ask(self.api.patch(&self.name, &params, &Patch::Merge(&patch))).await?;
         self.note(written)?;
         self.with(|state| {
             state.renewed = sent;
             if is_ours(&changed) {
-                state.observed.trusted = Some(sent + TRUSTED);
+                state.observed.trusted = Some(sent + self.trust);
                 if state.leads {
-                    self.gate.open_until(sent + TRUSTED);
+                    self.gate.open_until(sent + self.trust);
                 }
             } else {
                 state.observed.trusted = None;
@@ -299,24 +312,24 @@ fn parse(object: &LeaseObject) -> Result<Lease, serde_json::Error> {
     })
 }
 
-fn fill(object: &mut LeaseObject, lease: &Lease) -> Result<(), serde_json::Error> {
-    let text = serde_json::to_string(&lease.record)?;
-    object.metadata.annotations.get_or_insert_default().insert(RECORD.to_owned(), text);
-    // Who applied which field is not ours to repeat.
-    object.metadata.managed_fields = None;
-    let now = MicroTime(Timestamp::now());
-    let old = object.spec.take().unwrap_or_default();
+/// The change of a Lease from `old` to what it shall say, refused where it is not `old` any more.
+fn patch(old: &LeaseObject, lease: &Lease) -> Result<Value, serde_json::Error> {
     let holder = lease.holder.as_ref().map(ToString::to_string);
-    let acquired = if old.holder_identity == holder { old.acquire_time } else { Some(now.clone()) };
-    object.spec = Some(LeaseSpec {
-        holder_identity: holder,
-        lease_duration_seconds: i32::try_from(EXPIRES.as_secs()).ok(),
-        lease_transitions: i32::try_from(lease.transitions).ok(),
-        acquire_time: acquired,
-        renew_time: Some(now),
-        ..LeaseSpec::default()
+    let now = MicroTime(Timestamp::now());
+    let mut spec = json!({
+        "holderIdentity": holder,
+        "leaseDurationSeconds": EXPIRES.as_secs(),
+        "leaseTransitions": lease.transitions,
+        "renewTime": now,
     });
-    Ok(())
+    if old.spec.as_ref().and_then(|spec| spec.holder_identity.clone()) != holder {
+        spec["acquireTime"] = json!(now);
+    }
+    let record = serde_json::to_string(&lease.record)?;
+    Ok(json!({
+        "metadata": {"resourceVersion": old.metadata.resource_version, "annotations": {RECORD: record}},
+        "spec": spec,
+    }))
 }
 
 #[cfg(test)]
@@ -324,19 +337,24 @@ mod tests {
     use super::super::position::Position;
     use super::*;
 
+    fn written(old: &LeaseObject, lease: &Lease) -> Result<LeaseObject, serde_json::Error> {
+        let mut object = serde_json::to_value(old)?;
+        json_patch::merge(&mut object, &patch(old, lease)?);
+        serde_json::from_value(object)
+    }
+
     #[test]
     fn what_is_written_is_read() -> Result<(), serde_json::Error> {
         let me = Holder { name: "shop-postgres-0".into(), life: "uid".into() };
-        let mut object = LeaseObject::default();
+        let object = LeaseObject::default();
         assert_eq!(parse(&object)?, Lease::default());
         let position = Position { timeline: 2, lsn: Lsn(77) };
         let lease = Lease::default().taken(&me).confirmed(u64::MAX, position, ["b".to_owned()].into());
-        fill(&mut object, &lease)?;
+        let object = written(&object, &lease)?;
         assert_eq!(parse(&object)?, lease);
         assert_eq!(lease.leader(), Some(&me.name));
         let released = lease.released();
-        fill(&mut object, &released)?;
-        assert_eq!(parse(&object)?, released);
+        assert_eq!(parse(&written(&object, &released)?)?, released);
         assert_eq!((released.leader(), released.taken(&me).transitions), (None, 1));
         let other = Holder { name: "shop-postgres-1".into(), life: "uid".into() };
         assert_eq!((released.taken(&other).leader(), released.taken(&other).transitions), (None, 2));

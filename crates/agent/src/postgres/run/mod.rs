@@ -196,7 +196,7 @@ async fn start(args: &RunArgs) -> Result<(), RunError> {
     volume::inspect(&local, &folder, args.major)?;
 
     let gate = Gate::closed();
-    let keeper = Keeper::new(&namespace, &args.lease, me.clone(), gate.clone()).await?;
+    let keeper = Keeper::new(&namespace, &args.lease, me.clone(), hosts.len() == 1, gate.clone()).await?;
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, args.server_port));
     let proxy = Proxy { server, gate: gate.clone(), connections: Arc::default() };
     let shared = http::Shared {
