@@ -148,6 +148,17 @@ impl<'a> Cluster<'a> {
         found
     }
 
+    /// Arguments of the agent and of everything below it, and the environments below it.
+    pub fn seen_by_others(&self, index: usize) -> String {
+        let processes = self.processes(index);
+        let read = |pid: &u32, file| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let arguments = processes.iter().map(|pid| read(pid, "cmdline"));
+        let environments = processes.iter().skip(1).map(|pid| read(pid, "environ"));
+        let all: Vec<u8> = arguments.chain(environments).flatten().collect();
+        assert!(processes.len() > 3, "the agent and its server run");
+        String::from_utf8_lossy(&all).into_owned()
+    }
+
     fn signal(&self, index: usize, signal: &str) {
         let pids: Vec<String> = self.processes(index).iter().map(ToString::to_string).collect();
         if pids.is_empty() {

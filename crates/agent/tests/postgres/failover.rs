@@ -124,6 +124,13 @@ async fn data_is_taken_up_whatever_else_is_lost() {
         assert!(metrics.contains(line), "{metrics}");
     }
 
+    for index in 0..MEMBERS {
+        let seen = cluster.seen_by_others(index);
+        for secret in [OWNER, REPLICATION, "SUPERUSER_PASSWORD"] {
+            assert!(!seen.contains(secret), "{secret} in arguments or environments");
+        }
+    }
+
     // All at once, other pods of the same names, and the Lease says nothing any more.
     for index in 0..MEMBERS {
         cluster.kill(index);
