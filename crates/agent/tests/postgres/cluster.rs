@@ -1,5 +1,6 @@
 //! Three agents with their servers, each at a loopback address of its own.
 
+use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -280,7 +281,8 @@ impl<'a> Cluster<'a> {
             let log = self.log(index);
             let tail: Vec<&str> = log.lines().rev().take(60).collect();
             let tail: Vec<&str> = tail.into_iter().rev().collect();
-            text += &format!("{}: {:?}\n{}\n", name(index), self.status(index).await, tail.join("\n"));
+            // Writing to a String can't fail.
+            let _ = write!(text, "{}: {:?}\n{}\n", name(index), self.status(index).await, tail.join("\n"));
         }
         text
     }

@@ -40,6 +40,7 @@ pub enum Role {
 }
 
 /// What a server tells its peers.
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own, and any may hold with any other
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Its pod.
@@ -373,7 +374,6 @@ fn following(view: &View, reason: String) -> Action {
     let leader = view.leader();
     match (own.role, leader) {
         (Role::Empty, Some(leader)) => Action::Copy(leader.clone()),
-        (Role::Empty, None) => Action::Wait(reason),
         (_, Some(leader)) if !view.is_usable() => Action::Copy(leader.clone()),
         (Role::Stopped, Some(leader))
             if view.own.failed_starts >= STARTS && primary(view, leader).is_some_and(|it| it.rewinds) =>
@@ -382,7 +382,7 @@ fn following(view: &View, reason: String) -> Action {
         }
         (Role::Stopped, leader) if view.is_usable() => Action::Start(leader.cloned()),
         (Role::Standby, Some(leader)) => standing_by(view, leader),
-        (Role::Stopped | Role::Starting | Role::Standby | Role::Primary, _) => Action::Wait(reason),
+        _ => Action::Wait(reason),
     }
 }
 

@@ -22,7 +22,7 @@ use super::position::Lsn;
 /// Annotation with what else the Lease says.
 const RECORD: &str = "platform.trading/postgres";
 /// Longer than any process runs.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+const FOREVER: Duration = Duration::from_hours(100 * 365 * 24);
 /// One request.
 const REQUEST: Duration = Duration::from_secs(3);
 /// Between looks at somebody else's Lease.

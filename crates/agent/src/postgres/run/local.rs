@@ -168,7 +168,7 @@ fn describe(status: &mut Status, sensed: &Sensed, is_fresh: bool) {
     status.position = Some(sensed.position);
     status.settled = sensed.settled && is_fresh;
     status.receiving = sensed.receiving;
-    status.history = sensed.history.clone();
+    status.history.clone_from(&sensed.history);
     status.oldest = Some(sensed.oldest);
     status.rewinds = !sensed.is_standby && sensed.checkpoint_timeline == sensed.position.timeline;
 }

@@ -7,6 +7,7 @@ mod decide;
 mod gate;
 mod http;
 mod keeper;
+mod leading;
 mod lease;
 mod local;
 mod peers;

@@ -278,7 +278,7 @@ impl World {
             return false;
         }
         self.version += 1;
-        self.lease = lease.clone();
+        self.lease.clone_from(&lease);
         if answered {
             process.lease = lease;
             process.version = self.version;
@@ -386,7 +386,7 @@ impl World {
         if let Some(process) = self.servers[at].process.as_mut().filter(|_| opens) {
             process.gate = Gate::Standby;
         }
-        let answered = luck % 8 != 0;
+        let answered = !luck.is_multiple_of(8);
         self.carry_out(at, action, answered, &peers);
         if let Some(process) = self.servers[at].process.as_mut() {
             let up = matches!(process.role, Role::Primary);
@@ -540,7 +540,7 @@ impl World {
             150..=174 => self.write(at),
             175..=194 => self.stream(at, usize::from(luck) % 4),
             195..=212 => self.acknowledge(),
-            213..=217 => self.crash(at, luck % 2 == 0),
+            213..=217 => self.crash(at, luck.is_multiple_of(2)),
             218..=226 => self.start(at),
             227..=230 => self.servers[at].frozen = true,
             231..=236 => self.servers[at].frozen = false,
