@@ -106,8 +106,8 @@ const FLOORS: [(&str, u64, &str); 5] = [
 /// Of these, what a template gives, or Postgres where it is silent.
 pub fn limits(template: &str) -> BTreeMap<&'static str, u64> {
     let given = |name: &str| {
-        let values = template.lines().filter_map(|line| line.split_once('='));
-        let last = values.filter(|(key, _)| key.trim() == name).last();
+        let mut values = template.lines().filter_map(|line| line.split_once('='));
+        let last = values.rfind(|(key, _)| key.trim() == name);
         last.and_then(|(_, value)| value.trim().trim_matches('\'').parse().ok())
     };
     FLOORS.iter().map(|(name, default, _)| (*name, given(name).unwrap_or(*default))).collect()

@@ -1,7 +1,6 @@
 //! Programs stage, I/O: finds the programs of PostgreSQL in whatever image this runs in, and starts
 //! them without our passwords.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +10,7 @@ const SECRETS: [&str; 3] = ["OWNER_PASSWORD", "SUPERUSER_PASSWORD", "REPLICATION
 /// The folder with the programs of this major version: on the `PATH`, or where Debian's and the
 /// official images have it.
 pub fn folder(major: u32) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_else(OsString::new);
+    let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = [
         format!("/usr/lib/postgresql/{major}/bin"),
         format!("/usr/pgsql-{major}/bin"),

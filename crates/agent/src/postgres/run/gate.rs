@@ -62,10 +62,10 @@ impl Gate {
     /// Waits until it is closed, by hand or by time. Connections that began before end then, even
     /// where the gate opens again: their server has changed.
     pub async fn wait_closed(&self) {
-        let mut changes = self.0.subscribe();
-        let was_standby = *changes.borrow_and_update() == State::Standby;
+        let mut states = self.0.subscribe();
+        let was_standby = *states.borrow_and_update() == State::Standby;
         loop {
-            let state = *changes.borrow_and_update();
+            let state = *states.borrow_and_update();
             let left = match state {
                 State::Closed => return,
                 State::Standby => None,
@@ -75,7 +75,7 @@ impl Gate {
                     left => left,
                 },
             };
-            let changed = changes.changed();
+            let changed = states.changed();
             match left {
                 Some(left) => {
                     tokio::select! { () = sleep(left) => {} result = changed => if result.is_err() { return } }

@@ -98,7 +98,7 @@ SELECT r.standby, (SELECT system_identifier FROM pg_control_system()) AS system,
   CASE WHEN r.standby THEN NULL ELSE pg_current_wal_flush_lsn()::text END AS flushed, \
   CASE WHEN r.standby THEN NULL ELSE pg_current_wal_insert_lsn()::text END AS inserted, \
   pg_last_wal_receive_lsn()::text AS received, pg_last_wal_replay_lsn()::text AS replayed, \
-  (SELECT received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming') AS receiver, \
+  (SELECT received_tli FROM pg_stat_wal_receiver WHERE status = 'streaming') AS incoming, \
   w.newest, w.oldest, (SELECT timeline_id FROM pg_control_checkpoint()) AS checkpoint, \
   (SELECT setting::int8 FROM pg_settings WHERE name = 'wal_segment_size') AS segment, \
   CASE WHEN pg_last_wal_receive_lsn() IS NOT DISTINCT FROM pg_last_wal_replay_lsn() THEN 0 \
@@ -164,14 +164,12 @@ impl Sensor {
 
     async fn rows(&self, statement: &str) -> Result<Vec<Row>, SenseError> {
         let asked = async { Ok(self.client().await?.query(statement, &[]).await?) };
-        match timeout(PATIENCE, asked).await {
-            Ok(rows) => rows,
-            Err(_) => {
-                // A connection that hangs is not asked again.
-                *self.client.lock().await = None;
-                Err(SenseError::Timeout)
-            }
+        if let Ok(rows) = timeout(PATIENCE, asked).await {
+            return rows;
         }
+        // A connection that hangs is not asked again.
+        *self.client.lock().await = None;
+        Err(SenseError::Timeout)
     }
 
     /// Runs statements; they carry nothing secret.
@@ -230,12 +228,12 @@ fn read(row: &Row) -> Result<Sensed, SenseError> {
     let text = |column: &str| row.try_get::<_, Option<String>>(column);
     let is_standby = row.try_get("standby")?;
     let (received, replayed) = (lsn(row, "received")?, lsn(row, "replayed")?.unwrap_or_default());
-    let receiver: Option<i32> = row.try_get("receiver")?;
+    let incoming: Option<i32> = row.try_get("incoming")?;
     let newest = hex(text("newest")?.as_deref(), "newest segment")?;
     let timeline = match text("file")? {
         Some(file) => hex(file.get(..8), "segment")?,
         // Segments of a timeline come with its first bytes.
-        None => newest.max(receiver.and_then(|it| u32::try_from(it).ok()).unwrap_or_default()),
+        None => newest.max(incoming.and_then(|it| u32::try_from(it).ok()).unwrap_or_default()),
     };
     let oldest = text("oldest")?.unwrap_or_default();
     let segment: i64 = row.try_get("segment")?;
@@ -250,7 +248,7 @@ fn read(row: &Row) -> Result<Sensed, SenseError> {
         position: Position { timeline, lsn: own.or(received).unwrap_or_default().max(replayed) },
         replayed,
         settled: !is_standby || received.is_some(),
-        receiving: receiver.is_some(),
+        receiving: incoming.is_some(),
         checkpoint_timeline: row.try_get::<_, i32>("checkpoint")?.cast_unsigned(),
         oldest: Lsn((u64::from(hex(oldest.get(..8), "oldest segment")?) << 32) + offset),
         replay_seconds: row.try_get("lag")?,

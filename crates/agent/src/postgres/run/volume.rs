@@ -53,9 +53,9 @@ impl Volume<'_> {
         self.run("pg_basebackup", backup).await?;
         place.mark_replica()?;
         if is_first {
-            place.finish()?
+            place.finish()?;
         } else {
-            place.exchange()?
+            place.exchange()?;
         }
         place.set_note(PROMOTING, None)?;
         place.set_note(BROKEN, None)?;
