@@ -416,3 +416,7 @@ fn standing_by(view: &View, leader: &Name) -> Action {
 #[cfg(test)]
 #[path = "simulation.rs"]
 mod simulation;
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;
