@@ -40,7 +40,7 @@ fn scene(lsn_of_b: u64, lsn_of_c: u64) -> Scene {
     Scene {
         rules: Rules { me: holder("b"), members: ["a", "b", "c"].map(String::from).into(), max_lag: 100 },
         lease: Lease::default().taken(&holder("a")).confirmed(SYSTEM, position, [].into()),
-        seen: NOW - EXPIRES,
+        seen: NOW.saturating_sub(EXPIRES),
         trusted: None,
         own: Own {
             status: status("b", Role::Standby, lsn_of_b),
@@ -148,7 +148,7 @@ fn a_primary_without_its_lease_stops_at_once() {
 fn a_holder_that_can_t_start_its_server_lets_another() {
     let mut stuck = scene(950, 940).leads();
     stuck.own.status.role = Role::Starting;
-    stuck.own.without_server = Some(NOW - REPAIR);
+    stuck.own.without_server = Some(NOW.saturating_sub(REPAIR));
     assert_eq!(stuck.decide(), Action::Stop(Stop::Immediate));
     stuck.own.status.role = Role::Stopped;
     assert_eq!(stuck.decide(), Action::Release);
