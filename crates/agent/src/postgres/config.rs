@@ -1,5 +1,6 @@
 //! Compose stage, pure: what a replica's configuration has besides the template.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use thiserror::Error;
@@ -49,6 +50,80 @@ pub fn compose(template: &str, connection: Option<&str>) -> String {
     format!("{template}{end}{follows}")
 }
 
+/// What the agent decides of the configuration; the last word on a parameter counts.
+pub struct Overrides<'a> {
+    /// Port of the server on loopback.
+    pub port: u16,
+    /// Folder of the socket.
+    pub socket: &'a Path,
+    /// How it reaches the primary.
+    pub connection: &'a str,
+    /// Name of its slot there.
+    pub slot: &'a str,
+    /// What commits wait for one of.
+    pub synchronous: &'a BTreeSet<String>,
+    /// What the data was last used with; a server with less of it would not follow.
+    pub floors: &'a BTreeMap<&'static str, u64>,
+}
+
+/// The template with those at its end.
+pub fn compose_managed(template: &str, overrides: &Overrides) -> String {
+    let Overrides { port, socket, connection, slot, synchronous, floors } = overrides;
+    let names: Vec<String> = synchronous.iter().map(|name| format!("\"{name}\"")).collect();
+    let synchronous = if names.is_empty() { String::new() } else { format!("ANY 1 ({})", names.join(", ")) };
+    let port = port.to_string();
+    let socket = socket.display().to_string();
+    let lines = [
+        ("listen_addresses", "127.0.0.1"),
+        ("port", &port),
+        ("unix_socket_directories", &socket),
+        ("wal_level", "replica"),
+        ("wal_log_hints", "on"),
+        ("hot_standby", "on"),
+        ("recovery_target_timeline", "latest"),
+        ("wal_retrieve_retry_interval", "1s"),
+        ("primary_conninfo", connection),
+        ("primary_slot_name", slot),
+        ("synchronous_standby_names", &synchronous),
+    ];
+    let limits = limits(template);
+    let raised = floors.iter().filter(|(name, floor)| limits.get(*name).is_some_and(|limit| limit < *floor));
+    let raised = raised.map(|(name, floor)| (*name, floor.to_string()));
+    let lines = lines.iter().map(|(name, value)| (*name, (*value).to_owned())).chain(raised);
+    lines.fold(compose(template, None), |text, (name, value)| text + &format!("{name} = '{value}'\n"))
+}
+
+/// What a server that follows must have at least as much of as the primary had, by their names in
+/// the configuration, with Postgres' defaults, and as `pg_controldata` calls them.
+const FLOORS: [(&str, u64, &str); 5] = [
+    ("max_connections", 100, "max_connections setting:"),
+    ("max_worker_processes", 8, "max_worker_processes setting:"),
+    ("max_wal_senders", 10, "max_wal_senders setting:"),
+    ("max_prepared_transactions", 0, "max_prepared_xacts setting:"),
+    ("max_locks_per_transaction", 64, "max_locks_per_xact setting:"),
+];
+
+/// Of these, what a template gives, or Postgres where it is silent.
+pub fn limits(template: &str) -> BTreeMap<&'static str, u64> {
+    let given = |name: &str| {
+        let mut values = template.lines().filter_map(|line| line.split_once('='));
+        let last = values.rfind(|(key, _)| key.trim() == name);
+        last.and_then(|(_, value)| value.trim().trim_matches('\'').parse().ok())
+    };
+    FLOORS.iter().map(|(name, default, _)| (*name, given(name).unwrap_or(*default))).collect()
+}
+
+/// Of these, what the data was last used with, from what `pg_controldata` says.
+pub fn floors(said: &str) -> BTreeMap<&'static str, u64> {
+    let value = |label| said.lines().find_map(|line| line.strip_prefix(label)?.trim().parse().ok());
+    FLOORS.iter().filter_map(|(name, _, label)| Some((*name, value(*label)?))).collect()
+}
+
+/// A pod's name as that of a slot.
+pub fn slot(pod: &str) -> String {
+    pod.replace(['-', '.'], "_")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +149,27 @@ mod tests {
             assert!(connection(bad, 5432, "p-1", file).is_err());
             assert!(connection("p-0", 5432, bad, file).is_err());
         }
+    }
+
+    #[test]
+    fn the_agent_has_the_last_word() {
+        let overrides = Overrides {
+            port: 5433,
+            socket: Path::new("/run/postgres"),
+            connection: "host=p-0",
+            slot: &slot("shop-postgres-1"),
+            synchronous: &BTreeSet::from(["p-0".to_owned(), "p-2".to_owned()]),
+            floors: &floors("max_connections setting:              100\nmax_wal_senders setting:   10\n"),
+        };
+        let text = compose_managed("port = '5432'\nmax_connections = '50'", &overrides);
+        assert!(
+            text.starts_with(
+                "port = '5432'\nmax_connections = '50'\nlisten_addresses = '127.0.0.1'\nport = '5433'\n"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("primary_slot_name = 'shop_postgres_1'\n"), "{text}");
+        let last = "synchronous_standby_names = 'ANY 1 (\"p-0\", \"p-2\")'\nmax_connections = '100'\n";
+        assert!(text.ends_with(last), "{text}");
     }
 }

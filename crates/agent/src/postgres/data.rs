@@ -1,10 +1,11 @@
 //! Data stage, I/O: what a volume holds, and putting a new database in place whole.
 
-use std::fs::{self, Permissions};
-use std::io;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags};
 use thiserror::Error;
 
 /// Why a volume is not used.
@@ -114,9 +115,67 @@ impl Place<'_> {
 
     /// Makes the new database a replica's.
     pub fn mark_replica(&self) -> Result<(), DataError> {
-        let file = self.new_data().join("standby.signal");
-        fs::write(&file, "").map_err(io_at(&file))
+        write(&self.new_data().join("standby.signal"), "")
     }
+
+    /// Lets the server begin as one that follows.
+    pub fn begin_as_standby(&self) -> Result<(), DataError> {
+        write(&self.data.join("standby.signal"), "")
+    }
+
+    /// A word on the data that outlives this process, beside it.
+    pub fn note(&self, name: &str) -> Result<Option<String>, DataError> {
+        let file = beside(self.data, name);
+        match fs::read_to_string(&file) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_at(&file)(error)),
+        }
+    }
+
+    /// Writes or removes such a word; it is on disk before what it is about begins.
+    pub fn set_note(&self, name: &str, text: Option<&str>) -> Result<(), DataError> {
+        let file = beside(self.data, name);
+        match text {
+            Some(text) => write(&file, text),
+            None => remove(&file),
+        }
+    }
+
+    /// Where the log of a copy that will replace the data goes: there are two folders, used in turn.
+    pub fn other_wal(&self) -> Option<PathBuf> {
+        let wal = self.wal?;
+        let other = beside(wal, ".b");
+        let current = fs::read_link(self.data.join("pg_wal")).ok()?;
+        if current == wal { Some(other) } else { (current == other).then(|| wal.to_owned()) }
+    }
+
+    /// Clears what a killed run left beside data that is whole, or the data that a copy replaced.
+    pub fn tidy(&self) -> Result<(), DataError> {
+        remove(&self.new_data())?;
+        self.other_wal().map_or(Ok(()), |wal| remove(&wal))
+    }
+
+    /// Puts the whole new copy in the place of the data in one step, and only then removes that.
+    pub fn exchange(&self) -> Result<(), DataError> {
+        let new = self.new_data();
+        rustix::fs::renameat_with(CWD, &new, CWD, self.data, RenameFlags::EXCHANGE)
+            .map_err(|error| io_at(self.data)(error.into()))?;
+        sync_folder(self.data)?;
+        self.tidy()
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), DataError> {
+    let mut file = File::create(path).map_err(io_at(path))?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io_at(path))?;
+    sync_folder(path)
+}
+
+/// What was made, renamed or removed in the folder of `path` stays so after a crash of the node.
+fn sync_folder(path: &Path) -> Result<(), DataError> {
+    let folder = path.parent().unwrap_or(path);
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_at(folder))
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

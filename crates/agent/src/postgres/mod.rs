@@ -4,6 +4,8 @@ mod config;
 mod data;
 mod prepare;
 mod probe;
+mod programs;
+mod run;
 mod secret;
 
 use std::path::PathBuf;
@@ -18,10 +20,15 @@ pub enum Command {
     /// Write the server's configuration, and make an empty volume a database.
     ///
     /// Reads `POD_NAME`, `OWNER_PASSWORD`, `SUPERUSER_PASSWORD` and `REPLICATION_PASSWORD` from the
-    /// environment; needs `initdb`, `postgres` and `pg_basebackup` on the `PATH`.
+    /// environment; needs the programs of `PostgreSQL` on the `PATH` or in the usual folders.
     Prepare(PrepareArgs),
     /// Ask the server in this pod how it is; exits with 1 and one line on stderr if not well.
     Probe(ProbeArgs),
+    /// Run the server: make, copy or take up its data, be primary or follow, as the Lease says.
+    ///
+    /// Reads `POD_NAME`, `POD_UID`, `POD_NAMESPACE`, `OWNER_PASSWORD`, `SUPERUSER_PASSWORD` and
+    /// `REPLICATION_PASSWORD` from the environment.
+    Run(Box<run::RunArgs>),
 }
 
 /// What `prepare` makes, and where.
@@ -93,6 +100,9 @@ pub enum PostgresError {
     /// `probe` failed, or found the server unwell.
     #[error(transparent)]
     Probe(#[from] probe::ProbeError),
+    /// `run` ended.
+    #[error(transparent)]
+    Run(#[from] run::RunError),
 }
 
 /// Runs one command to its end.
@@ -100,6 +110,7 @@ pub fn run(command: Command) -> Result<(), PostgresError> {
     match command {
         Command::Prepare(args) => prepare::run(&args, &prepare::Environment::read()?)?,
         Command::Probe(args) => probe::run(&args)?,
+        Command::Run(args) => run::run(&args)?,
     }
     Ok(())
 }

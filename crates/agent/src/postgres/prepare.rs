@@ -1,7 +1,7 @@
 //! Prepare stage, I/O: writes the configuration and makes an empty volume a database, with the
 //! programs of the store's own image.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::PrepareArgs;
 use super::config::{self, ConfigError, REPLICATION_ROLE};
 use super::data::{DataError, Place};
+use super::programs;
 use super::secret::Password;
 use crate::install::{self, InstallError};
 
@@ -41,6 +42,11 @@ pub enum PrepareError {
     /// The volume of a replica holds a primary.
     #[error("{} is not a replica's data, though this pod is one: it is left alone", .0.display())]
     NotAReplica(PathBuf),
+    /// The image has no server.
+    #[error(
+        "initdb and postgres of version {0} are neither on the PATH nor in the usual folders: is it the right image?"
+    )]
+    NoPrograms(u32),
     /// A program of the image can't be started.
     #[error("cannot run {program}: is it in the image?")]
     Start {
@@ -48,6 +54,12 @@ pub enum PrepareError {
         program: &'static str,
         /// What the system said.
         source: io::Error,
+    },
+    /// A program of the image said something else than it should.
+    #[error("{program} says nothing that is understood")]
+    NotUnderstood {
+        /// Which.
+        program: &'static str,
     },
     /// A program of the image failed; it has said why.
     #[error("{program} failed: {status}")]
@@ -61,10 +73,14 @@ pub enum PrepareError {
 
 /// What the environment says.
 pub struct Environment {
-    pod: String,
-    owner: Password,
-    superuser: Password,
-    replication: Password,
+    /// This pod.
+    pub pod: String,
+    /// Password of the role that owns the database.
+    pub owner: Password,
+    /// Password of `postgres`.
+    pub superuser: Password,
+    /// Password of the role that replicas log in as.
+    pub replication: Password,
 }
 
 impl Environment {
@@ -86,13 +102,13 @@ pub fn run(args: &PrepareArgs, environment: &Environment) -> Result<(), PrepareE
     let template = fs::read_to_string(&args.template)
         .map_err(|source| PrepareError::Template { path: args.template.clone(), source })?;
     let password_file = args.output.with_file_name("pgpass");
+    let folder = programs::folder(args.major).ok_or(PrepareError::NoPrograms(args.major))?;
     let is_primary = config::is_primary(&environment.pod, &args.primary);
     let connection = (!is_primary)
         .then(|| config::connection(&args.primary, args.primary_port, &environment.pod, &password_file))
         .transpose()?;
     if connection.is_some() {
-        let line = format!("*:*:*:{REPLICATION_ROLE}:{}\n", environment.replication.field());
-        install::replace(&password_file, 0o600, &mut line.as_bytes())?;
+        write_password_file(&password_file, &environment.replication)?;
     }
     let composed = config::compose(&template, connection.as_deref());
     install::replace(&args.output, 0o600, &mut composed.as_bytes())?;
@@ -108,22 +124,57 @@ pub fn run(args: &PrepareArgs, environment: &Environment) -> Result<(), PrepareE
     }
     place.begin()?;
     match &connection {
-        None => initialize(args, &place, environment)?,
-        Some(connection) => copy(&place, connection)?,
+        None => {
+            let new = New {
+                folder: &folder,
+                scratch: &args.output,
+                owner: &args.owner,
+                database: &args.database,
+                limits: &config::limits(&template),
+            };
+            initialize(&new, &place, environment)?;
+        }
+        Some(connection) => {
+            let backup = copy(&folder, &place.new_data(), place.wal, connection).status();
+            finish("pg_basebackup", backup)?;
+        }
+    }
+    if connection.is_some() {
+        place.mark_replica()?;
     }
     place.finish()?;
     println!("made {}", args.data.display());
     Ok(())
 }
 
+/// Where libpq finds the replicas' password.
+pub fn write_password_file(path: &Path, replication: &Password) -> Result<(), InstallError> {
+    let line = format!("*:*:*:{REPLICATION_ROLE}:{}\n", replication.field());
+    install::replace(path, 0o600, &mut line.as_bytes())
+}
+
+/// What a new database is made with.
+pub struct New<'a> {
+    /// The programs.
+    pub folder: &'a Path,
+    /// A file in memory; the password of the superuser lies beside it for a moment.
+    pub scratch: &'a Path,
+    /// Role that owns the application's database.
+    pub owner: &'a str,
+    /// The application's database.
+    pub database: &'a str,
+    /// What servers will be run with; a replica refuses data that was used with more.
+    pub limits: &'a BTreeMap<&'static str, u64>,
+}
+
 /// A new database with checksums, its roles and the application's database.
-fn initialize(args: &PrepareArgs, place: &Place, environment: &Environment) -> Result<(), PrepareError> {
+pub fn initialize(args: &New, place: &Place, environment: &Environment) -> Result<(), PrepareError> {
     let (owner, database) =
-        (config::plain("the owner", &args.owner)?, config::plain("the database", &args.database)?);
+        (config::plain("the owner", args.owner)?, config::plain("the database", args.database)?);
     let new = place.new_data();
-    let superuser = args.output.with_file_name("superuser");
+    let superuser = args.scratch.with_file_name("superuser");
     install::replace(&superuser, 0o600, &mut environment.superuser.line().as_bytes())?;
-    let mut initdb = program("initdb");
+    let mut initdb = programs::program(args.folder, "initdb");
     initdb
         .arg("--pgdata")
         .arg(&new)
@@ -143,6 +194,7 @@ fn initialize(args: &PrepareArgs, place: &Place, environment: &Environment) -> R
     let replication = environment.replication.literal();
     let password = environment.owner.literal();
     sql(
+        args,
         &new,
         &[
             format!("CREATE ROLE {REPLICATION_ROLE} LOGIN REPLICATION PASSWORD {replication}"),
@@ -153,9 +205,9 @@ fn initialize(args: &PrepareArgs, place: &Place, environment: &Environment) -> R
 }
 
 /// Statements, one a line, in a server that nobody can connect to.
-fn sql(data: &Path, statements: &[String]) -> Result<(), PrepareError> {
+fn sql(args: &New, data: &Path, statements: &[String]) -> Result<(), PrepareError> {
     let name = "postgres";
-    let mut server = program(name);
+    let mut server = programs::program(args.folder, name);
     server
         .arg("--single")
         .arg("-D")
@@ -163,6 +215,7 @@ fn sql(data: &Path, statements: &[String]) -> Result<(), PrepareError> {
         // Without the first an error would go unnoticed, without the second a log would show the
         // statement and the password in it.
         .args(["-c", "exit_on_error=on", "-c", "log_min_error_statement=panic", "-c", "log_statement=none"])
+        .args(args.limits.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]))
         .arg("postgres")
         .stdin(Stdio::piped())
         .stdout(Stdio::null());
@@ -177,33 +230,24 @@ fn sql(data: &Path, statements: &[String]) -> Result<(), PrepareError> {
     written.map_err(start)
 }
 
-/// A copy of the primary, and the mark that it follows it.
-fn copy(place: &Place, connection: &str) -> Result<(), PrepareError> {
-    let mut backup = program("pg_basebackup");
-    backup.arg("--pgdata").arg(place.new_data()).arg("--dbname").arg(connection).args([
+/// Makes a copy of a server in `new`, by way of a connection that has no password in it.
+pub fn copy(folder: &Path, new: &Path, wal: Option<&Path>, connection: &str) -> Command {
+    let mut backup = programs::program(folder, "pg_basebackup");
+    backup.arg("--pgdata").arg(new).arg("--dbname").arg(connection).args([
         "--wal-method",
         "stream",
         "--checkpoint",
         "fast",
         "--no-password",
     ]);
-    if let Some(wal) = place.wal {
+    if let Some(wal) = wal {
         backup.arg("--waldir").arg(wal);
     }
-    finish("pg_basebackup", backup.status())?;
-    Ok(place.mark_replica()?)
+    backup
 }
 
-/// A program of the image, which does not get our passwords.
-fn program(name: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(name);
-    for variable in ["OWNER_PASSWORD", "SUPERUSER_PASSWORD", "REPLICATION_PASSWORD"] {
-        command.env_remove(variable);
-    }
-    command
-}
-
-fn finish(program: &'static str, status: io::Result<ExitStatus>) -> Result<(), PrepareError> {
+/// Whether a program that was run did what it should.
+pub fn finish(program: &'static str, status: io::Result<ExitStatus>) -> Result<(), PrepareError> {
     let status = status.map_err(|source| PrepareError::Start { program, source })?;
     status.success().then_some(()).ok_or(PrepareError::Failed { program, status })
 }

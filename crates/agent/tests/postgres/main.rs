@@ -1,6 +1,10 @@
-//! `postgres prepare` and `probe` with the programs of a real PostgreSQL; skipped where there are
+//! `postgres prepare`, `probe` and `run` with the programs of a real PostgreSQL; skipped where there are
 //! none, or where the tests run as root and there is no user `postgres` to run them as.
 
+mod api;
+mod cluster;
+mod failover;
+mod ledger;
 mod server;
 
 use std::fs;

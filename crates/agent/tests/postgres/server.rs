@@ -63,6 +63,28 @@ impl Bench {
         Some(bench)
     }
 
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn major(&self) -> &str {
+        &self.major
+    }
+
+    /// Gives these to the user that runs the programs, and nothing below them.
+    pub fn own_only(&self, paths: &[PathBuf]) {
+        let Some((user, group)) = self.user else { return };
+        for path in paths {
+            chown(path, Some(user), Some(group)).expect("root may");
+        }
+    }
+
+    /// A database that nobody knows.
+    pub fn initdb(&self, data: &Path) {
+        let mut command = self.command(self.programs.join("initdb"));
+        Outcome::of(command.args(["--no-sync", "--pgdata"]).arg(data)).succeeds();
+    }
+
     /// Gives everything to the user that runs the programs.
     pub fn own(&self) {
         let Some((user, group)) = self.user else { return };
@@ -96,7 +118,7 @@ impl Bench {
         pod
     }
 
-    fn command(&self, program: impl AsRef<Path>) -> Command {
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         command.env_clear().env("PATH", format!("{}:/usr/bin:/bin", self.programs.display()));
         command.current_dir("/");
@@ -128,7 +150,7 @@ fn programs() -> Option<PathBuf> {
     })
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     listener.local_addr().expect("it has an address").port()
 }

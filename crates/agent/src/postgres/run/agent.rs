@@ -1,0 +1,386 @@
+//! Control stage, I/O: looks, decides and carries out one step after the other. What to do is
+//! decided in [`decide`]; here it is done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::clock;
+use super::decide::{Action, Own, REPAIR, Role, Rules, Status, Stop, View, decide};
+use super::gate::Gate;
+use super::keeper::{Keeper, KeeperError, Observed};
+use super::lease::Name;
+use super::local::{Local, Look, PROMOTING};
+use super::peers::Peers;
+use super::position::Lsn;
+use super::sense::SenseError;
+use super::server::{Server, clear_stale_mark};
+use super::volume::Volume;
+use crate::install::{self, InstallError};
+use crate::postgres::config::{self, ConfigError, Overrides, REPLICATION_ROLE};
+use crate::postgres::data::DataError;
+use crate::postgres::prepare::{Environment, New, PrepareError};
+use crate::postgres::programs;
+
+/// Between looks where there is nothing to do.
+const CALM: Duration = Duration::from_secs(1);
+/// Between steps.
+const BUSY: Duration = Duration::from_millis(100);
+/// After a step that failed, and between starts of a server that does not stay.
+const FAILED: Duration = Duration::from_secs(3);
+/// How long a server may take to end before a copy or a rewind.
+const SHUTDOWN: Duration = Duration::from_mins(1);
+
+/// Why a step failed, or the agent ends.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// The volume, or a program of the image.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// The volume.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A name.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A file.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// The Lease.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// The server.
+    #[error(transparent)]
+    Sense(#[from] SenseError),
+    /// The server's process.
+    #[error("the server's process")]
+    Process(#[source] io::Error),
+    /// The server could not be ended.
+    #[error("the server does not end")]
+    StillRuns,
+    /// The data must not be touched.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What does not change while it runs.
+pub struct Settings {
+    /// Who is who.
+    pub rules: Rules,
+    /// Where the others are reached by their servers; this one too.
+    pub hosts: BTreeMap<Name, String>,
+    /// Port at which agents let clients in.
+    pub port: u16,
+    /// Port of the server on loopback.
+    pub server_port: u16,
+    /// The programs.
+    pub folder: PathBuf,
+    /// Configuration without secrets.
+    pub template: String,
+    /// Where the complete one goes.
+    pub output: PathBuf,
+    /// Role that is made with the data.
+    pub owner: String,
+    /// Database that is made with the data.
+    pub database: String,
+    /// Whether commits wait for a replica.
+    pub synchronous: bool,
+}
+
+/// The agent of one server.
+pub struct Agent {
+    /// Settings.
+    pub settings: Settings,
+    /// Passwords.
+    pub environment: Environment,
+    /// The pod.
+    pub local: Arc<Local>,
+    /// The Lease.
+    pub keeper: Arc<Keeper>,
+    /// Lets clients' answers out.
+    pub gate: Gate,
+    /// The others.
+    pub peers: Peers,
+    /// Whether the process was told to end.
+    pub stopping: watch::Receiver<bool>,
+    /// What it remembers between steps.
+    pub memory: Memory,
+}
+
+/// What is remembered between steps.
+#[derive(Default)]
+pub struct Memory {
+    pub(super) server: Server,
+    pub(super) began: Duration,
+    pub(super) upstream: Option<Name>,
+    pub(super) started: Option<Duration>,
+    /// How often in a row the server ended by itself before it took connections.
+    pub(super) failed_starts: u32,
+    /// Since when there is no server that takes writes, while this one should.
+    pub(super) without_server: Option<Duration>,
+    pub(super) kept_house: Option<Duration>,
+    pub(super) configured: BTreeSet<Name>,
+    pub(super) configured_at: Duration,
+    pub(super) in_force_since: Option<Lsn>,
+    pub(super) streamed: BTreeMap<Name, Duration>,
+    pub(super) said: String,
+}
+
+impl Agent {
+    /// Works until it is told to end, or must not go on.
+    pub async fn run(mut self) -> Result<(), AgentError> {
+        self.memory.began = clock::now();
+        let mut stopping = self.stopping.clone();
+        loop {
+            self.local.beat();
+            let pause = match self.step().await {
+                Ok(Some(pause)) => pause,
+                Ok(None) => return Ok(()),
+                Err(AgentError::Refused(reason)) => {
+                    self.end(Stop::Fast).await?;
+                    return Err(AgentError::Refused(reason));
+                }
+                Err(error) => {
+                    self.say(&crate::with_causes(&error));
+                    FAILED
+                }
+            };
+            let was_told = *stopping.borrow_and_update();
+            tokio::select! {
+                () = sleep(pause) => {}
+                Ok(()) = stopping.changed(), if !was_told => {}
+            }
+        }
+    }
+
+    /// One look and one step; how long to wait before the next, `None` at the end.
+    async fn step(&mut self) -> Result<Option<Duration>, AgentError> {
+        let now = clock::now();
+        let observed = self.keeper.observed();
+        self.local.sees_lease.store(
+            observed.as_ref().is_some_and(|it| now.saturating_sub(it.read) < super::lease::TRUSTED),
+            Ordering::Relaxed,
+        );
+        // Unread, it lets nothing happen but a start without a primary to follow.
+        let observed = observed.unwrap_or_else(|| Observed { seen: now, ..Observed::default() });
+        self.local.runs.store(self.memory.server.runs(), Ordering::Relaxed);
+        let look = self.local.look().await?;
+        let holds = observed.trusted.is_some_and(|end| now < end)
+            && observed.lease.holder.as_ref() == Some(&self.settings.rules.me);
+        self.watch_server(&look, holds, now);
+        let is_overdue = self.memory.without_server.is_some_and(|since| now.saturating_sub(since) >= REPAIR);
+        let needs_peers = !holds || is_overdue;
+        let peers = if needs_peers { self.peers.ask().await } else { BTreeMap::new() };
+        let own = Own {
+            status: look.status.clone(),
+            unconfirmed: look.unconfirmed,
+            broken: look.broken,
+            upstream: self.memory.upstream.clone(),
+            without_server: self.memory.without_server,
+            failed_starts: self.memory.failed_starts,
+        };
+        let view = View {
+            rules: &self.settings.rules,
+            now,
+            started: self.memory.began,
+            lease: &observed.lease,
+            seen: observed.seen,
+            trusted: observed.trusted,
+            own: &own,
+            peers: &peers,
+            stopping: *self.stopping.borrow(),
+        };
+        let action = decide(&view);
+        if view.may_serve_reads() {
+            self.gate.open_for_standby();
+        }
+        self.carry_out(action, &observed, look, &peers).await
+    }
+
+    fn watch_server(&mut self, look: &Look, holds: bool, now: Duration) {
+        if look.sensed.is_some() {
+            self.memory.failed_starts = 0;
+        }
+        let takes_writes = look.status.role == Role::Primary && look.sensed.is_some();
+        self.memory.without_server = match (takes_writes || !holds, look.fails_since) {
+            (true, _) => None,
+            (false, since) => self.memory.without_server.or(since).or(Some(now)),
+        };
+    }
+
+    /// Says something once, until there is something else to say.
+    fn say(&mut self, what: &str) {
+        if self.memory.said != what {
+            tracing::info!("{what}");
+            what.clone_into(&mut self.memory.said);
+        }
+    }
+
+    async fn carry_out(
+        &mut self,
+        action: Action,
+        observed: &Observed,
+        look: Look,
+        peers: &BTreeMap<Name, Status>,
+    ) -> Result<Option<Duration>, AgentError> {
+        match &action {
+            Action::Wait(reason) => self.say(&format!("waits: {reason}")),
+            Action::Lead => self.say("leads"),
+            other => self.say(&format!("{other:?}")),
+        }
+        let transitions = observed.lease.transitions;
+        match action {
+            Action::Wait(_) => {
+                let standby = look.sensed.filter(|sensed| sensed.is_standby);
+                self.keep_house(standby, &BTreeSet::new()).await?;
+                return Ok(Some(CALM));
+            }
+            Action::Lead => {
+                self.lead(observed, look).await?;
+                return Ok(Some(CALM));
+            }
+            Action::Initialize => self.initialize()?,
+            Action::Start(upstream) => self.start(upstream)?,
+            Action::Follow(upstream) => {
+                self.memory.upstream = Some(upstream);
+                self.configure()?;
+                self.memory.server.reload().map_err(AgentError::Process)?;
+            }
+            Action::Acquire => {
+                self.keeper.lower();
+                self.keeper.acquire(observed.seen).await?;
+            }
+            Action::Promote => {
+                self.keeper.lower();
+                self.local.place().set_note(PROMOTING, Some(&transitions.to_string()))?;
+                self.local.sensor.run("SELECT pg_promote(true, 60)").await?;
+            }
+            Action::Confirm => self.confirm(look).await?,
+            Action::Release => self.keeper.release().await?,
+            Action::Stop(how) => self.stop(how).await?,
+            Action::Copy(from) => {
+                self.end(Stop::Fast).await?;
+                let connection = self.connection(&from, "copy")?;
+                let slot = config::slot(&self.settings.rules.me.name);
+                self.volume().copy(&connection, &slot).await?;
+            }
+            Action::Rewind(from) => {
+                tracing::info!(from, status = ?peers.get(&from), own = ?look.status, "goes back to where the primary went on");
+                self.end(Stop::Fast).await?;
+                let connection = self.connection(&from, "rewind")? + " dbname=postgres";
+                self.volume().rewind(&connection).await?;
+                self.memory.failed_starts = 0;
+            }
+            Action::Refuse(reason) => return Err(AgentError::Refused(reason)),
+            Action::Exit => return Ok(None),
+        }
+        Ok(Some(BUSY))
+    }
+
+    fn volume(&self) -> Volume<'_> {
+        Volume { folder: &self.settings.folder, local: &self.local, stopping: self.stopping.clone() }
+    }
+
+    fn initialize(&self) -> Result<(), AgentError> {
+        let Settings { folder, output, owner, database, template, .. } = &self.settings;
+        let new = New { folder, scratch: output, owner, database, limits: &config::limits(template) };
+        tokio::task::block_in_place(|| self.volume().initialize(&new, &self.environment))?;
+        Ok(())
+    }
+
+    /// How a replica of this pod reaches a server.
+    fn connection(&self, server: &Name, purpose: &str) -> Result<String, AgentError> {
+        let host = self.settings.hosts.get(server).map_or(server.as_str(), String::as_str);
+        let password_file = self.settings.output.with_file_name("pgpass");
+        Ok(config::connection(host, self.settings.port, purpose, &password_file)?)
+    }
+
+    /// Writes the server's configuration.
+    pub(super) fn configure(&self) -> Result<(), AgentError> {
+        let me = &self.settings.rules.me.name;
+        let connection = match &self.memory.upstream {
+            Some(upstream) => self.connection(upstream, me)?,
+            // Nobody; but only a server that tries has looked through its own log.
+            None => format!("host=127.0.0.1 port=1 user={REPLICATION_ROLE} connect_timeout=1"),
+        };
+        let overrides = Overrides {
+            port: self.settings.server_port,
+            socket: self.settings.output.parent().unwrap_or(&self.settings.output),
+            connection: &connection,
+            slot: &config::slot(me),
+            synchronous: &self.memory.configured,
+            floors: &self.local.floors(),
+        };
+        let text = config::compose_managed(&self.settings.template, &overrides);
+        Ok(install::replace(&self.settings.output, 0o600, &mut text.as_bytes())?)
+    }
+
+    pub(super) fn others(&self) -> BTreeSet<Name> {
+        let rules = &self.settings.rules;
+        rules.members.iter().filter(|name| **name != rules.me.name).cloned().collect()
+    }
+
+    /// Every server starts as one that follows; promotions make primaries.
+    fn start(&mut self, upstream: Option<Name>) -> Result<(), AgentError> {
+        let now = clock::now();
+        if self.memory.started.is_some_and(|last| now.saturating_sub(last) < FAILED) {
+            return Ok(());
+        }
+        self.memory.started = Some(now);
+        // What answers, and what is stopped, takes it back.
+        self.memory.failed_starts += 1;
+        self.keeper.lower();
+        self.local.forget();
+        self.memory.upstream = upstream;
+        self.memory.configured = if self.settings.synchronous { self.others() } else { BTreeSet::new() };
+        self.memory.configured_at = now;
+        self.memory.in_force_since = None;
+        self.volume().take_note()?;
+        self.configure()?;
+        self.local.place().begin_as_standby()?;
+        clear_stale_mark(&self.local.data).map_err(AgentError::Process)?;
+        let mut command = programs::program(&self.settings.folder, "postgres");
+        command.arg("-D").arg(&self.local.data);
+        command.arg("-c").arg(format!("config_file={}", self.settings.output.display()));
+        self.memory.server.start(command).map_err(AgentError::Process)?;
+        self.local.runs.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn stop(&mut self, how: Stop) -> Result<(), AgentError> {
+        if how == Stop::Immediate {
+            self.keeper.lower();
+        }
+        self.memory.server.stop(how).await.map_err(AgentError::Process)?;
+        self.local.runs.store(self.memory.server.runs(), Ordering::Relaxed);
+        if !self.memory.server.runs() {
+            self.keeper.lower();
+            self.local.forget();
+            self.memory.failed_starts = 0;
+        }
+        Ok(())
+    }
+
+    /// Stops it and waits until it is gone.
+    async fn end(&mut self, how: Stop) -> Result<(), AgentError> {
+        let ended = timeout(SHUTDOWN, async {
+            while self.memory.server.runs() {
+                self.local.beat();
+                self.stop(how).await?;
+            }
+            Ok(())
+        });
+        if let Ok(result) = ended.await {
+            return result;
+        }
+        self.stop(Stop::Immediate).await?;
+        if self.memory.server.runs() { Err(AgentError::StillRuns) } else { Ok(()) }
+    }
+}

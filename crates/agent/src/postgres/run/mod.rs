@@ -1,0 +1,277 @@
+//! Run: the agent as the first process of a server's pod. Reads the environment and puts the parts
+//! together; the work is in [`agent`], what to do next in [`decide`].
+
+mod agent;
+mod clock;
+mod decide;
+mod gate;
+mod http;
+mod keeper;
+mod leading;
+mod lease;
+mod local;
+mod peers;
+mod position;
+mod proxy;
+mod sense;
+mod server;
+mod synchronous;
+mod volume;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ::http::Uri;
+use clap::Args;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use agent::{Agent, AgentError, Memory, Settings};
+use decide::Rules;
+use gate::Gate;
+use keeper::{Keeper, KeeperError};
+use lease::{Holder, Name};
+use local::Local;
+use peers::Peers;
+use proxy::Proxy;
+use sense::Sensor;
+
+use super::config::{self, ConfigError};
+use super::prepare::{self, Environment, PrepareError};
+use super::programs;
+use crate::install::InstallError;
+
+/// What is run, and with whom.
+#[derive(Args)]
+pub struct RunArgs {
+    /// Major version that the data must have
+    #[arg(long)]
+    major: u32,
+    /// The data; made or copied where it is not there
+    #[arg(long)]
+    data: PathBuf,
+    /// The write-ahead log, where it is not with the data
+    #[arg(long)]
+    wal: Option<PathBuf>,
+    /// Configuration without secrets
+    #[arg(long)]
+    template: PathBuf,
+    /// Where the complete configuration goes; the socket and secrets are put beside it
+    #[arg(long)]
+    output: PathBuf,
+    /// Database that is made with the data
+    #[arg(long)]
+    database: String,
+    /// Role that is made with the data and owns the database
+    #[arg(long)]
+    owner: String,
+    /// A server and its host, as name=host; once for each, this one too
+    #[arg(long = "member", required = true, value_parser = member)]
+    members: Vec<(Name, String)>,
+    /// Lease whose holder is the primary, in the pod's namespace
+    #[arg(long)]
+    lease: String,
+    /// Commits wait until one replica has them; then no failover loses one
+    #[arg(long)]
+    synchronous: bool,
+    /// Most bytes of log that a replica may lack to become primary, where commits wait for nobody
+    #[arg(long, default_value_t = 16 << 20)]
+    max_lag: u64,
+    /// Bytes of log that a replica may lack and still serve reads
+    #[arg(long, default_value_t = 64 << 20)]
+    max_replica_lag: u64,
+    /// Address to listen at; every one where it is left out
+    #[arg(long)]
+    address: Option<IpAddr>,
+    /// Port for clients
+    #[arg(long, default_value_t = 5432)]
+    port: u16,
+    /// Port of the server, on loopback alone
+    #[arg(long, default_value_t = 5433)]
+    server_port: u16,
+    /// Port of health, metrics and status
+    #[arg(long, default_value_t = 8008)]
+    agent_port: u16,
+    /// Where the reason goes when it ends
+    #[arg(long, default_value = "/dev/termination-log")]
+    termination_log: PathBuf,
+}
+
+fn member(text: &str) -> Result<(Name, String), ConfigError> {
+    let (name, host) = text.split_once('=').unwrap_or((text, ""));
+    Ok((config::plain("the member", name)?.to_owned(), config::plain("the member's host", host)?.to_owned()))
+}
+
+/// Why it ended.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The environment or the volume.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// A variable is absent.
+    #[error("{0} is absent")]
+    Variable(&'static str),
+    /// This pod is none of the members.
+    #[error("POD_NAME {0:?} is none of the members: give --member for it")]
+    NotAMember(Name),
+    /// A member's host makes no address.
+    #[error("the host of the member {0:?} makes no address")]
+    Host(Name),
+    /// The system gives no runtime, port or signal.
+    #[error("cannot {what}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No way to the Lease.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// A file.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// The agent ended.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+}
+
+fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
+    let what = what.into();
+    move |source| RunError::System { what, source }
+}
+
+/// Runs until it is told to end.
+pub fn run(args: &RunArgs) -> Result<(), RunError> {
+    tracing_subscriber::fmt().json().with_writer(io::stderr).with_max_level(tracing::Level::INFO).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(system("start"))?;
+    let result = runtime.block_on(start(args));
+    if let Err(error) = &result {
+        explain(&args.termination_log, error);
+    }
+    result
+}
+
+/// The kubelet shows it in the pod's status.
+fn explain(path: &Path, error: &RunError) {
+    let reason = match error {
+        RunError::Agent(AgentError::Refused(_)) => "WrongDatabase",
+        RunError::Prepare(PrepareError::Data(_)) => "UnusableVolume",
+        RunError::Prepare(PrepareError::NoPrograms(_)) => "WrongImage",
+        _ => "Failed",
+    };
+    let message = crate::with_causes(error);
+    let text = serde_json::json!({"reason": reason, "message": message}).to_string();
+    if let Err(error) = fs::write(path, text) {
+        tracing::warn!(%error, "the reason can't be left at {}", path.display());
+    }
+}
+
+async fn start(args: &RunArgs) -> Result<(), RunError> {
+    let environment = Environment::read()?;
+    let text = |name| std::env::var(name).map_err(|_| RunError::Variable(name));
+    let me = Holder { name: environment.pod.clone(), life: text("POD_UID")? };
+    let namespace = text("POD_NAMESPACE")?;
+    let hosts: BTreeMap<Name, String> = args.members.iter().cloned().collect();
+    if !hosts.contains_key(&me.name) {
+        return Err(RunError::NotAMember(me.name));
+    }
+    let folder = programs::folder(args.major).ok_or(PrepareError::NoPrograms(args.major))?;
+    let template = fs::read_to_string(&args.template)
+        .map_err(|source| PrepareError::Template { path: args.template.clone(), source })?;
+    prepare::write_password_file(&args.output.with_file_name("pgpass"), &environment.replication)?;
+
+    let socket = args.output.parent().unwrap_or(Path::new("/")).to_owned();
+    let sensor = Sensor::new(socket, args.server_port, args.data.clone());
+    let local = Arc::new(Local::new(me.name.clone(), args.data.clone(), args.wal.clone(), sensor));
+    volume::inspect(&local, &folder, args.major)?;
+
+    let gate = Gate::closed();
+    let keeper = Keeper::new(&namespace, &args.lease, me.clone(), hosts.len() == 1, gate.clone()).await?;
+    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, args.server_port));
+    let proxy = Proxy { server, gate: gate.clone(), connections: Arc::default() };
+    let shared = http::Shared {
+        local: local.clone(),
+        keeper: keeper.clone(),
+        gate: gate.clone(),
+        connections: proxy.connections.clone(),
+        max_replica_lag: args.max_replica_lag,
+    };
+    local.beat();
+    tokio::spawn(proxy.serve(listen(args.address, args.port).await?));
+    tokio::spawn(http::serve(listen(args.address, args.agent_port).await?, Arc::new(shared)));
+    tokio::spawn(keeper.clone().keep());
+
+    let agent = Agent {
+        peers: Peers::new(addresses(&hosts, &me.name, args.agent_port)?),
+        settings: Settings {
+            rules: Rules { me, members: hosts.keys().cloned().collect(), max_lag: args.max_lag },
+            hosts,
+            port: args.port,
+            server_port: args.server_port,
+            folder,
+            template,
+            output: args.output.clone(),
+            owner: args.owner.clone(),
+            database: args.database.clone(),
+            synchronous: args.synchronous,
+        },
+        environment,
+        local,
+        keeper,
+        gate,
+        stopping: told_to_end()?,
+        memory: Memory::default(),
+    };
+    Ok(agent.run().await?)
+}
+
+/// Every address of both families, where the node has both.
+async fn listen(address: Option<IpAddr>, port: u16) -> Result<TcpListener, RunError> {
+    let listening = match address {
+        Some(address) => TcpListener::bind((address, port)).await,
+        None => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+        },
+    };
+    listening.map_err(system(format!("listen at port {port}")))
+}
+
+fn addresses(hosts: &BTreeMap<Name, String>, me: &Name, port: u16) -> Result<BTreeMap<Name, Uri>, RunError> {
+    let others = hosts.iter().filter(|(name, _)| *name != me);
+    others
+        .map(|(name, host)| {
+            let address =
+                format!("http://{host}:{port}/status").parse().map_err(|_| RunError::Host(name.clone()))?;
+            Ok((name.clone(), address))
+        })
+        .collect()
+}
+
+fn told_to_end() -> Result<watch::Receiver<bool>, RunError> {
+    let mut signals = Vec::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        signals.push(signal(kind).map_err(system("wait for signals"))?);
+    }
+    let (sender, receiver) = watch::channel(false);
+    for mut signal in signals {
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            while signal.recv().await.is_some() {
+                sender.send_replace(true);
+            }
+        });
+    }
+    Ok(receiver)
+}
