@@ -32,6 +32,8 @@ fn the_example_becomes_all_its_objects_in_the_order_of_applying() {
             "Deployment",
             "HorizontalPodAutoscaler",
             "Ingress",
+            "ServiceMonitor",
+            "PrometheusRule",
         ]
     );
     assert!(documents.iter().all(|document| document["metadata"]["name"].is_string()));

@@ -8,8 +8,10 @@ mod application;
 mod ledger;
 mod platform;
 mod stage;
+mod trial;
 
 pub use application::Application;
 pub use ledger::{Ledger, Load, key};
 pub use platform::platform;
 pub use stage::{Stage, rendered};
+pub use trial::Trial;
