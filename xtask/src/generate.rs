@@ -61,9 +61,14 @@ const STEPS: &[Step] = &[
         output: "docs/prometheus-adapter.yaml",
     },
     Step {
-        what: "the chart's rules for the definitions of add-ons",
+        what: "the chart's rules for the whole cluster",
         make: Make::Code(chart_cluster_rules),
         output: "charts/trading-platform-operator/files/rbac/cluster.yaml",
+    },
+    Step {
+        what: "the chart's rules for the definitions of add-ons",
+        make: Make::Code(|| in_chart(&trading_core::rbac::definition_rules())),
+        output: "charts/trading-platform-operator/files/rbac/definitions.yaml",
     },
     Step {
         what: "golden files",

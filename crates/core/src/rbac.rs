@@ -34,16 +34,23 @@ pub fn rules() -> Vec<PolicyRule> {
     rules
 }
 
-/// Rules for what is no namespace's: whether the definitions of add-ons are there, and which
-/// namespaces allow a platform's tiers.
+/// Rules for what is no namespace's, where the operator works for the whole cluster: the definitions
+/// of add-ons, and which namespaces allow a platform's tiers.
 #[must_use]
 pub fn cluster_rules() -> Vec<PolicyRule> {
+    let namespaces = rule("", &["namespaces"], &["list", "watch"]);
+    definition_rules().into_iter().chain([namespaces]).collect()
+}
+
+/// Rules for what is no namespace's, where the operator works for some: whether the definitions of
+/// add-ons are there.
+#[must_use]
+pub fn definition_rules() -> Vec<PolicyRule> {
     let names = of_add_ons().map(KindInfo::definition);
-    let definitions = PolicyRule {
+    vec![PolicyRule {
         resource_names: Some(names.collect()),
         ..rule("apiextensions.k8s.io", &["customresourcedefinitions"], &["list", "watch"])
-    };
-    vec![definitions, rule("", &["namespaces"], &["list", "watch"])]
+    }]
 }
 
 fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {

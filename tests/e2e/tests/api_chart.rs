@@ -192,6 +192,9 @@ async fn its_rights_are_these_and_no_others(admin: &Client) -> Result<()> {
     }
     expected.extend(owned);
     for rule in rbac::cluster_rules() {
+        if rule.resource_names.is_none() {
+            expected.extend(rights_of(&rule));
+        }
         for (name, right) in rule.resource_names.iter().flatten().zip(rights_of(&rule).iter().cycle()) {
             ensure!(allowed(&operator, "", right, Some(name)).await?, "{right:?} on {name}");
         }

@@ -56,7 +56,8 @@ fn cases() -> [Case; 3] {
         Case {
             add_on: AddOn::GatewayApi,
             kind: Kind::HTTPRoute,
-            object: "shop-ingress",
+            // The host is a part of it, as a digest.
+            object: "shop-ingress-4199e2b6",
             spec: || {
                 json!({ "ingress": {
                     "controller": "Gateway",
