@@ -161,6 +161,12 @@ fn changes() -> Vec<Change> {
             "/spec/template/spec/terminationGracePeriodSeconds",
         ),
         ("StatefulSet", "shop-redis", json!({ "spec": { "replicas": 5 } }), "/spec/replicas"),
+        (
+            "DaemonSet",
+            "shop-runtime",
+            json!({ "spec": { "template": { "spec": { "terminationGracePeriodSeconds": 1 } } } }),
+            "/spec/template/spec/terminationGracePeriodSeconds",
+        ),
         // Not changed but taken away.
         (
             "Deployment",

@@ -98,8 +98,7 @@ impl Kubectl {
         self.run_with_input(&["apply", "--server-side", "-f", "-"], manifests)
     }
 
-    /// Waits until a kind is served. `kubectl wait` fails at once while the definition has no
-    /// conditions yet.
+    /// Waits until a kind is served. kubectl fails at once while the definition has no conditions yet.
     ///
     /// # Errors
     /// When it is not served within half a minute.
@@ -107,12 +106,12 @@ impl Kubectl {
         let conditions = "-o=jsonpath={.status.conditions[?(@.type==\"Established\")].status}";
         let began = Instant::now();
         loop {
-            let established = self.run(&["get", "customresourcedefinition", definition, conditions])?;
-            if established == "True" {
+            let established = self.run(&["get", "customresourcedefinition", definition, conditions]);
+            if matches!(&established, Ok(status) if status == "True") {
                 return Ok(());
             }
             if began.elapsed() > SERVED {
-                bail!("{definition} is not served after {} s", SERVED.as_secs());
+                bail!("{definition} is not served after {} s: {established:?}", SERVED.as_secs());
             }
             std::thread::sleep(Duration::from_millis(100));
         }
