@@ -1,6 +1,7 @@
 //! Each example as ArgoCD delivers it: applied, Ready, read back, and judged by ArgoCD's own code. Neither the
 //! platform nor anything that was made of it differs from what was applied, in either way of applying.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -9,7 +10,12 @@ use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use trading_api::{TradingPlatform, labels};
-use trading_core::{inputs::Inputs, object::Object, render::render, resolve::resolve};
+use trading_core::{
+    inputs::Inputs,
+    object::{Content, Object},
+    render::render,
+    resolve::resolve,
+};
 use trading_e2e::api::{documents, repository};
 use trading_e2e::gitops::{argocd, flux};
 use trading_e2e::sim::{Space, Stack, at, text};
@@ -112,24 +118,34 @@ fn applied(platform: &Value) -> Result<Vec<Object>> {
 
 /// No object of the platform differs from what was applied, and none carries a mark of ArgoCD's.
 async fn children_in_sync(what: &str, platform: &Value) -> Result<usize> {
-    let namespace = text(platform, "/metadata/namespace");
-    let space: Space<'_> = STACK.existing_space(namespace).await?;
-    let children = space.children(text(platform, "/metadata/name")).await?;
+    let objects = applied(platform)?;
+    let mut children = BTreeMap::new();
+    let namespaces: BTreeSet<&String> = objects.iter().map(|object| &object.namespace).collect();
+    for namespace in namespaces {
+        let space: Space<'_> = STACK.existing_space(namespace).await?;
+        for ((kind, name), live) in space.children(text(platform, "/metadata/name")).await? {
+            children.insert((namespace.clone(), kind, name), live);
+        }
+    }
     let mut pairs = Vec::new();
-    for object in applied(platform)? {
+    for object in &objects {
         // A kind of an add-on that this cluster lacks.
         if STACK.kubectl()?.run(&["explain", &object.kind.to_string().to_lowercase()]).is_err() {
             continue;
         }
-        let key = (object.kind.to_string(), object.name.clone());
-        let live = children.get(&key).with_context(|| format!("{what}: no {} {}", key.0, key.1))?;
-        pairs.push((object.body.clone(), live.clone()));
+        let key = (object.namespace.clone(), object.kind.to_string(), object.name.clone());
+        let mut live = children.get(&key).with_context(|| format!("{what}: no {key:?}"))?.clone();
+        if matches!(object.content, Content::CopiedFrom { .. }) {
+            // The values are filled in when it is applied.
+            live["data"] = object.body["data"].clone();
+        }
+        pairs.push((object.body.clone(), live));
     }
     ensure!(pairs.len() > 5, "{what}: only {} objects", pairs.len());
     for verdict in argocd(&pairs)? {
         ensure!(verdict.drift.is_empty(), "{what}: {}", verdict.drift.join("\n"));
     }
-    for ((kind, name), live) in &children {
+    for ((_, kind, name), live) in &children {
         for marks in ["/metadata/labels", "/metadata/annotations"] {
             let marked = at(live, marks).as_object().is_some_and(|all| {
                 all.keys().any(|key| key.starts_with("argocd.argoproj.io/") || key.contains("last-applied"))
