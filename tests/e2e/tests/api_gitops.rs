@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use support::{example, observed, rendered, repository, then};
 use trading_api::{TradingPlatform, network::Cidr, redis::MaxmemoryPolicy, status::TradingPlatformStatus};
 use trading_core::{
+    add_ons::Capabilities,
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
     kinds::Kind,
     object::Key,
@@ -110,6 +111,10 @@ fn situations() -> Vec<Situation> {
     missing.references = Some([(secret, ReferenceState::Absent)].into());
     let status = reported(&platform, &missing, &whole, Some(&ready));
     add("a Secret is missing", with(&platform, status), "Degraded", "tradewizard-database", "Failed");
+
+    let bare = Inputs { capabilities: Capabilities::of(&[]), ..Inputs::offline(then()) };
+    let status = reported(&platform, &bare, &whole, None);
+    add("an add-on is missing", with(&platform, status), "Healthy", "Prometheus", "Current");
 
     let mut risky = platform.clone();
     risky.spec.redis.as_mut().expect("it has one").maxmemory_policy = Some(MaxmemoryPolicy::AllkeysLru);
