@@ -106,6 +106,8 @@ fn applied(platform: &Value) -> Result<Vec<Object>> {
     for object in &mut objects {
         for (path, key) in [
             ("/metadata/annotations", labels::APPLIED),
+            // Of a copied Secret.
+            ("/metadata/annotations", labels::CONFIG_CHECKSUM),
             ("/spec/template/metadata/annotations", labels::CONFIG_CHECKSUM),
         ] {
             if let Some(Value::Object(annotations)) = object.body.pointer_mut(path) {
