@@ -220,7 +220,8 @@ fn probe(given: &api::Probe, component: &ComponentPlan) -> Option<Probe> {
     let main = component.main_port().map(|port| port.name.clone());
     let port = given.port.clone().or(main).map(IntOrString::String);
     let mut probe = Probe {
-        initial_delay_seconds: given.initial_delay_seconds,
+        // The apiserver keeps no 0.
+        initial_delay_seconds: given.initial_delay_seconds.filter(|seconds| *seconds > 0),
         period_seconds: given.period_seconds,
         timeout_seconds: given.timeout_seconds,
         failure_threshold: given.failure_threshold,

@@ -1266,7 +1266,8 @@ fn quota(tape: &mut Tape) -> Quota {
             memory: tape.maybe(80, |tape| quantity(tape.pick(&MEMORY))),
         };
         let (min, max) = (tape.maybe(60, amounts), tape.maybe(60, amounts));
-        let max = if min.is_none() { max.or(Some(ResourceAmounts::default())) } else { max };
+        // Both could contradict each other.
+        let max = if min.is_none() { max.or(Some(ResourceAmounts::default())) } else { None };
         ContainerLimits { min, max }
     });
     let mut chosen = unique(tape, 4, &keys);
