@@ -424,7 +424,14 @@ fn prune(plan: &Plan, desired: &[Object], observed: &Observed, blocked_stores: &
 
 /// Whether servers of this store are live.
 fn still_runs(plan: &Plan, observed: &Observed, store: &str) -> bool {
-    observed.contains_key(&plan.identity.key(Kind::StatefulSet, store))
+    servers(&plan.identity, observed, store).is_some()
+}
+
+/// The servers of a store wherever they run: a resource that no longer has it does not tell.
+pub(crate) fn servers<'a>(platform: &Identity, observed: &'a Observed, store: &str) -> Option<&'a Child> {
+    let is_it =
+        |child: &&Child| child.kind == Kind::StatefulSet && child.component == store && child.is_of(platform);
+    observed.values().find(is_it)
 }
 
 /// Stores that were removed from the resource and may go; the others are reported.

@@ -144,6 +144,22 @@ fn a_store_that_runs_elsewhere_is_left_alone() {
 }
 
 #[test]
+fn a_store_that_left_the_resource_is_shown_wherever_it_runs() {
+    let mut platform = tiers();
+    let inputs = allowing(&[DATA, CONTAINERS]);
+    let live = observed(&planned(&platform, &inputs).1);
+    platform.spec.redis = None;
+    platform.spec.backend.as_mut().unwrap().connects_to = Some(vec!["postgres".to_owned()]);
+    let found = next(&platform, &inputs, &live);
+    assert!(found.problems.iter().any(|problem| problem.reason == "StoreRemovalNotAcknowledged"));
+    assert!(found.prune.iter().all(|prune| !prune.key.name.starts_with("shop-redis-headless")), "{found:?}");
+    let (plan, _) = planned(&platform, &inputs);
+    let reported = status(&plan, &found, &live, None, then());
+    let redis = reported.components.iter().find(|component| component.name == "redis").unwrap();
+    assert_eq!(redis.ready, 1, "{redis:?}");
+}
+
+#[test]
 fn an_application_moves_with_its_namespace() {
     let mut platform = tiers();
     let inputs = allowing(&[DATA, CONTAINERS, "shop-api"]);
@@ -200,6 +216,15 @@ fn a_runtime_that_the_administrator_does_not_allow_waits_alone() {
     let [problem] = plan.problems.as_slice() else { panic!("{:?}", plan.problems) };
     assert_eq!(problem.reason, "RuntimeNotAllowed");
     assert!(problem.message.contains("--allow-container-runtime"), "{}", problem.message);
+}
+
+#[test]
+fn what_is_not_there_needs_no_consent() {
+    let platform = shop(&json!({"placement": {"namespaces": {"scraper": "shop-sites", "redis": DATA}}}));
+    let found = next(&platform, &allowing(&[]), &Observed::new());
+    assert!(found.problems.is_empty() && found.held.is_empty(), "{found:?}");
+    let applied: Vec<Key> = found.apply.iter().map(|step| step.object.key()).collect();
+    assert_eq!(namespaces(applied.iter()), BTreeSet::from(["trading"]));
 }
 
 #[test]

@@ -26,7 +26,10 @@ use trading_api::{
 
 use crate::{
     inputs::Inputs,
-    plan::{ExternalRedisPlan, Host, Identity, Plan, PodDefaults, PostgresPlan, RedisPlan, RuntimePlan},
+    plan::{
+        ExternalRedisPlan, Host, Identity, POSTGRES, Plan, PodDefaults, PostgresPlan, REDIS, RUNTIME,
+        RedisPlan, RuntimePlan,
+    },
     problem::Problem,
 };
 use preset::Preset;
@@ -159,11 +162,22 @@ fn identity(platform: &TradingPlatform) -> Identity {
     }
 }
 
-/// What lives in other namespaces than the platform's own.
+/// What lives in other namespaces than the platform's own. For what is not there, no consent is needed.
 fn tiers(platform: &TradingPlatform, own: &str) -> BTreeMap<String, String> {
-    let given = platform.spec.placement.iter().flat_map(|placement| &placement.namespaces);
+    let spec = &platform.spec;
+    let is_there = |name: &str| match name {
+        "frontend" => spec.frontend.is_some(),
+        "backend" => spec.backend.is_some(),
+        "scraper" => spec.scraper.is_some(),
+        "worker" => spec.worker.is_some(),
+        REDIS => spec.redis.is_some(),
+        POSTGRES => spec.postgres.is_some(),
+        RUNTIME => spec.container_runtime.is_some(),
+        service => spec.services.iter().any(|known| known.name == service),
+    };
+    let given = spec.placement.iter().flat_map(|placement| &placement.namespaces);
     given
-        .filter(|(_, namespace)| namespace.0 != own)
+        .filter(|(name, namespace)| namespace.0 != own && is_there(name))
         .map(|(component, namespace)| (component.clone(), namespace.0.clone()))
         .collect()
 }

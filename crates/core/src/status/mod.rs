@@ -11,7 +11,7 @@ use crate::{
     plan::{Host, POSTGRES, POSTGRES_RO, Plan, REDIS, REDIS_PORT, RUNTIME, SENTINEL, SENTINEL_PORT, STORES},
     problem::Problem,
     resolve::{network::ADDRESSES_UNKNOWN, redis::EVICTION_RISK},
-    step::{Observed, Steps},
+    step::{Observed, Steps, servers},
 };
 use workload::Workload;
 
@@ -71,12 +71,13 @@ fn components(plan: &Plan, problems: &[Problem], observed: &Observed) -> Vec<Com
     let of = |name: &str, kind: Kind| {
         let child = observed.get(&plan.identity.key(kind, name));
         let live = child.filter(|child| child.is_of(&plan.identity));
+        let live = live.or_else(|| servers(&plan.identity, observed, name));
         let problem = problems.iter().find(|p| !is_warning(p) && p.component.as_deref() == Some(name));
         component(name, kind, live.and_then(|child| child.workload.as_ref()), problem)
     };
     // A store that was removed without acknowledgement still runs, and is shown.
     let still_runs = |name: &str| {
-        observed.contains_key(&plan.identity.key(Kind::StatefulSet, name))
+        servers(&plan.identity, observed, name).is_some()
             && problems.iter().any(|problem| problem.component.as_deref() == Some(name))
     };
     let stores = STORES.into_iter().filter(|(store, name, _)| plan.runs(*store) || still_runs(name));
