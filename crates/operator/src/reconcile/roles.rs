@@ -2,15 +2,13 @@
 //! not lead to it.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, ResourceExt,
-    api::{Patch, PatchParams},
-};
+use kube::{Api, ResourceExt, api::Patch};
 use serde_json::json;
 use trading_api::labels::{FIELD_MANAGER, ROLE_PRIMARY, STORE_ROLE};
 use trading_core::plan::{POSTGRES, Plan};
 
 use super::{Context, ReconcileError};
+use crate::objects::apply_as;
 
 /// The first pod, which is the primary. A pod that comes back carries the label of a replica again;
 /// its `StatefulSet` then changes, which wakes the platform.
@@ -34,7 +32,7 @@ pub async fn mark(plan: &Plan, context: &Context) -> Result<(), ReconcileError> 
         "kind": "Pod",
         "metadata": {"name": name, "uid": pod.uid(), "labels": {STORE_ROLE: ROLE_PRIMARY}},
     });
-    let params = PatchParams::apply(&format!("{FIELD_MANAGER}-role")).force();
+    let params = apply_as(&format!("{FIELD_MANAGER}-role")).force();
     match api.patch(&name, &params, &Patch::Apply(&body)).await {
         // It went; the next one is marked when it comes.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),

@@ -17,7 +17,10 @@ use trading_api::{TradingPlatform, labels::FIELD_MANAGER};
 use trading_core::inputs::{OperatorSettings, Reference, ReferenceKind};
 
 use super::{Context, Memories, ReconcileError, reconcile, reporter};
-use crate::{cache::Caches, metrics::Metrics};
+use crate::{
+    cache::{Caches, PlatformKey},
+    metrics::Metrics,
+};
 
 /// What the mock answers instead of the ordinary, by the end of the path.
 type Faults = BTreeMap<&'static str, (StatusCode, &'static str)>;
@@ -177,6 +180,33 @@ async fn a_fresh_platform_is_one_write_for_each_object_and_one_status() {
     let mut expected = BACKEND_OBJECTS.to_vec();
     expected.push(STATUS);
     assert_eq!(scenario.calls(), expected);
+}
+
+#[tokio::test]
+async fn the_first_word_on_one_platform_waits_for_the_objects_of_others() {
+    let scenario = Scenario::settled(one_component());
+    let other = PlatformKey { namespace: "bazaar".to_owned(), name: "shop".to_owned() };
+    scenario.context.caches.triggers.wake(other.clone(), "a test");
+    let action = scenario.run().await.expect("reconciled");
+    assert_eq!(scenario.calls(), BACKEND_OBJECTS);
+    assert_ne!(action, Action::await_change(), "it is tried again");
+
+    scenario.context.caches.triggers.started(&other);
+    scenario.run().await.expect("reconciled");
+    assert_eq!(scenario.calls(), [STATUS]);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_at_once_however_many_wait() {
+    let scenario = Scenario::settled(one_component()).with_fault(
+        "services/shop-backend",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "Invalid",
+    );
+    let other = PlatformKey { namespace: "bazaar".to_owned(), name: "shop".to_owned() };
+    scenario.context.caches.triggers.wake(other, "a test");
+    scenario.run().await.expect_err("it is repeated");
+    assert_eq!(scenario.calls().last().map(String::as_str), Some(STATUS));
 }
 
 #[tokio::test]
