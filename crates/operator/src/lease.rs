@@ -159,21 +159,25 @@ impl Lease {
 
     /// Gives the Lease up, so that the next leader need not wait for its end.
     pub async fn release(&self) {
-        let released = timeout(REQUEST, async {
-            let mut lease = self.api.get(&self.name).await?;
-            let spec = lease.spec.clone().unwrap_or_default();
-            if spec.holder_identity.as_deref() == Some(&self.identity) {
-                lease.spec =
-                    Some(LeaseSpec { holder_identity: None, lease_duration_seconds: Some(1), ..spec });
-                self.api.replace(&self.name, &PostParams::default(), &lease).await?;
-            }
-            Ok::<_, kube::Error>(())
-        })
-        .await;
-        if let Ok(Ok(())) = released {
+        if let Ok(Ok(())) = timeout(REQUEST, self.give_up()).await {
             tracing::info!("gave the Lease up");
         } else {
             tracing::warn!("could not give the Lease up; the next leader waits for its end");
+        }
+    }
+
+    async fn give_up(&self) -> Result<(), kube::Error> {
+        loop {
+            let mut lease = self.api.get(&self.name).await?;
+            let spec = lease.spec.clone().unwrap_or_default();
+            if spec.holder_identity.as_deref() != Some(&self.identity) {
+                return Ok(());
+            }
+            lease.spec = Some(LeaseSpec { holder_identity: None, lease_duration_seconds: Some(1), ..spec });
+            // A renewal that was under way may arrive between reading and writing.
+            if taken(self.api.replace(&self.name, &PostParams::default(), &lease).await)? {
+                return Ok(());
+            }
         }
     }
 

@@ -49,7 +49,7 @@ enum RunError {
     ControllerEnded,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let settings = Settings::parse();
     init_logging(&settings);
