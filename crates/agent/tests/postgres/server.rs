@@ -75,7 +75,12 @@ impl Bench {
     /// A database that nobody knows.
     pub fn initdb(&self, data: &Path) {
         let mut command = self.command(self.programs.join("initdb"));
-        let made = command.args(["--no-sync", "--pgdata"]).arg(data).stdout(Stdio::null()).status();
+        let made = command
+            .args(["--no-sync", "--pgdata"])
+            .arg(data)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         assert!(made.is_ok_and(|status| status.success()));
     }
 
