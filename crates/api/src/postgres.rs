@@ -63,7 +63,7 @@ pub struct Postgres {
     #[schemars(range(min = 1, max = 9))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instances: Option<i32>,
-    /// Commits wait until a replica has them, so that a failover loses none.
+    /// Commits wait until a replica has them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synchronous: Option<bool>,
     /// Major version, such as 16; needed in mode `Managed`. It can't be changed later.
