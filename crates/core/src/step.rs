@@ -1,6 +1,9 @@
 //! Stage three, pure: from what is wished and what is live to what is done next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use trading_api::{
     deletion::{DataPolicy, Store},
@@ -17,7 +20,6 @@ use crate::{
     resolve::{component::UNREACHABLE, references::MISSING},
     status::workload::{Autoscaler, Workload},
 };
-use serde_json::Value;
 
 /// A live object of the operator's, as far as it matters.
 #[derive(Clone, Debug)]
@@ -85,8 +87,8 @@ impl Child {
 pub enum Ownership {
     /// All of the document with this digest.
     Verified(String),
-    /// These, as `FieldsV1`.
-    Fields(Value),
+    /// These: the text of a `FieldsV1`, which takes a tenth of the memory of the value.
+    Fields(Arc<str>),
 }
 
 impl Ownership {
@@ -94,7 +96,8 @@ impl Ownership {
     fn is_complete_for(&self, object: &Object) -> bool {
         match self {
             Self::Verified(digest) => *digest == object.digest,
-            Self::Fields(fields) => fields::cover(fields, &fields::tracked(&object.body)),
+            Self::Fields(fields) => serde_json::from_str(fields)
+                .is_ok_and(|fields| fields::cover(&fields, &fields::tracked(&object.body))),
         }
     }
 }

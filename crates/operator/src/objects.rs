@@ -1,6 +1,9 @@
 //! How the client addresses platforms and the kinds of the table.
 
-use kube::core::{ApiResource, DeserializeGuard};
+use kube::{
+    api::PatchParams,
+    core::{ApiResource, DeserializeGuard},
+};
 use trading_api::TradingPlatform;
 use trading_core::kinds::KindInfo;
 
@@ -16,4 +19,10 @@ pub fn resource(info: &KindInfo) -> ApiResource {
         kind: info.kind.to_string(),
         plural: info.plural.to_owned(),
     }
+}
+
+/// Parameters of a server-side apply. Everything that the operator applies comes from Kubernetes' own
+/// types: to look for unknown fields in it, the apiserver would parse each document twice.
+pub fn apply_as(manager: &str) -> PatchParams {
+    PatchParams::apply(manager).validation_ignore()
 }

@@ -47,12 +47,14 @@ impl Subject {
         secret
     }
 
-    /// The objects that the platform becomes in a namespace.
+    /// The objects that the platform becomes in a namespace of a cluster without add-ons.
     pub fn objects(&self, namespace: &str) -> Vec<Object> {
         let mut platform = self.platform(namespace);
         // Owner references need one, though nobody has it.
         platform.metadata.uid = Some("00000000-0000-0000-0000-000000000000".to_owned());
-        render(&resolve(&platform, &Inputs::offline(Timestamp::UNIX_EPOCH)))
+        let mut objects = render(&resolve(&platform, &Inputs::offline(Timestamp::UNIX_EPOCH)));
+        objects.retain(|object| object.kind.info().add_on.is_none());
+        objects
     }
 
     /// How many objects it becomes.

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -73,7 +73,7 @@ pub fn child(
     let label = |key: &str| meta.labels.as_ref().and_then(|all| all.get(key)).cloned();
     let fields = our_fields(meta);
     let mut hasher = DefaultHasher::new();
-    fields.to_string().hash(&mut hasher);
+    fields.hash(&mut hasher);
     let namespace = meta.namespace.clone()?;
     let child = Child {
         kind,
@@ -99,8 +99,9 @@ pub fn child(
     Some(Entry { child, version, fields: hasher.finish() })
 }
 
-fn our_fields(meta: &ObjectMeta) -> serde_json::Value {
-    meta.managed_fields
+fn our_fields(meta: &ObjectMeta) -> Arc<str> {
+    let fields = meta
+        .managed_fields
         .iter()
         .flatten()
         .find(|entry| {
@@ -108,8 +109,8 @@ fn our_fields(meta: &ObjectMeta) -> serde_json::Value {
                 && entry.operation.as_deref() == Some("Apply")
                 && entry.subresource.as_deref().unwrap_or_default().is_empty()
         })
-        .and_then(|entry| Some(entry.fields_v1.as_ref()?.0.clone()))
-        .unwrap_or_default()
+        .and_then(|entry| entry.fields_v1.as_ref());
+    fields.map(|fields| fields.0.to_string()).unwrap_or_default().into()
 }
 
 fn replicas(meta: &ObjectMeta) -> ReplicasOwnership {

@@ -41,4 +41,10 @@ impl Triggers {
         waiting.remove(platform);
         self.metrics.queue_depth(waiting.len());
     }
+
+    /// Whether any but this platform waits to be reconciled.
+    pub fn others_wait(&self, platform: &PlatformKey) -> bool {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.iter().any(|other| other != platform)
+    }
 }

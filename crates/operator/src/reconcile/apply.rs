@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PostParams},
     core::DynamicObject,
 };
 use rand::RngExt;
@@ -33,7 +33,7 @@ use super::{Context, ReconcileError, references, repair};
 use crate::{
     cache::{Entry, PlatformKey, child},
     metrics::ObjectOutcome,
-    objects::resource,
+    objects::{apply_as, resource},
 };
 
 /// Length of generated passwords: 62 different characters, so 190 bits.
@@ -129,7 +129,7 @@ async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), C
         Replicas::Seed(replicas) | Replicas::Keep(replicas) => {
             let body = with_replicas(object, replicas);
             // Without force: a number that is another's, or changed meanwhile, is a conflict and stays.
-            let params = PatchParams::apply(FIELD_MANAGER);
+            let params = apply_as(FIELD_MANAGER);
             match api(object, context).patch(&object.name, &params, &Patch::Apply(&body)).await {
                 Ok(live) => {
                     remember(object, &live, context);
@@ -192,7 +192,7 @@ fn api(object: &Object, context: &Context) -> Api<DynamicObject> {
 async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
     let api = api(object, context);
     let body = &object.body;
-    let careful = PatchParams::apply(FIELD_MANAGER);
+    let careful = apply_as(FIELD_MANAGER);
     let params = if known { careful.clone().force() } else { careful.clone() };
     let live = match api.patch(&object.name, &params, &Patch::Apply(body)).await {
         Err(kube::Error::Api(status)) if status.code == 409 && !known => {
@@ -237,7 +237,7 @@ async fn keep_replicas(object: &Object, live: &DynamicObject, context: &Context)
         "spec": {"replicas": live.data.pointer("/spec/replicas")},
     });
     let live = api(object, context)
-        .patch(&object.name, &PatchParams::apply(REPLICAS_MANAGER), &Patch::Apply(&body))
+        .patch(&object.name, &apply_as(REPLICAS_MANAGER), &Patch::Apply(&body))
         .await
         .map_err(|error| cause(object, error))?;
     remember(object, &live, context);

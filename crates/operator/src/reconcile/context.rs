@@ -69,6 +69,8 @@ pub struct Memory {
     pub valid: Option<(String, i64)>,
     /// UID that the status belongs to, the status last written, and when.
     pub reported: Option<(String, TradingPlatformStatus, Instant)>,
+    /// Since when its first status waits for other platforms' objects.
+    pub silent_since: Option<Instant>,
     /// What deletion last said that it waits for.
     pub teardown: Option<&'static str>,
 }

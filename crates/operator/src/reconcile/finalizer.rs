@@ -56,7 +56,7 @@ async fn write(meta: &ObjectMeta, finalizers: &[String], context: &Context) -> R
         "resourceVersion": meta.resource_version,
         "finalizers": finalizers,
     }});
-    api.patch_metadata(&key.name, &PatchParams::default(), &Patch::Merge(&patch))
+    api.patch_metadata(&key.name, &PatchParams::default().validation_ignore(), &Patch::Merge(&patch))
         .await
         .map_err(ReconcileError::writing("the finalizer"))?;
     Ok(())

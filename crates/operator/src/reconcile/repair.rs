@@ -11,6 +11,8 @@ use kube::{
 use serde_json::{Value, json};
 use trading_api::labels::FIELD_MANAGER;
 
+use crate::objects::apply_as;
+
 /// Field manager of the one patch that replaces whole lists.
 const MANAGER: &str = "trading-operator-repair";
 
@@ -28,7 +30,7 @@ pub async fn apply(
         Err(kube::Error::Api(status)) if status.code == 422 => return Ok(None),
         result => result?,
     };
-    let live = api.patch(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body)).await?;
+    let live = api.patch(name, &apply_as(FIELD_MANAGER).force(), &Patch::Apply(body)).await?;
     let entries = live.metadata.managed_fields.iter().flatten();
     let Some(index) = entries.into_iter().position(|entry| entry.manager.as_deref() == Some(MANAGER)) else {
         return Ok(Some(live));

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{
     Api, Resource, ResourceExt,
-    api::{Patch, PatchParams},
+    api::Patch,
     core::{ApiResource, DynamicObject, error_boundary::InvalidObject},
     runtime::{
         controller::Action,
@@ -21,10 +21,16 @@ use trading_core::{
 };
 
 use super::{Context, ReconcileError, references::whole_seconds};
-use crate::cache::PlatformKey;
+use crate::{cache::PlatformKey, objects::apply_as};
 
 /// Progress that changes no verdict (one more pod ready) is written at most this often.
 const PROGRESS: Duration = Duration::from_secs(10);
+
+/// While other platforms wait for their objects, the first word on one that has all of its own waits
+/// too, but not longer than this.
+const FIRST_WORD: Duration = Duration::from_secs(10);
+/// When it is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Writes the status where it differs from the previous one, and an Event for each transition.
 pub async fn report(
@@ -44,6 +50,16 @@ pub async fn report(
     let is_urgent = previous.as_ref().is_none_or(|previous| is_transition(previous, &wished));
     if let Some(wait) = last.filter(|_| !is_urgent).and_then(|at| PROGRESS.checked_sub(at.elapsed())) {
         return Ok(Action::requeue(wait));
+    }
+    if previous.is_none()
+        && wished.conditions.iter().any(is_on_its_way)
+        && context.caches.triggers.others_wait(key)
+    {
+        let since =
+            context.memories.update(key, |memory| *memory.silent_since.get_or_insert_with(Instant::now));
+        if since.elapsed() < FIRST_WORD {
+            return Ok(Action::requeue(TRY_AGAIN));
+        }
     }
     write(&platform.metadata, context, &wished).await?;
     let before = previous.map(|status| status.conditions).unwrap_or_default();
@@ -147,7 +163,7 @@ async fn write(
         "metadata": {"name": name, "uid": platform.uid},
         "status": status,
     });
-    api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(&patch))
+    api.patch_status(name, &apply_as(FIELD_MANAGER).force(), &Patch::Apply(&patch))
         .await
         .map_err(ReconcileError::writing("status"))?;
     Ok(())
@@ -178,6 +194,11 @@ pub async fn publish(platform: &TradingPlatform, context: &Context, event: &Even
 
 fn has(conditions: &[Condition], type_: &str, status: &str) -> bool {
     conditions.iter().any(|condition| condition.type_ == type_ && condition.status == status)
+}
+
+/// Nothing is wrong; it only isn't ready yet.
+fn is_on_its_way(condition: &Condition) -> bool {
+    condition.type_ == "Ready" && condition.reason == "Progressing"
 }
 
 /// What somebody who looks at the platform must know at once.
@@ -213,7 +234,7 @@ fn transitions(before: &[Condition], now: &[Condition]) -> Vec<Event> {
         secondary: None,
     };
     let ready = changed("Ready").map(|condition| {
-        let is_good = condition.status == "True" || condition.reason == "Progressing";
+        let is_good = condition.status == "True" || is_on_its_way(&condition);
         event(condition, is_good)
     });
     let degraded = changed("Degraded")

@@ -2,11 +2,7 @@
 //! Services of the database follow.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, ResourceExt,
-    api::{Patch, PatchParams},
-    core::PartialObjectMeta,
-};
+use kube::{Api, ResourceExt, api::Patch, core::PartialObjectMeta};
 use serde_json::json;
 use trading_api::labels::{FIELD_MANAGER, ROLE_PRIMARY, ROLE_REPLICA, STORE_ROLE};
 use trading_core::{
@@ -16,6 +12,7 @@ use trading_core::{
 };
 
 use super::{Context, ReconcileError};
+use crate::objects::apply_as;
 
 /// Whoever was primary loses the label before another gets it. Where nobody holds the Lease all
 /// stays: the last primary lets no clients in, and may hold it again.
@@ -57,7 +54,7 @@ async fn label(api: &Api<Pod>, name: &str, uid: Option<&str>, role: &str) -> Res
         "kind": "Pod",
         "metadata": {"name": name, "uid": pod.uid(), "labels": {STORE_ROLE: role}},
     });
-    let params = PatchParams::apply(&format!("{FIELD_MANAGER}-role")).force();
+    let params = apply_as(&format!("{FIELD_MANAGER}-role")).force();
     match api.patch(name, &params, &Patch::Apply(&body)).await {
         // It went; the next one starts as a replica.
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),

@@ -25,7 +25,7 @@ use trading_core::{
 
 use super::{Context, Memories, ReconcileError, reconcile, reporter};
 use crate::{
-    cache::{Caches, child},
+    cache::{Caches, PlatformKey, child},
     metrics::Metrics,
 };
 
@@ -212,6 +212,33 @@ async fn a_fresh_platform_is_one_write_for_each_object_and_one_status() {
     let mut expected = BACKEND_OBJECTS.to_vec();
     expected.push(STATUS);
     assert_eq!(scenario.calls(), expected);
+}
+
+#[tokio::test]
+async fn the_first_word_on_one_platform_waits_for_the_objects_of_others() {
+    let scenario = Scenario::settled(one_component());
+    let other = PlatformKey { namespace: "bazaar".to_owned(), name: "shop".to_owned() };
+    scenario.context.caches.triggers.wake(other.clone(), "a test");
+    let action = scenario.run().await.expect("reconciled");
+    assert_eq!(scenario.calls(), BACKEND_OBJECTS);
+    assert_ne!(action, Action::await_change(), "it is tried again");
+
+    scenario.context.caches.triggers.started(&other);
+    scenario.run().await.expect("reconciled");
+    assert_eq!(scenario.calls(), [STATUS]);
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_at_once_however_many_wait() {
+    let scenario = Scenario::settled(one_component()).with_fault(
+        "services/shop-backend",
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "Invalid",
+    );
+    let other = PlatformKey { namespace: "bazaar".to_owned(), name: "shop".to_owned() };
+    scenario.context.caches.triggers.wake(other, "a test");
+    scenario.run().await.expect_err("it is repeated");
+    assert_eq!(scenario.calls().last().map(String::as_str), Some(STATUS));
 }
 
 #[tokio::test]
