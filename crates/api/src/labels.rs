@@ -35,8 +35,6 @@ pub const STORE_ROLE: &str = "platform.trading/role";
 pub const ROLE_REPLICA: &str = "replica";
 /// Value of [`STORE_ROLE`]: it takes writes.
 pub const ROLE_PRIMARY: &str = "primary";
-/// Kubernetes' own label of a `StatefulSet`'s pods: their name.
-pub const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 /// Annotation: digest of what the operator last applied, so that unchanged objects are not written.
 pub const APPLIED: &str = "platform.trading/applied";
 /// Annotation on pod templates: digest of the configuration and Secrets that the pods consume.

@@ -25,12 +25,15 @@ use crate::{
 #[x_kube(validation = Rule::new("(self.mode == 'External') == has(self.external)")
     .message("mode External needs external (where the database is), and the other modes must not have it")
     .field_path(".external"))]
-#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.instances) || has(self.version) || has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.walStorage) || has(self.parameters) || has(self.database) || has(self.owner) || has(self.disruption) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
+#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.instances) || has(self.synchronous) || has(self.version) || has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.walStorage) || has(self.parameters) || has(self.database) || has(self.owner) || has(self.disruption) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
     .message("with mode External somebody else runs the database: remove everything but external")
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("self.mode == 'External' || has(self.version)")
     .message("mode Managed needs version: the major version decides the format of the data")
     .field_path(".version"))]
+#[x_kube(validation = Rule::new("!has(self.synchronous) || !self.synchronous || has(self.instances) && self.instances > 1")
+    .message("synchronous needs instances: 2 or more")
+    .field_path(".synchronous"))]
 #[x_kube(validation = Rule::new("!has(self.version) || !has(oldSelf.version) || self.version == oldSelf.version")
     .message("version can't be changed in this release: data of one major version can't be read by another")
     .field_path(".version"))]
@@ -60,6 +63,9 @@ pub struct Postgres {
     #[schemars(range(min = 1, max = 9))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instances: Option<i32>,
+    /// Commits wait until a replica has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synchronous: Option<bool>,
     /// Major version, such as 16; needed in mode `Managed`. It can't be changed later.
     #[schemars(range(min = 14, max = 18))]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -31,6 +31,12 @@ impl Capabilities {
         )
     }
 
+    /// Whether objects of the kind are known to be served: not where nobody has asked.
+    #[must_use]
+    pub fn are_known_to_have(&self, kind: Kind) -> bool {
+        matches!(self, Self::Only(kinds) if kinds.contains(&kind))
+    }
+
     /// Whether objects of the kind can be made.
     #[must_use]
     pub fn serves(&self, kind: Kind) -> bool {

@@ -94,7 +94,7 @@ impl AddOn {
 pub enum Watch {
     /// Who owns which fields is enough.
     Metadata,
-    /// The status is reported on too.
+    /// What else it says matters too: mostly its status.
     Status,
 }
 
@@ -155,6 +155,9 @@ kinds! {
     NetworkPolicy: "networking.k8s.io" "v1" "networkpolicies" Metadata;
     CiliumNetworkPolicy: "cilium.io" "v2" "ciliumnetworkpolicies" Metadata of Cilium;
     ServiceAccount: "" "v1" "serviceaccounts" Metadata;
+    Role: "rbac.authorization.k8s.io" "v1" "roles" Metadata;
+    RoleBinding: "rbac.authorization.k8s.io" "v1" "rolebindings" Metadata;
+    Lease: "coordination.k8s.io" "v1" "leases" Status;
     ExternalSecret: "external-secrets.io" "v1" "externalsecrets" Metadata of ExternalSecrets;
     Secret: "" "v1" "secrets" Metadata;
     ConfigMap: "" "v1" "configmaps" Metadata;

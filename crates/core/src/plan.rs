@@ -37,6 +37,8 @@ pub const SENTINEL: &str = "sentinel";
 pub const POSTGRES_RO: &str = "postgres-ro";
 /// Port of a Postgres server.
 pub const POSTGRES_PORT: i32 = 5432;
+/// Port at which the agent of a Postgres server tells its health, metrics and status.
+pub const POSTGRES_AGENT_PORT: i32 = 8008;
 /// Port of a Sentinel.
 pub const SENTINEL_PORT: i32 = 26379;
 /// Port of a Redis server.
@@ -464,8 +466,10 @@ pub struct PostgresPlan {
 /// Servers of the database with every value decided.
 #[derive(Clone, Debug)]
 pub struct PostgresServers {
-    /// How many; the first is the primary.
+    /// How many; one of them is the primary.
     pub instances: i32,
+    /// Commits wait until a replica has them.
+    pub synchronous: bool,
     /// Major version.
     pub major: i32,
     /// Full image reference.

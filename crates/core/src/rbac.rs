@@ -27,7 +27,7 @@ pub fn rules() -> Vec<PolicyRule> {
         rule(GROUP, &["tradingplatforms/status"], &["patch"]),
         // Needed to set `blockOwnerDeletion` where the apiserver enforces it.
         rule(GROUP, &["tradingplatforms/finalizers"], &["update"]),
-        // Only to mark the primary of a database, for the Service of its replicas.
+        // Only to mark the primary of a database, for the Services of its servers.
         rule("", &["pods"], &["get", "patch"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
     ]);

@@ -58,6 +58,8 @@ pub struct Child {
     pub workload: Option<Workload>,
     /// State of scaling, for autoscalers.
     pub autoscaler: Option<Autoscaler>,
+    /// Who holds it, for the Lease of a database.
+    pub holder: Option<String>,
 }
 
 impl Child {
@@ -403,6 +405,13 @@ fn prune(plan: &Plan, desired: &[Object], observed: &Observed, blocked_stores: &
         .filter(|child| !wished.contains(&child.key()))
         .collect();
     let goes: Vec<Store> = removed_stores(plan, &surplus, steps);
+    // A server stops as it should with its Lease, its account, its peers and its policy.
+    let ends: BTreeSet<&str> = observed
+        .values()
+        .filter(|child| child.platform_uid == plan.identity.uid && child.kind == Kind::StatefulSet)
+        .filter(|child| !wished.contains(&child.key()))
+        .map(|child| child.component.as_str())
+        .collect();
     for child in surplus {
         let store = store_of(&child.component).filter(|_| child.is_store && !child.is_copy);
         // What fetches the login of a store outside goes with it.
@@ -414,7 +423,11 @@ fn prune(plan: &Plan, desired: &[Object], observed: &Observed, blocked_stores: &
         // Data that components share goes with the platform, where `deletion.data` says so, or by hand.
         let is_data = child.kind == Kind::PersistentVolumeClaim;
         let is_blocked = store.is_some_and(|store| blocked_stores.contains(&store));
-        if keeps_running || is_blocked || is_kept_secret || is_data {
+        let waits = child.is_store
+            && !child.is_copy
+            && child.kind != Kind::StatefulSet
+            && ends.contains(child.component.as_str());
+        if keeps_running || waits || is_blocked || is_kept_secret || is_data {
             continue;
         }
         if child.kind == Kind::HorizontalPodAutoscaler {

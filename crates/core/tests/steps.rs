@@ -307,12 +307,17 @@ fn components() -> Vec<Case> {
     ]
 }
 
+/// What ends first when a store goes.
+const SERVERS: &str = "StatefulSet shop-redis";
+
 fn stores() -> Vec<Case> {
     let acknowledged = |data: &str| json!({"deletion": {"data": data, "acknowledgeStoreRemoval": ["Redis"]}});
     // Without Redis the backend gets no address of it any more, and may no longer reach it.
     let backend = texts(&["Deployment shop-backend", "NetworkPolicy shop-backend"]);
-    let without =
-        |object: &str| REDIS.iter().filter(|one| **one != object).map(|&one| one.to_owned()).collect();
+    let without = |objects: &[&str]| {
+        REDIS.iter().filter(|one| !objects.contains(one)).map(|&one| one.to_owned()).collect()
+    };
+    let gone: Event = |live| drop(live.remove(&here(Kind::StatefulSet, "shop-redis")));
     vec![
         (
             "a store that left the resource keeps running",
@@ -324,16 +329,27 @@ fn stores() -> Vec<Case> {
         (
             "its acknowledged removal keeps the password, as it keeps the volumes",
             redis(),
-            nothing,
+            gone,
             acknowledged("Retain"),
-            Done { apply: backend.clone(), prune: without("Secret shop-redis-auth"), ..Done::default() },
+            Done {
+                apply: backend.clone(),
+                prune: without(&[SERVERS, "Secret shop-redis-auth"]),
+                ..Done::default()
+            },
         ),
         (
             "its acknowledged removal takes everything where data is to be deleted",
             redis(),
+            gone,
+            acknowledged("Delete"),
+            Done { apply: backend.clone(), prune: without(&[SERVERS]), ..Done::default() },
+        ),
+        (
+            "what servers need to end is there until they have",
+            redis(),
             nothing,
             acknowledged("Delete"),
-            Done { apply: backend, prune: texts(&REDIS), claims: texts(&["redis"]), ..Done::default() },
+            Done { apply: backend, prune: texts(&[SERVERS]), claims: texts(&["redis"]), ..Done::default() },
         ),
         (
             "a live store in another mode is not touched, whatever else changed",

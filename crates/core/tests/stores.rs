@@ -139,13 +139,75 @@ fn clients_of_an_own_database_write_to_the_primary_and_read_from_replicas() {
     assert_eq!(environment(&objects, "backend"), of("shop-postgres"));
     assert_eq!(environment(&objects, "analytics"), of("shop-postgres-ro"));
     let writes = &object(&objects, Kind::Service, "shop-postgres").body["spec"]["selector"];
-    assert_eq!(writes["statefulset.kubernetes.io/pod-name"], "shop-postgres-0");
+    assert_eq!(writes["platform.trading/role"], "primary");
     let reads = &object(&objects, Kind::Service, "shop-postgres-ro").body["spec"]["selector"];
     assert_eq!(reads["platform.trading/role"], "replica");
 
     let (_, objects) = rendered(&shop(&json!({"postgres": managed(1)})));
     assert!(!environment(&objects, "backend").contains_key("PGHOST_RO"));
     assert!(objects.iter().all(|object| object.name != "shop-postgres-ro"));
+    let writes = &object(&objects, Kind::Service, "shop-postgres").body["spec"]["selector"];
+    assert!(writes.get("platform.trading/role").is_none(), "one server is the primary: {writes}");
+}
+
+#[test]
+fn servers_of_a_database_may_read_and_change_their_lease_and_nothing_else() {
+    let (_, objects) = rendered(&shop(&json!({"postgres": managed(3)})));
+    let name = "shop-postgres";
+    let rules = &object(&objects, Kind::Role, name).body["rules"];
+    assert_eq!(
+        *rules,
+        json!([{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+            "resourceNames": [name], "verbs": ["get", "patch"]}])
+    );
+    let binding = &object(&objects, Kind::RoleBinding, name).body;
+    assert_eq!(
+        binding["subjects"],
+        json!([{"kind": "ServiceAccount", "name": name, "namespace": "trading"}])
+    );
+    assert_eq!(
+        binding["roleRef"],
+        json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name})
+    );
+    // What it says is the agents'; the operator would take it back from them.
+    let lease = &object(&objects, Kind::Lease, name).body;
+    assert!(lease.get("spec").is_none_or(|spec| spec.as_object().is_none_or(serde_json::Map::is_empty)));
+}
+
+#[test]
+fn a_server_that_is_added_restarts_no_other() {
+    let of = |instances: i32| rendered(&shop(&json!({"postgres": managed(instances)}))).1;
+    let (two, three) = (of(2), of(3));
+    let template = |objects: &[Object]| {
+        object(objects, Kind::StatefulSet, "shop-postgres").body["spec"]["template"].clone()
+    };
+    assert_eq!(template(&two), template(&three));
+    let members = |objects: &[Object]| {
+        object(objects, Kind::ConfigMap, "shop-postgres").body["data"]["members"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(members(&two).lines().count(), 2);
+    assert!(
+        members(&three).ends_with("shop-postgres-2=shop-postgres-2.shop-postgres-headless.trading.svc\n")
+    );
+    let synchronous = json!({"mode": "Managed", "version": 16, "instances": 3, "synchronous": true});
+    let (_, objects) = rendered(&shop(&json!({"postgres": synchronous})));
+    let command = template(&objects)["spec"]["containers"][0]["command"].clone();
+    assert!(command.as_array().unwrap().contains(&json!("--synchronous")), "{command}");
+}
+
+#[test]
+fn the_kubernetes_api_is_opened_by_name_where_there_is_cilium() {
+    use trading_core::{add_ons::Capabilities, kinds::AddOn};
+    let platform = shop(&json!({"postgres": managed(1)}));
+    let policies = |capabilities: Capabilities| {
+        let inputs = Inputs { capabilities, ..Inputs::offline(then()) };
+        let objects = render(&resolve(&platform, &inputs));
+        objects.into_iter().filter(|object| object.kind == Kind::CiliumNetworkPolicy).collect::<Vec<_>>()
+    };
+    assert!(policies(Capabilities::All).is_empty(), "nobody knows");
+    assert!(policies(Capabilities::of(&[])).is_empty());
+    let [policy] = policies(Capabilities::of(&[AddOn::Cilium])).try_into().unwrap();
+    assert_eq!(policy.body["spec"]["egress"], json!([{"toEntities": ["kube-apiserver"]}]));
 }
 
 #[test]
@@ -203,6 +265,15 @@ fn change(before: &Value, after: &Value) -> (Plan, Steps) {
     (plan, next)
 }
 
+/// The steps when the servers of the database are gone.
+fn afterwards(before: &Value, after: &Value) -> Steps {
+    let (_, live) = rendered(&shop(before));
+    let (plan, objects) = rendered(&shop(after));
+    let mut live = observed(&live);
+    live.remove(&here(Kind::StatefulSet, "shop-postgres"));
+    steps(&plan, &objects, &live)
+}
+
 fn pruned(steps: &Steps) -> Vec<String> {
     let mut all: Vec<String> = steps.prune.iter().map(|prune| prune.key.to_string()).collect();
     all.sort();
@@ -221,18 +292,23 @@ fn a_removed_database_runs_on_until_it_is_acknowledged() {
 
     let gone =
         json!({"redis": {"mode": "Replicated"}, "deletion": {"acknowledgeStoreRemoval": ["Postgres"]}});
+    // The servers end first: without Lease, account and policy they could not hand over.
     let (_, next) = change(&stores, &gone);
-    let removed = pruned(&next);
-    assert!(removed.contains(&"StatefulSet shop-postgres".to_owned()), "{removed:?}");
+    assert_eq!(pruned(&next), ["StatefulSet shop-postgres"]);
+    assert!(next.problems.is_empty() && next.delete_claims_of.is_empty());
+    let removed = pruned(&afterwards(&stores, &gone));
+    for kind in ["Lease", "Role", "RoleBinding", "ServiceAccount", "NetworkPolicy"] {
+        assert!(removed.contains(&format!("{kind} shop-postgres")), "{kind}: {removed:?}");
+    }
     assert!(removed.iter().all(|name| name.contains("postgres")), "Redis stays: {removed:?}");
     assert!(removed.iter().all(|name| !name.starts_with("Secret")), "passwords stay with data: {removed:?}");
-    assert!(next.problems.is_empty() && next.delete_claims_of.is_empty());
 
     let mut forgotten = gone;
     forgotten["deletion"]["data"] = json!("Delete");
     let (_, next) = change(&stores, &forgotten);
     assert_eq!(next.delete_claims_of, [("trading".to_owned(), "postgres".to_owned())]);
-    assert!(pruned(&next).contains(&"Secret shop-postgres-superuser".to_owned()));
+    let removed = pruned(&afterwards(&stores, &forgotten));
+    assert!(removed.contains(&"Secret shop-postgres-superuser".to_owned()), "{removed:?}");
 }
 
 #[test]

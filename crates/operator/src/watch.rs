@@ -13,6 +13,7 @@ use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment, StatefulSet},
         autoscaling::v2::HorizontalPodAutoscaler,
+        coordination::v1::Lease,
         core::v1::Namespace,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -198,6 +199,14 @@ pub fn children(
                 caches,
                 report,
                 move |live: &StatefulSet| child(kind, &live.metadata, Some(Workload::from(live)), None),
+            ),
+            Kind::Lease => spawn_children(
+                watcher(typed::<Lease>(client, scope), config),
+                kind,
+                scope,
+                caches,
+                report,
+                move |live: &Lease| Some(child(kind, &live.metadata, None, None)?.held_by(live)),
             ),
             _ => spawn_children(
                 watcher(typed::<HorizontalPodAutoscaler>(client, scope), config),

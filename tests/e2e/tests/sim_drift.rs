@@ -7,13 +7,15 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use trading_core::kinds::built_in;
 use trading_e2e::sim::{
-    BRIEF, Propagation, SETTLE, Space, Stack, at, database_secret, every_kind, merge, platform, stays, text,
-    wait_for,
+    BRIEF, Propagation, SETTLE, Space, Stack, at, database_secret, every_kind, merge, own_database, platform,
+    stays, text, wait_for,
 };
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
 
 const NAME: &str = "shop";
+/// Another platform, with a database of its own.
+const LEDGER: &str = "ledger";
 
 async fn bring_up(namespace: &str) -> Result<Space<'static>> {
     let space = STACK.space(namespace).await?;
@@ -24,14 +26,17 @@ async fn bring_up(namespace: &str) -> Result<Space<'static>> {
         &json!({ "frontend": { "serviceAccount": { "annotations": { "cloud/role": "shop" } } } }),
     );
     space.put(&platform(NAME, &patch)).await?;
+    space.put(&platform(LEDGER, &own_database())).await?;
     space.ready(NAME).await?;
+    space.ready(LEDGER).await?;
     Ok(space)
 }
 
 #[tokio::test]
 async fn every_child_that_is_deleted_comes_back() -> Result<()> {
     let space = bring_up("drift-deleted").await?;
-    let children = space.children(NAME).await?;
+    let mut children = space.children(NAME).await?;
+    children.extend(space.children(LEDGER).await?);
     for info in built_in() {
         let is_there = children.keys().any(|(kind, _)| *kind == info.kind.to_string());
         ensure!(is_there, "the platform has no {}", info.kind);
@@ -54,6 +59,7 @@ async fn every_child_that_is_deleted_comes_back() -> Result<()> {
         slowest = slowest.max(began.elapsed());
     }
     eprintln!("{} children recreated, the slowest after {slowest:?}", children.len() - 1);
+    space.ready(LEDGER).await?;
     space.ready(NAME).await
 }
 
@@ -166,6 +172,24 @@ fn changes() -> Vec<Change> {
             "shop-runtime",
             json!({ "spec": { "template": { "spec": { "terminationGracePeriodSeconds": 1 } } } }),
             "/spec/template/spec/terminationGracePeriodSeconds",
+        ),
+        (
+            "Role",
+            "ledger-postgres",
+            json!({ "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] }] }),
+            "/rules",
+        ),
+        (
+            "RoleBinding",
+            "ledger-postgres",
+            json!({ "subjects": [{ "kind": "ServiceAccount", "name": "default", "namespace": "default" }] }),
+            "/subjects",
+        ),
+        (
+            "Lease",
+            "ledger-postgres",
+            json!({ "metadata": { "labels": { "app.kubernetes.io/part-of": "x" } } }),
+            "/metadata/labels",
         ),
         // Not changed but taken away.
         (

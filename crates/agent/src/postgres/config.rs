@@ -1,4 +1,4 @@
-//! Compose stage, pure: what a replica's configuration has besides the template.
+//! Compose stage, pure: what the configuration has besides the template.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -28,11 +28,6 @@ pub fn plain<'a>(what: &'static str, text: &'a str) -> Result<&'a str, ConfigErr
     is_plain.then_some(text).ok_or_else(|| ConfigError::BadName { what, text: text.to_owned() })
 }
 
-/// Whether this pod is the primary: the first label of the primary's host is its name.
-pub fn is_primary(pod: &str, primary: &str) -> bool {
-    primary.split('.').next() == Some(pod)
-}
-
 /// How a replica reaches the primary; libpq's own form.
 pub fn connection(primary: &str, port: u16, pod: &str, password_file: &Path) -> Result<String, ConfigError> {
     Ok(format!(
@@ -41,13 +36,6 @@ pub fn connection(primary: &str, port: u16, pod: &str, password_file: &Path) -> 
         password_file.display(),
         plain("POD_NAME", pod)?,
     ))
-}
-
-/// The template, for a replica with whom it follows.
-pub fn compose(template: &str, connection: Option<&str>) -> String {
-    let end = if template.is_empty() || template.ends_with('\n') { "" } else { "\n" };
-    let follows = connection.map(|text| format!("primary_conninfo = '{text}'\n")).unwrap_or_default();
-    format!("{template}{end}{follows}")
 }
 
 /// What the agent decides of the configuration; the last word on a parameter counts.
@@ -67,7 +55,7 @@ pub struct Overrides<'a> {
 }
 
 /// The template with those at its end.
-pub fn compose_managed(template: &str, overrides: &Overrides) -> String {
+pub fn compose(template: &str, overrides: &Overrides) -> String {
     let Overrides { port, socket, connection, slot, synchronous, floors } = overrides;
     let names: Vec<String> = synchronous.iter().map(|name| format!("\"{name}\"")).collect();
     let synchronous = if names.is_empty() { String::new() } else { format!("ANY 1 ({})", names.join(", ")) };
@@ -90,7 +78,8 @@ pub fn compose_managed(template: &str, overrides: &Overrides) -> String {
     let raised = floors.iter().filter(|(name, floor)| limits.get(*name).is_some_and(|limit| limit < *floor));
     let raised = raised.map(|(name, floor)| (*name, floor.to_string()));
     let lines = lines.iter().map(|(name, value)| (*name, (*value).to_owned())).chain(raised);
-    lines.fold(compose(template, None), |text, (name, value)| text + &format!("{name} = '{value}'\n"))
+    let end = if template.is_empty() || template.ends_with('\n') { "" } else { "\n" };
+    lines.fold(format!("{template}{end}"), |text, (name, value)| text + &format!("{name} = '{value}'\n"))
 }
 
 /// What a server that follows must have at least as much of as the primary had, by their names in
@@ -129,22 +118,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_label_of_the_host_is_the_primary() {
-        assert!(is_primary("shop-postgres-0", "shop-postgres-0.shop-postgres-headless.ns.svc"));
-        assert!(!is_primary("shop-postgres-1", "shop-postgres-0.shop-postgres-headless.ns.svc"));
-        assert!(!is_primary("shop-postgres-00", "shop-postgres-0.x"));
-    }
-
-    #[test]
-    fn a_replica_follows_the_primary() {
+    fn names_end_no_argument() {
         let file = Path::new("/run/postgres/pgpass");
-        let text = connection("p-0.h.ns.svc", 5432, "p-1", file).expect("valid");
         assert_eq!(
-            compose("port = '5432'", Some(&text)),
-            "port = '5432'\nprimary_conninfo = 'host=p-0.h.ns.svc port=5432 user=streaming_replica \
-             passfile=/run/postgres/pgpass application_name=p-1 connect_timeout=10'\n"
+            connection("p-0.h.ns.svc", 5432, "p-1", file).expect("valid"),
+            "host=p-0.h.ns.svc port=5432 user=streaming_replica passfile=/run/postgres/pgpass \
+             application_name=p-1 connect_timeout=10"
         );
-        assert_eq!(compose("a = '1'\n", None), "a = '1'\n");
         for bad in ["", "a b", "a'b", "a\nb"] {
             assert!(connection(bad, 5432, "p-1", file).is_err());
             assert!(connection("p-0", 5432, bad, file).is_err());
@@ -161,7 +141,7 @@ mod tests {
             synchronous: &BTreeSet::from(["p-0".to_owned(), "p-2".to_owned()]),
             floors: &floors("max_connections setting:              100\nmax_wal_senders setting:   10\n"),
         };
-        let text = compose_managed("port = '5432'\nmax_connections = '50'", &overrides);
+        let text = compose("port = '5432'\nmax_connections = '50'", &overrides);
         assert!(
             text.starts_with(
                 "port = '5432'\nmax_connections = '50'\nlisten_addresses = '127.0.0.1'\nport = '5433'\n"

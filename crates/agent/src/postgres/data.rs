@@ -107,12 +107,6 @@ impl Place<'_> {
         fs::set_permissions(self.data, Permissions::from_mode(0o700)).map_err(io_at(self.data))
     }
 
-    /// Whether the data is a replica's.
-    pub fn is_replica(&self) -> Result<bool, DataError> {
-        let file = self.data.join("standby.signal");
-        file.try_exists().map_err(io_at(&file))
-    }
-
     /// Makes the new database a replica's.
     pub fn mark_replica(&self) -> Result<(), DataError> {
         write(&self.new_data().join("standby.signal"), "")
@@ -201,5 +195,68 @@ fn remove(path: &Path) -> Result<(), DataError> {
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_at(path)(error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder that goes with the test.
+    struct Volume(PathBuf);
+
+    impl Volume {
+        fn new(name: &str) -> Self {
+            let root = std::env::temp_dir().join(format!("postgres-data-{name}-{}", std::process::id()));
+            fs::create_dir_all(&root).expect("made");
+            Self(root)
+        }
+
+        fn file(&self, path: &str) -> PathBuf {
+            let path = self.0.join(path);
+            fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+            fs::write(&path, "everything").expect("written");
+            path
+        }
+    }
+
+    impl Drop for Volume {
+        fn drop(&mut self) {
+            // It lies where such things are cleared away.
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_never_replaced() {
+        let volume = Volume::new("kept");
+        let (data, wal) = (volume.0.join("data"), volume.0.join("wal"));
+        let place = Place { data: &data, wal: Some(&wal) };
+        assert!(!place.holds_database(16).expect("it is empty"));
+        let ledger = volume.file("data/ledger");
+        assert!(matches!(place.holds_database(16), Err(DataError::Foreign(_))));
+        fs::write(data.join("PG_VERSION"), "9\n").expect("written");
+        assert!(matches!(place.holds_database(16), Err(DataError::Version { .. })));
+        fs::write(data.join("PG_VERSION"), "16\n").expect("written");
+        assert!(place.holds_database(16).expect("it is one"));
+        let log = volume.file("wal/000000010000000000000001");
+        assert!(matches!(place.begin(), Err(DataError::LogWithoutData(_))));
+        assert!(ledger.exists() && log.exists());
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_cleared() {
+        let volume = Volume::new("left");
+        let (data, wal) = (volume.0.join("data"), volume.0.join("wal"));
+        let place = Place { data: &data, wal: Some(&wal) };
+        volume.file("data.new/PG_VERSION");
+        volume.file("wal/half");
+        let mark = volume.file("wal.making");
+        place.begin().expect("they are its own");
+        assert!(!place.new_data().exists() && !wal.exists() && mark.exists());
+        volume.file("data.new/PG_VERSION");
+        place.finish().expect("moved");
+        assert!(data.join("PG_VERSION").exists() && !mark.exists());
+        assert_eq!(fs::metadata(&data).expect("there").permissions().mode() & 0o7777, 0o700);
     }
 }

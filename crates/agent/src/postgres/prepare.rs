@@ -1,5 +1,4 @@
-//! Prepare stage, I/O: writes the configuration and makes an empty volume a database, with the
-//! programs of the store's own image.
+//! Prepare stage, I/O: makes an empty volume a database, with the programs of the store's own image.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +8,6 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use thiserror::Error;
 
-use super::PrepareArgs;
 use super::config::{self, ConfigError, REPLICATION_ROLE};
 use super::data::{DataError, Place};
 use super::programs;
@@ -39,9 +37,6 @@ pub enum PrepareError {
     /// The volume is not used.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The volume of a replica holds a primary.
-    #[error("{} is not a replica's data, though this pod is one: it is left alone", .0.display())]
-    NotAReplica(PathBuf),
     /// The image has no server.
     #[error(
         "initdb and postgres of version {0} are neither on the PATH nor in the usual folders: is it the right image?"
@@ -95,56 +90,6 @@ impl Environment {
             replication: password("REPLICATION_PASSWORD")?,
         })
     }
-}
-
-/// Puts the configuration in place, and data where there is none. Running it twice changes nothing.
-pub fn run(args: &PrepareArgs, environment: &Environment) -> Result<(), PrepareError> {
-    let template = fs::read_to_string(&args.template)
-        .map_err(|source| PrepareError::Template { path: args.template.clone(), source })?;
-    let password_file = args.output.with_file_name("pgpass");
-    let folder = programs::folder(args.major).ok_or(PrepareError::NoPrograms(args.major))?;
-    let is_primary = config::is_primary(&environment.pod, &args.primary);
-    let connection = (!is_primary)
-        .then(|| config::connection(&args.primary, args.primary_port, &environment.pod, &password_file))
-        .transpose()?;
-    if connection.is_some() {
-        write_password_file(&password_file, &environment.replication)?;
-    }
-    let composed = config::compose(&template, connection.as_deref());
-    install::replace(&args.output, 0o600, &mut composed.as_bytes())?;
-
-    let place = Place { data: &args.data, wal: args.wal.as_deref() };
-    if place.holds_database(args.major)? {
-        if !is_primary && !place.is_replica()? {
-            return Err(PrepareError::NotAReplica(args.data.clone()));
-        }
-        place.settle()?;
-        println!("{} holds a database", args.data.display());
-        return Ok(());
-    }
-    place.begin()?;
-    match &connection {
-        None => {
-            let new = New {
-                folder: &folder,
-                scratch: &args.output,
-                owner: &args.owner,
-                database: &args.database,
-                limits: &config::limits(&template),
-            };
-            initialize(&new, &place, environment)?;
-        }
-        Some(connection) => {
-            let backup = copy(&folder, &place.new_data(), place.wal, connection).status();
-            finish("pg_basebackup", backup)?;
-        }
-    }
-    if connection.is_some() {
-        place.mark_replica()?;
-    }
-    place.finish()?;
-    println!("made {}", args.data.display());
-    Ok(())
 }
 
 /// Where libpq finds the replicas' password.

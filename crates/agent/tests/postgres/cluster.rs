@@ -28,6 +28,8 @@ pub struct Cluster<'a> {
     agent_port: u16,
     servers: Vec<Server>,
     synchronous: bool,
+    /// The log has a folder of its own.
+    log_apart: bool,
 }
 
 struct Server {
@@ -42,18 +44,41 @@ pub fn name(index: usize) -> String {
 
 impl<'a> Cluster<'a> {
     pub async fn new(bench: &'a Bench, synchronous: bool) -> Self {
+        let mut cluster = Self::prepared(bench, synchronous).await;
+        cluster.grow(0, MEMBERS);
+        cluster
+    }
+
+    /// One server that knows of no other.
+    pub async fn alone(bench: &'a Bench) -> Self {
+        let mut cluster = Self::prepared(bench, false).await;
+        cluster.log_apart = true;
+        cluster.grow(0, 1);
+        cluster
+    }
+
+    async fn prepared(bench: &'a Bench, synchronous: bool) -> Self {
         let api = Api::start().await;
         let servers = (0..MEMBERS).map(|_| Server { port: free_port(), life: 1, agent: None }).collect();
         // Tests of one process differ by port, those of others by network.
         let [_, _, high, low] = std::process::id().to_be_bytes();
         let network = [high | 1, low | 1];
-        let mut cluster =
-            Self { bench, api, network, port: free_port(), agent_port: free_port(), servers, synchronous };
-        for index in 0..MEMBERS {
-            cluster.write_files(index);
-            cluster.start(index);
+        let (port, agent_port) = (free_port(), free_port());
+        Self { bench, api, network, port, agent_port, servers, synchronous, log_apart: false }
+    }
+
+    /// From so many servers to so many, as the operator does it: all are told, and none is restarted.
+    pub fn grow(&mut self, from: usize, to: usize) {
+        (from..to).for_each(|index| self.write_files(index));
+        let members = (0..to).fold(String::new(), |mut text, member| {
+            // Writing to a String can't fail.
+            let _ = writeln!(text, "{}={}", name(member), self.address(member));
+            text
+        });
+        for index in 0..to {
+            fs::write(self.file(index, "members"), &members).expect("written");
         }
-        cluster
+        (from..to).for_each(|index| self.start(index));
     }
 
     fn address(&self, index: usize) -> Ipv4Addr {
@@ -92,19 +117,20 @@ impl<'a> Cluster<'a> {
         for (flag, file) in [
             ("--data", "data"),
             ("--template", "template.conf"),
+            ("--members", "members"),
             ("--output", "run/postgresql.conf"),
             ("--termination-log", "run/termination"),
         ] {
             command.arg(flag).arg(self.file(index, file));
-        }
-        for member in 0..MEMBERS {
-            command.arg("--member").arg(format!("{}={}", name(member), self.address(member)));
         }
         command.args(["--database", "shop", "--owner", "app", "--address", &self.address(index).to_string()]);
         command.args(["--port", &self.port.to_string(), "--agent-port", &self.agent_port.to_string()]);
         command.args(["--server-port", &self.servers[index].port.to_string()]);
         if self.synchronous {
             command.arg("--synchronous");
+        }
+        if self.log_apart {
+            command.arg("--wal").arg(self.file(index, "wal"));
         }
         let log =
             fs::OpenOptions::new().create(true).append(true).open(self.file(index, "log")).expect("opened");
@@ -245,6 +271,18 @@ impl<'a> Cluster<'a> {
             }
         }
         None
+    }
+
+    /// Waits until one leads.
+    pub async fn leads(&self, patience: Duration) -> usize {
+        let end = Instant::now() + patience;
+        loop {
+            if let Some(primary) = self.primary().await {
+                return primary;
+            }
+            assert!(Instant::now() < end, "{}", self.everything().await);
+            sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// Waits until one leads and the others follow.

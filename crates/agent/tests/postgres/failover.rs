@@ -108,6 +108,41 @@ async fn without_it_the_order_still_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_are_added_to_one_that_goes_on() {
+    let Some(bench) = Bench::new() else { return };
+    let mut cluster = Cluster::alone(&bench).await;
+    assert_eq!(cluster.leads(FORMS).await, 0);
+    let client = connect(cluster.client_address(0)).await.expect("connected");
+    let made = "CREATE TABLE trades AS SELECT 1 AS id";
+    client.batch_execute(made).await.expect("written");
+    for (question, answer) in [
+        ("SHOW data_checksums", "on"),
+        ("SELECT count(*)::text FROM pg_roles WHERE rolname = 'app' AND rolsuper", "0"),
+    ] {
+        let row = client.query_one(question, &[]).await.expect("read");
+        assert_eq!(row.get::<_, String>(0), answer, "{question}");
+    }
+
+    // Nobody could take the Lease, so it serves without the Kubernetes API.
+    cluster.api.cut(&name(0), true);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    client.batch_execute("INSERT INTO trades VALUES (2)").await.expect("written");
+    assert!(cluster.api.lease().contains("alone"), "{}", cluster.api.lease());
+    cluster.api.cut(&name(0), false);
+
+    cluster.grow(1, MEMBERS);
+    assert_eq!(cluster.settles(FORMS).await, 0);
+    client.batch_execute("INSERT INTO trades VALUES (3)").await.expect("on the connection from before");
+    assert!(!cluster.api.lease().contains("alone"), "{}", cluster.api.lease());
+    cluster.kill(0);
+    let primary = cluster.leads(TAKES_OVER).await;
+    assert_ne!(primary, 0);
+    let client = connect(cluster.client_address(primary)).await.expect("connected");
+    let row = client.query_one("SELECT count(*) FROM trades", &[]).await.expect("read");
+    assert_eq!(row.get::<_, i64>(0), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn data_is_taken_up_whatever_else_is_lost() {
     let Some(bench) = Bench::new() else { return };
     let mut cluster = Cluster::new(&bench, false).await;

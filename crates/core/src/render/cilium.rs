@@ -1,4 +1,5 @@
-//! Cilium's policies, which know names outside the cluster. They open beside the `NetworkPolicies`.
+//! Cilium's policies, which know names outside the cluster and the Kubernetes API. They open beside
+//! the `NetworkPolicies`.
 
 use serde_json::{Value, json};
 use trading_api::network::{EgressPort, EgressRule};
@@ -7,14 +8,31 @@ use super::meta;
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
-    plan::{ComponentPlan, NetworkPlan, Plan},
+    plan::{ComponentPlan, NetworkPlan, POSTGRES, Plan},
 };
 
 pub(super) fn render(plan: &Plan) -> Vec<Object> {
     if plan.network.is_none() {
         return Vec::new();
     }
-    plan.components.iter().filter_map(|component| of_component(plan, component)).collect()
+    let components = plan.components.iter().filter_map(|component| of_component(plan, component));
+    components.chain(of_postgres(plan)).collect()
+}
+
+/// Address blocks don't count for Cilium where the Kubernetes API runs on a node of the cluster.
+fn of_postgres(plan: &Plan) -> Option<Object> {
+    plan.postgres.as_ref()?.servers.as_ref()?;
+    if !plan.capabilities.are_known_to_have(Kind::CiliumNetworkPolicy) {
+        return None;
+    }
+    let object = json!({
+        "metadata": meta::object(plan, POSTGRES, POSTGRES, meta::DATABASE, Lifetime::Store),
+        "spec": {
+            "endpointSelector": { "matchLabels": meta::selector(&plan.identity.name, POSTGRES) },
+            "egress": [{ "toEntities": ["kube-apiserver"] }],
+        },
+    });
+    Some(Object::new(Kind::CiliumNetworkPolicy, POSTGRES, Lifetime::Store, &object))
 }
 
 fn of_component(plan: &Plan, component: &ComponentPlan) -> Option<Object> {

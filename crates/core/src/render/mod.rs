@@ -14,6 +14,7 @@ mod monitoring;
 mod network_policy;
 mod pod;
 mod postgres;
+mod postgres_lease;
 mod postgres_servers;
 mod quota;
 mod redis;

@@ -21,9 +21,9 @@ use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
     plan::{
-        ComponentPlan, IngressPlan, IngressSource, NetworkPlan, POSTGRES, POSTGRES_PORT, Plan, PostgresPlan,
-        PostgresServers, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, RUNTIME, RedisPlan,
-        RuntimePlan, SENTINEL, SENTINEL_PORT, Target,
+        ComponentPlan, IngressPlan, IngressSource, NetworkPlan, POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_PORT,
+        Plan, PostgresPlan, PostgresServers, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, RUNTIME,
+        RedisPlan, RuntimePlan, SENTINEL, SENTINEL_PORT, Target,
         monitoring::{ScrapePort, TracingPlan},
     },
 };
@@ -34,6 +34,10 @@ const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 /// those outside that AWS, Azure and Google use.
 const METADATA_V4: [&str; 2] = ["169.254.0.0/16", "168.63.129.16/32"];
 const METADATA_V6: [&str; 3] = ["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128"];
+
+/// Ports of the Kubernetes API, behind its Service too. Policies can't name it, and where it is
+/// differs from cluster to cluster.
+const API_PORTS: [i32; 2] = [443, 6443];
 
 pub(super) fn render(plan: &Plan) -> Vec<Object> {
     let Some(network) = &plan.network else { return Vec::new() };
@@ -114,7 +118,7 @@ fn of_component(plan: &Plan, network: &NetworkPlan, component: &ComponentPlan) -
                     egress.extend(store.sentinel.as_ref().map(|_| to_sentinels(plan, &component.name)));
                 }
                 let outside = plan.external_redis.iter();
-                egress.extend(outside.map(|redis| to_blocks(&redis.cidrs, redis.port)));
+                egress.extend(outside.map(|redis| to_blocks(&redis.cidrs, &[redis.port])));
             }
             Target::Runtime => egress.extend(
                 plan.runtime
@@ -223,13 +227,14 @@ fn of_postgres(plan: &Plan, network: &NetworkPlan, servers: &PostgresServers) ->
     let mut ingress = Vec::new();
     let callers = callers.iter().map(|caller| pods(plan, POSTGRES, caller)).collect();
     ingress.extend(admit(callers, &port));
-    let mut egress = vec![dns()];
+    let mut egress = vec![dns(), to_blocks(&[], &API_PORTS)];
+    let with_agent = [tcp(POSTGRES_PORT), tcp(POSTGRES_AGENT_PORT)];
     if servers.instances > 1 {
-        ingress.extend(admit(vec![pods(plan, POSTGRES, POSTGRES)], &port));
-        egress.push(to(vec![pods(plan, POSTGRES, POSTGRES)], port.to_vec()));
+        ingress.extend(admit(vec![pods(plan, POSTGRES, POSTGRES)], &with_agent));
+        egress.push(to(vec![pods(plan, POSTGRES, POSTGRES)], with_agent.to_vec()));
     }
     if !network.monitoring_namespace.is_empty() {
-        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &port));
+        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &with_agent));
     }
     policy(plan, POSTGRES, meta::DATABASE, Lifetime::Store, ingress, egress)
 }
@@ -276,17 +281,17 @@ fn to_database(plan: &Plan, component: &ComponentPlan, database: &PostgresPlan) 
     if database.servers.is_some() {
         return to(vec![pods(plan, &component.name, POSTGRES)], vec![tcp(POSTGRES_PORT)]);
     }
-    to_blocks(&database.cidrs, database.port)
+    to_blocks(&database.cidrs, &[database.port])
 }
 
-/// A port of address blocks; of all but the metadata services where none are known.
-fn to_blocks(cidrs: &[Cidr], port: i32) -> NetworkPolicyEgressRule {
+/// Ports of address blocks; of all but the metadata services where none are known.
+fn to_blocks(cidrs: &[Cidr], ports: &[i32]) -> NetworkPolicyEgressRule {
     let peers = if cidrs.is_empty() {
         vec![block("0.0.0.0/0", &METADATA_V4), block("::/0", &METADATA_V6)]
     } else {
         cidrs.iter().map(|cidr| block(&cidr.0, &[])).collect()
     };
-    to(peers, vec![tcp(port)])
+    to(peers, ports.iter().copied().map(tcp).collect())
 }
 
 /// Names are opened by Cilium's own policies.

@@ -1,24 +1,28 @@
-//! Postgres that the platform runs: one `StatefulSet` whose first pod is the primary, its
-//! Services, configuration, passwords and budget.
+//! Postgres that the platform runs: one `StatefulSet` whose pods agree by a Lease who is primary,
+//! its Services, configuration, passwords and budget.
 
 use std::{collections::BTreeMap, fmt::Write};
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{
-        ConfigMap, ConfigMapVolumeSource, Container, PodSpec, PodTemplateSpec, Probe, Volume, VolumeMount,
+        ConfigMap, ConfigMapVolumeSource, Container, EnvVar, PodSpec, PodTemplateSpec, ServicePort, Volume,
+        VolumeMount,
     },
 };
 use trading_api::labels;
 
 use super::{
-    env, meta, pod, scheduling,
-    store::{AGENT, Store, container_port, port, probe, strings},
+    env, meta, pod, postgres_lease, scheduling,
+    store::{AGENT, Store, container_port, http_probe, port, strings},
 };
 use crate::{
     kinds::Kind,
     object::{Object, PASSWORD},
-    plan::{POSTGRES, POSTGRES_PORT, POSTGRES_RO, Plan, PostgresPlan, PostgresServers},
+    plan::{
+        POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_PORT, POSTGRES_RO, PasswordSource, Plan, PostgresPlan,
+        PostgresServers,
+    },
 };
 
 /// All servers, for reading.
@@ -31,21 +35,32 @@ const DATA_VOLUME: &str = "/var/lib/postgresql/data";
 const WAL: &str = "/var/lib/postgresql/wal/pg_wal";
 const WAL_VOLUME: &str = "/var/lib/postgresql/wal";
 const CONFIG: &str = "/run/postgres/postgresql.conf";
-/// Seconds for a server to end its connections and write its last checkpoint.
+/// Servers and their hosts. Not in the pods' template, so that adding a server restarts no other.
+const MEMBERS: &str = "members";
+/// Where clients of the Kubernetes API look.
+const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+/// Name of the agent's port.
+const METRICS: &str = "metrics";
+/// Seconds for a server to end its connections, write its last checkpoint and give its replicas
+/// everything; a replica takes over when that is done.
 const GRACE_SECONDS: i64 = 120;
 
 pub(super) fn render(plan: &Plan, database: &PostgresPlan, servers: &PostgresServers) -> Vec<Object> {
     let store = Store { plan, name: POSTGRES, tier: meta::DATABASE };
     let ports = || vec![port("postgres", POSTGRES_PORT)];
+    // One server is the primary without anybody saying so.
+    let primary =
+        if servers.instances > 1 { of_role(&store, labels::ROLE_PRIMARY) } else { store.selector() };
     let mut objects = vec![
         store.account(),
         config(&store, servers),
-        store.service(POSTGRES, ports(), primary(&store)),
-        store.headless_service(ports()),
+        store.service(POSTGRES, ports(), primary),
+        store.headless_service(all_ports()),
         stateful_set(&store, database, servers),
     ];
+    objects.extend(postgres_lease::render(&store));
     if servers.instances > 1 {
-        objects.push(store.service(POSTGRES_RO, ports(), replicas(&store)));
+        objects.push(store.service(POSTGRES_RO, ports(), of_role(&store, labels::ROLE_REPLICA)));
         objects.push(store.service(ANY, ports(), store.selector()));
     }
     objects.extend(secrets(&store, database, servers));
@@ -53,18 +68,14 @@ pub(super) fn render(plan: &Plan, database: &PostgresPlan, servers: &PostgresSer
     objects
 }
 
-/// The first pod: in this release no other becomes the primary.
-fn primary(store: &Store) -> BTreeMap<String, String> {
-    let mut selector = store.selector();
-    let first = format!("{}-0", store.plan.identity.child(POSTGRES));
-    selector.insert(labels::POD_NAME.to_owned(), first);
-    selector
+fn all_ports() -> Vec<ServicePort> {
+    vec![port("postgres", POSTGRES_PORT), port(METRICS, POSTGRES_AGENT_PORT)]
 }
 
-/// Every pod starts with this label, and the operator takes it off the primary.
-fn replicas(store: &Store) -> BTreeMap<String, String> {
+/// Every pod starts as a replica; the operator labels who holds the Lease as primary.
+fn of_role(store: &Store, role: &str) -> BTreeMap<String, String> {
     let mut selector = store.selector();
-    selector.insert(labels::STORE_ROLE.to_owned(), labels::ROLE_REPLICA.to_owned());
+    selector.insert(labels::STORE_ROLE.to_owned(), role.to_owned());
     selector
 }
 
@@ -89,14 +100,10 @@ fn secrets(store: &Store, database: &PostgresPlan, servers: &PostgresServers) ->
 }
 
 fn config(store: &Store, servers: &PostgresServers) -> Object {
+    // Where it listens, whom it follows and what commits wait for is the agent's.
     let fixed = [
-        ("listen_addresses", "*".to_owned()),
-        ("port", POSTGRES_PORT.to_string()),
-        ("unix_socket_directories", "/run/postgres".to_owned()),
         ("hba_file", "/config/pg_hba.conf".to_owned()),
         ("password_encryption", "scram-sha-256".to_owned()),
-        ("wal_level", "replica".to_owned()),
-        ("hot_standby", "on".to_owned()),
         ("logging_collector", "off".to_owned()),
     ];
     let given = servers.parameters.iter().map(|(name, value)| (name.as_str(), value.clone()));
@@ -105,18 +112,31 @@ fn config(store: &Store, servers: &PostgresServers) -> Object {
         let _ = writeln!(text, "{name} = '{value}'");
         text
     });
+    // Who reaches the socket is in the server's own container and runs as its user, which images
+    // call otherwise.
     let access = format!(
-        "local all all peer\nhost replication {REPLICATION_ROLE} all scram-sha-256\nhost all all all scram-sha-256\n"
+        "local all all trust\nhost replication {REPLICATION_ROLE} all scram-sha-256\nhost all all all scram-sha-256\n"
     );
     let map = ConfigMap {
         metadata: store.metadata(POSTGRES),
         data: Some(BTreeMap::from([
             ("postgresql.conf".to_owned(), text),
             ("pg_hba.conf".to_owned(), access),
+            (MEMBERS.to_owned(), members(store, servers)),
         ])),
         ..ConfigMap::default()
     };
     store.object(Kind::ConfigMap, &map)
+}
+
+/// One `name=host` a line.
+fn members(store: &Store, servers: &PostgresServers) -> String {
+    let (set, domain) = (store.plan.identity.child(POSTGRES), store.domain());
+    (0..servers.instances).fold(String::new(), |mut text, number| {
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "{set}-{number}={set}-{number}.{domain}");
+        text
+    })
 }
 
 fn stateful_set(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> Object {
@@ -134,13 +154,14 @@ fn template(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -
     let name = plan.identity.child(POSTGRES);
     let mut spec: PodSpec = pod::restricted(plan, &name, servers.user, servers.group);
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
-    spec.init_containers = Some(vec![agent(plan, servers), prepare(store, database, servers)]);
-    spec.containers = vec![server(plan, servers)];
+    spec.init_containers = Some(vec![agent(plan, servers)]);
+    spec.containers = vec![server(plan, database, servers)];
     spec.volumes = Some(vec![
         pod::empty_dir("agent", None),
-        // Replicas find their password there: memory only.
+        // The socket and the replicas' password are there: memory only.
         pod::empty_dir("run", Some("Memory")),
         pod::shared_memory("shm"),
+        postgres_lease::token("token"),
         Volume {
             name: "config".to_owned(),
             config_map: Some(ConfigMapVolumeSource { name, ..ConfigMapVolumeSource::default() }),
@@ -169,13 +190,13 @@ fn agent(plan: &Plan, servers: &PostgresServers) -> Container {
     }
 }
 
-/// Makes an empty volume a database: the first pod a new one, the others copies of it.
-fn prepare(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> Container {
-    let (first, major) = (store.first_host(), servers.major.to_string());
+/// The agent as the main process, with the server as its child.
+fn run(plan: &Plan, database: &PostgresPlan, servers: &PostgresServers) -> Vec<String> {
+    let (lease, major) = (postgres_lease::name(plan), servers.major.to_string());
     let mut command = strings(&[
         AGENT,
         "postgres",
-        "prepare",
+        "run",
         "--major",
         &major,
         "--data",
@@ -184,8 +205,10 @@ fn prepare(store: &Store, database: &PostgresPlan, servers: &PostgresServers) ->
         "/config/postgresql.conf",
         "--output",
         CONFIG,
-        "--primary",
-        &first,
+        "--members",
+        &format!("/config/{MEMBERS}"),
+        "--lease",
+        &lease,
         "--database",
         &database.database,
         "--owner",
@@ -194,27 +217,24 @@ fn prepare(store: &Store, database: &PostgresPlan, servers: &PostgresServers) ->
     if servers.wal_storage.is_some() {
         command.extend(strings(&["--wal", WAL]));
     }
-    let password =
-        |name: &str, source: &crate::plan::PasswordSource| env::secret(name, &source.secret, &source.key);
-    let secrets = &servers.passwords;
-    let mut mounts = mounts(servers);
-    mounts.push(pod::mount("run", "/run/postgres", false));
-    Container {
-        name: "prepare".to_owned(),
-        image: Some(servers.image.clone()),
-        image_pull_policy: Some(store.plan.pods.pull_policy.as_str().to_owned()),
-        command: Some(command),
-        env: Some(vec![
-            env::pod_field("POD_NAME", "metadata.name"),
-            password("OWNER_PASSWORD", &secrets.owner),
-            password("SUPERUSER_PASSWORD", &secrets.superuser),
-            password("REPLICATION_PASSWORD", &secrets.replication),
-        ]),
-        resources: Some(pod::resources(&servers.resources)),
-        security_context: Some(pod::container_security()),
-        volume_mounts: Some(mounts),
-        ..Container::default()
+    if servers.synchronous {
+        command.push("--synchronous".to_owned());
     }
+    command
+}
+
+/// Who it is, and the passwords of those that it makes with a database.
+fn variables(servers: &PostgresServers) -> Vec<EnvVar> {
+    let secrets = &servers.passwords;
+    let password = |name: &str, source: &PasswordSource| env::secret(name, &source.secret, &source.key);
+    vec![
+        env::pod_field("POD_NAME", "metadata.name"),
+        env::pod_field("POD_UID", "metadata.uid"),
+        env::pod_field("POD_NAMESPACE", "metadata.namespace"),
+        password("OWNER_PASSWORD", &secrets.owner),
+        password("SUPERUSER_PASSWORD", &secrets.superuser),
+        password("REPLICATION_PASSWORD", &secrets.replication),
+    ]
 }
 
 fn mounts(servers: &PostgresServers) -> Vec<VolumeMount> {
@@ -222,34 +242,33 @@ fn mounts(servers: &PostgresServers) -> Vec<VolumeMount> {
         pod::mount("agent", "/agent", true),
         pod::mount("config", "/config", true),
         pod::mount("data", DATA_VOLUME, false),
+        pod::mount("run", "/run/postgres", false),
         pod::mount("shm", "/dev/shm", false),
+        pod::mount("token", TOKEN, true),
     ];
     mounts.extend(servers.wal_storage.as_ref().map(|_| pod::mount("wal", WAL_VOLUME, false)));
     mounts
 }
 
-fn server(plan: &Plan, servers: &PostgresServers) -> Container {
-    let config = format!("config_file={CONFIG}");
-    let mut mounts = mounts(servers);
-    // The socket lies there too.
-    mounts.push(pod::mount("run", "/run/postgres", false));
+fn server(plan: &Plan, database: &PostgresPlan, servers: &PostgresServers) -> Container {
+    let live = |failures| Some(http_probe("/live", METRICS, failures));
     Container {
         name: POSTGRES.to_owned(),
         image: Some(servers.image.clone()),
         image_pull_policy: Some(plan.pods.pull_policy.as_str().to_owned()),
-        command: Some(strings(&["postgres", "-D", DATA, "-c", &config])),
-        ports: Some(vec![container_port("postgres", POSTGRES_PORT)]),
+        command: Some(run(plan, database, servers)),
+        env: Some(variables(servers)),
+        ports: Some(vec![
+            container_port("postgres", POSTGRES_PORT),
+            container_port(METRICS, POSTGRES_AGENT_PORT),
+        ]),
         resources: Some(pod::resources(&servers.resources)),
-        // Recovery after a crash replays the log for minutes; only then may liveness kill.
-        startup_probe: Some(check("liveness", 360)),
-        liveness_probe: Some(check("liveness", 6)),
-        readiness_probe: Some(check("readiness", 3)),
+        // The agent lives while its server copies, rewinds or replays for hours.
+        startup_probe: live(60),
+        liveness_probe: live(6),
+        readiness_probe: Some(http_probe("/ready", METRICS, 3)),
         security_context: Some(pod::container_security()),
-        volume_mounts: Some(mounts),
+        volume_mounts: Some(mounts(servers)),
         ..Container::default()
     }
-}
-
-fn check(what: &str, failures: i32) -> Probe {
-    probe(&[AGENT, "postgres", "probe", what, "--port", &POSTGRES_PORT.to_string()], failures)
 }

@@ -9,8 +9,8 @@ use k8s_openapi::{
             StatefulSetSpec, StatefulSetUpdateStrategy,
         },
         core::v1::{
-            ContainerPort, ExecAction, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec,
-            PodTemplateSpec, Probe, Secret, Service, ServiceAccount, ServicePort, ServiceSpec,
+            ContainerPort, ExecAction, HTTPGetAction, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+            PodSpec, PodTemplateSpec, Probe, Secret, Service, ServiceAccount, ServicePort, ServiceSpec,
             VolumeResourceRequirements,
         },
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
@@ -226,8 +226,23 @@ pub(super) fn container_port(name: &str, number: i32) -> ContainerPort {
 
 /// A probe by the agent.
 pub(super) fn probe(command: &[&str], failures: i32) -> Probe {
+    Probe { exec: Some(ExecAction { command: Some(strings(command)) }), ..times(failures) }
+}
+
+/// A question to the agent where it runs as a server.
+pub(super) fn http_probe(path: &str, port: &str, failures: i32) -> Probe {
+    let get = HTTPGetAction {
+        path: Some(path.to_owned()),
+        port: IntOrString::String(port.to_owned()),
+        // Kubernetes' default, which it writes there itself.
+        scheme: Some("HTTP".to_owned()),
+        ..HTTPGetAction::default()
+    };
+    Probe { http_get: Some(get), ..times(failures) }
+}
+
+fn times(failures: i32) -> Probe {
     Probe {
-        exec: Some(ExecAction { command: Some(strings(command)) }),
         period_seconds: Some(5),
         timeout_seconds: Some(2),
         failure_threshold: Some(failures),

@@ -95,6 +95,7 @@ fn servers(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresSe
     let instances = context.fill("postgres.instances", postgres.instances.as_ref(), 1, "operator");
     PostgresServers {
         instances,
+        synchronous: postgres.synchronous.unwrap_or_default(),
         major,
         image,
         version,

@@ -1,6 +1,6 @@
 //! Who may talk to whom, written from the platforms' papers. Cluster DNS comes on top for every pod.
 
-use crate::world::Flow;
+use crate::world::{API, Flow};
 
 /// One platform: where its example is rendered, its pods, and its flows.
 pub struct Matrix {
@@ -87,6 +87,10 @@ pub const TRADEWISE: Matrix = Matrix {
         ("prometheus", "api", 5000, "TCP"),
         ("prometheus", "precompute", 5001, "TCP"),
         ("prometheus", "postgres", 5432, "TCP"),
+        ("prometheus", "postgres", 8008, "TCP"),
+        // Its servers agree by a Lease who takes writes.
+        ("postgres", API, 443, "TCP"),
+        ("postgres", API, 6443, "TCP"),
         ("prometheus", "redis", 9121, "TCP"),
     ],
 };
@@ -117,9 +121,15 @@ pub const TRADESENSE: Matrix = Matrix {
         ("workers", "postgres", 5432, "TCP"),
         ("workers", "redis", 6379, "TCP"),
         ("postgres", "postgres", 5432, "TCP"),
+        // Who would take over asks the others how far they are.
+        ("postgres", "postgres", 8008, "TCP"),
         ("prometheus", "api", 8000, "TCP"),
         ("prometheus", "analytics", 8001, "TCP"),
         ("prometheus", "postgres", 5432, "TCP"),
+        ("prometheus", "postgres", 8008, "TCP"),
+        // Its servers agree by a Lease who takes writes.
+        ("postgres", API, 443, "TCP"),
+        ("postgres", API, 6443, "TCP"),
         ("prometheus", "redis", 9121, "TCP"),
     ],
 };
@@ -219,6 +229,10 @@ pub const VIBEBOX: Matrix = Matrix {
         ("prometheus", "frontend", 80, "TCP"),
         ("prometheus", "backend", 3000, "TCP"),
         ("prometheus", "postgres", 5432, "TCP"),
+        ("prometheus", "postgres", 8008, "TCP"),
+        // Its servers agree by a Lease who takes writes.
+        ("postgres", API, 443, "TCP"),
+        ("postgres", API, 6443, "TCP"),
         ("prometheus", "redis", 9121, "TCP"),
     ],
 };

@@ -20,6 +20,10 @@ pub struct World {
     ports: BTreeSet<Port>,
 }
 
+/// In a matrix: every end at which the Kubernetes API might be, since policies can't name it. Not the
+/// platform's own pods, and not the node's own addresses, where metadata services are.
+pub const API: &str = "wherever the Kubernetes API may be";
+
 /// Name, namespace, labels.
 type Neighbour = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
@@ -47,6 +51,7 @@ impl World {
             (53, "TCP"),
             (80, "TCP"),
             (443, "TCP"),
+            (6443, "TCP"),
             (5432, "TCP"),
             (6379, "TCP"),
             (16379, "TCP"),
@@ -91,7 +96,7 @@ impl World {
         let mut differences = Vec::new();
         let known = |name: &str| self.ends.iter().any(|end| end.name == name);
         for (from, to, port, protocol) in matrix {
-            if !known(from) || !known(to) || !self.ports.contains(&(*port, protocol)) {
+            if !known(from) || !(known(to) || *to == API) || !self.ports.contains(&(*port, protocol)) {
                 differences.push(format!("{from} -> {to} {port}/{protocol} is about nothing that is there"));
             }
         }
@@ -110,7 +115,8 @@ impl World {
             return None;
         }
         let wanted = matrix.iter().any(|(source, target, number, protocol)| {
-            *source == from.name && *target == to.name && (*number, *protocol) == port
+            let is_target = *target == to.name || *target == API && self.may_be_the_api(to);
+            *source == from.name && is_target && (*number, *protocol) == port
         });
         let found = allowed(&self.policies, from, to, port);
         let verdict = if found { "is admitted, and is not in the matrix" } else { "is denied" };
@@ -120,6 +126,14 @@ impl World {
     /// Names of the platform's pods.
     pub fn own(&self) -> BTreeSet<&str> {
         self.own.iter().map(String::as_str).collect()
+    }
+
+    fn may_be_the_api(&self, end: &End) -> bool {
+        let is_link_local = |address: &IpAddr| match address {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => address.segments()[0] == 0xfd00,
+        };
+        !self.is_ours(end) && !is_link_local(&end.address)
     }
 
     /// Pods of the platform; what others do among themselves is not its business.

@@ -957,6 +957,7 @@ fn postgres(tape: &mut Tape) -> Postgres {
         mode,
         external: Some(external_postgres(tape)),
         instances: None,
+        synchronous: None,
         version: None,
         image: None,
         resources: None,
@@ -974,10 +975,12 @@ fn postgres(tape: &mut Tape) -> Postgres {
 }
 
 fn managed_postgres(tape: &mut Tape) -> Postgres {
+    let instances = tape.maybe(60, |tape| tape.copy(&[1, 2, 3, 9]));
     Postgres {
         mode: PostgresMode::Managed,
         external: None,
-        instances: tape.maybe(60, |tape| tape.copy(&[1, 2, 3, 9])),
+        instances,
+        synchronous: tape.maybe(40, |tape| instances.is_some_and(|it| it > 1) && tape.chance(70)),
         version: Some(tape.between(14, 18)),
         image: tape.maybe(40, image),
         resources: tape.maybe(60, |tape| resources(tape, &CPU, &MEMORY)),

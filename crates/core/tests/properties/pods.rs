@@ -28,6 +28,19 @@ fn of_pod(pod: &Value, workload: &Object, world: &World) -> Option<String> {
     if pod["automountServiceAccountToken"] != false {
         return Some("mounts a token".to_owned());
     }
+    let token = |volume: &&Value| {
+        items(&volume["projected"]["sources"]).any(|source| source.get("serviceAccountToken").is_some())
+    };
+    if let Some(volume) = items(&pod["volumes"]).find(token) {
+        let mounts = |container: &&Value| {
+            items(&container["volumeMounts"]).any(|mount| mount["name"] == volume["name"])
+        };
+        let holders: Vec<&Value> =
+            containers(pod).filter(mounts).map(|container| &container["name"]).collect();
+        if workload.component != "postgres" || holders != ["postgres"] {
+            return Some(format!("{holders:?} have a token"));
+        }
+    }
     let account = pod["serviceAccountName"].as_str().unwrap_or_default();
     let Some(account) = world.get(Kind::ServiceAccount, &workload.namespace, account) else {
         return Some(format!("runs as {account:?}, which is not the platform's"));

@@ -108,6 +108,7 @@ pub fn child(object: &Object) -> Child {
         deleting: false,
         workload: workload(object),
         autoscaler: (object.kind == Kind::HorizontalPodAutoscaler).then(Autoscaler::default),
+        holder: None,
     }
 }
 

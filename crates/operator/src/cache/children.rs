@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use trading_api::labels::{self, FIELD_MANAGER};
 use trading_core::{
     kinds::Kind,
@@ -28,6 +28,12 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The Lease of a database, with its holder: all that matters of what the agents write there.
+    pub fn held_by(mut self, lease: &Lease) -> Self {
+        self.child.holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
+        self
+    }
+
     /// What the core needs of it.
     pub fn into_child(self) -> Child {
         self.child
@@ -87,6 +93,7 @@ pub fn child(
         deleting: meta.deletion_timestamp.is_some(),
         workload,
         autoscaler,
+        holder: None,
     };
     let version = meta.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default();
     Some(Entry { child, version, fields: hasher.finish() })
@@ -277,6 +284,7 @@ fn differs(known: &Entry, new: &Entry) -> bool {
         || a.deleting != b.deleting
         || a.workload != b.workload
         || a.autoscaler != b.autoscaler
+        || a.holder != b.holder
 }
 
 #[cfg(test)]

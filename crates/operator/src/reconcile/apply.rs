@@ -7,6 +7,7 @@ use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment, StatefulSet},
         autoscaling::v2::HorizontalPodAutoscaler,
+        coordination::v1::Lease,
         core::v1::Secret,
     },
 };
@@ -292,7 +293,11 @@ fn reduce(kind: Kind, live: &DynamicObject) -> Option<Entry> {
         .then(|| live.clone().try_parse::<HorizontalPodAutoscaler>().ok())
         .flatten()
         .map(|autoscaler| Autoscaler::from(&autoscaler));
-    child(kind, &live.metadata, workload, autoscaler)
+    let entry = child(kind, &live.metadata, workload, autoscaler)?;
+    if kind != Kind::Lease {
+        return Some(entry);
+    }
+    Some(entry.held_by(&live.clone().try_parse::<Lease>().ok()?))
 }
 
 fn cause(object: &Object, error: kube::Error) -> Cause {

@@ -128,7 +128,7 @@ async fn keep(
     for (namespace, store) in &next.delete_claims_of {
         claims::delete(key, namespace, Some(store), context).await?;
     }
-    let marked = roles::mark(&plan, context).await;
+    let marked = roles::mark(&plan, &live.observed, context).await;
     context.caches.children.verified(key, next.unchanged.iter(), &live);
     context.count(&next);
 

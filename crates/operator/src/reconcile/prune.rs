@@ -7,7 +7,7 @@ use kube::{
     core::{DynamicObject, PartialObjectMeta},
 };
 use trading_api::{TradingPlatform, labels};
-use trading_core::{object::Key, step::Prune};
+use trading_core::{kinds::Kind, object::Key, step::Prune};
 
 use super::{Context, ReconcileError};
 use crate::{cache::PlatformKey, objects::resource};
@@ -34,7 +34,13 @@ pub async fn prune(
         return Ok(());
     }
     for object in surplus {
-        delete(object, platform, PropagationPolicy::Background, context).await?;
+        // What belongs to servers goes when their pods are gone, not before.
+        let propagation = if object.key.kind == Kind::StatefulSet {
+            PropagationPolicy::Foreground
+        } else {
+            PropagationPolicy::Background
+        };
+        delete(object, platform, propagation, context).await?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use http::{Method, Request, Response, StatusCode};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Client,
     client::Body,
@@ -13,12 +14,18 @@ use kube::{
     runtime::{controller::Action, events::Recorder},
 };
 use serde_json::{Map, Value, json};
-use trading_api::{TradingPlatform, labels::FIELD_MANAGER};
-use trading_core::inputs::{OperatorSettings, Reference, ReferenceKind};
+use trading_api::{
+    TradingPlatform,
+    labels::{FIELD_MANAGER, ROLE_REPLICA, STORE_ROLE},
+};
+use trading_core::{
+    inputs::{OperatorSettings, Reference, ReferenceKind},
+    kinds::Kind,
+};
 
 use super::{Context, Memories, ReconcileError, reconcile, reporter};
 use crate::{
-    cache::{Caches, PlatformKey},
+    cache::{Caches, PlatformKey, child},
     metrics::Metrics,
 };
 
@@ -147,6 +154,31 @@ impl Scenario {
     fn calls(&self) -> Vec<String> {
         let calls = std::mem::take(&mut self.server.lock().expect("no panic").calls);
         calls.into_iter().filter(|call| !call.ends_with(" events")).collect()
+    }
+
+    /// A pod as its `StatefulSet` made it.
+    fn pod(&self, name: &str) {
+        let path = format!("pods/{name}");
+        let pod = json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "uid": format!("uid-{path}"), "labels": {STORE_ROLE: ROLE_REPLICA}}});
+        self.server.lock().expect("no panic").objects.insert(path, pod);
+    }
+
+    /// The watch tells that a server of the database has written its Lease. Whether that wakes the platform.
+    fn wrote_lease(&self, pod: &str, version: u64) -> bool {
+        let mut lease = self.server.lock().expect("no panic").objects["leases/shop-postgres"].clone();
+        lease["metadata"]["resourceVersion"] = json!((1000 + version).to_string());
+        lease["spec"] = json!({"holderIdentity": format!("{pod}/uid-pods/{pod}"), "leaseTransitions": 1,
+            "renewTime": format!("2026-01-01T00:00:{version:02}.000000Z")});
+        let lease: Lease = serde_json::from_value(lease).expect("a Lease");
+        let entry = child(Kind::Lease, &lease.metadata, None, None).expect("the operator's").held_by(&lease);
+        self.context.caches.children.seen(entry).is_some()
+    }
+
+    fn roles(&self) -> Vec<String> {
+        let server = self.server.lock().expect("no panic");
+        let pods = server.objects.iter().filter(|(path, _)| path.starts_with("pods/"));
+        pods.filter_map(|(_, pod)| Some(pod["metadata"]["labels"][STORE_ROLE].as_str()?.to_owned())).collect()
     }
 
     fn status(&self) -> Value {
@@ -328,4 +360,41 @@ async fn a_kept_secret_that_already_exists_is_taken_up() {
     scenario.run().await.expect("reconciled");
     let calls = scenario.calls();
     assert!(calls.contains(&"PATCH statefulsets/shop-redis".to_owned()), "{calls:?}");
+}
+
+#[tokio::test]
+async fn the_old_primary_loses_its_label_before_the_new_one_gets_it() {
+    let scenario = Scenario::settled(json!({
+        "backend": {"image": {"repository": "shop/backend"}, "replicas": 1},
+        "postgres": {"mode": "Managed", "version": 16, "instances": 2},
+    }));
+    let on_pods = || scenario.calls().into_iter().filter(|call| call.contains("pods/")).collect::<Vec<_>>();
+    scenario.run().await.expect("reconciled");
+    assert_eq!(on_pods(), [""; 0], "nobody holds the Lease yet");
+    for name in ["shop-postgres-0", "shop-postgres-1"] {
+        scenario.pod(name);
+    }
+
+    assert!(scenario.wrote_lease("shop-postgres-0", 1));
+    scenario.run().await.expect("reconciled");
+    let marks = ["GET pods/shop-postgres-1", "GET pods/shop-postgres-0", "PATCH pods/shop-postgres-0"];
+    assert_eq!(on_pods(), marks);
+    assert_eq!(scenario.roles(), ["primary", "replica"]);
+    assert!(!scenario.wrote_lease("shop-postgres-0", 4), "a renewal changes nothing");
+
+    assert!(scenario.wrote_lease("shop-postgres-1", 7));
+    scenario.run().await.expect("reconciled");
+    let marks = [
+        "GET pods/shop-postgres-0",
+        "PATCH pods/shop-postgres-0",
+        "GET pods/shop-postgres-1",
+        "PATCH pods/shop-postgres-1",
+    ];
+    assert_eq!(on_pods(), marks);
+    assert_eq!(scenario.roles(), ["replica", "primary"]);
+
+    // Whoever took a server over can write anything into the Lease.
+    assert!(scenario.wrote_lease("shop-backend-0", 9));
+    scenario.run().await.expect("reconciled");
+    assert_eq!(on_pods(), [""; 0]);
 }

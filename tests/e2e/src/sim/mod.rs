@@ -16,7 +16,7 @@ mod wait;
 pub use audit::{Mark, describe};
 pub use essence::{differences, essence};
 pub use metrics::{Metrics, Numbers};
-pub use platform::{database_secret, every_kind, platform};
+pub use platform::{database_secret, every_kind, own_database, platform};
 pub use space::{Children, Propagation, Space, resource};
 pub use stack::{NAMESPACE, Stack};
 pub use values::{at, merge, text};

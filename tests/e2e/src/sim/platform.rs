@@ -37,7 +37,8 @@ pub fn platform(name: &str, patch: &Value) -> Value {
     })
 }
 
-/// The patch with which [`platform`] becomes at least one object of every kind that the operator owns.
+/// The patch with which [`platform`] becomes at least one object of every kind that the operator owns,
+/// but for those of [`own_database`].
 #[must_use]
 pub fn every_kind() -> Value {
     json!({
@@ -56,6 +57,12 @@ pub fn every_kind() -> Value {
         "containerRuntime": { "nodeSelector": { "runtime": "nowhere" } },
         "sharedVolumes": [{ "name": "logs", "size": "1Gi" }],
     })
+}
+
+/// The patch with which [`platform`] runs a primary and a replica of its own.
+#[must_use]
+pub fn own_database() -> Value {
+    json!({ "postgres": { "mode": "Managed", "external": null, "version": 16, "instances": 2 } })
 }
 
 /// The login that [`platform`] refers to.

@@ -18,6 +18,7 @@ use super::gate::Gate;
 use super::keeper::{Keeper, KeeperError, Observed};
 use super::lease::Name;
 use super::local::{Local, Look, PROMOTING};
+use super::members::{self, Hosts, MembersError};
 use super::peers::Peers;
 use super::position::Lsn;
 use super::sense::SenseError;
@@ -35,6 +36,8 @@ const CALM: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_millis(100);
 /// After a step that failed, and between starts of a server that does not stay.
 const FAILED: Duration = Duration::from_secs(3);
+/// Between looks at who the servers are.
+const MEMBERS: Duration = Duration::from_secs(5);
 /// How long a server may take to end before a copy or a rewind.
 const SHUTDOWN: Duration = Duration::from_mins(1);
 
@@ -47,6 +50,9 @@ pub enum AgentError {
     /// The volume.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Who the servers are.
+    #[error(transparent)]
+    Members(#[from] MembersError),
     /// A name.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -70,14 +76,18 @@ pub enum AgentError {
     Refused(String),
 }
 
-/// What does not change while it runs.
+/// What changes rarely while it runs, or not at all.
 pub struct Settings {
     /// Who is who.
     pub rules: Rules,
     /// Where the others are reached by their servers; this one too.
-    pub hosts: BTreeMap<Name, String>,
+    pub hosts: Hosts,
+    /// From which file.
+    pub members: PathBuf,
     /// Port at which agents let clients in.
     pub port: u16,
+    /// Port at which agents tell their status.
+    pub agent_port: u16,
     /// Port of the server on loopback.
     pub server_port: u16,
     /// The programs.
@@ -126,6 +136,7 @@ pub struct Memory {
     /// Since when there is no server that takes writes, while this one should.
     pub(super) without_server: Option<Duration>,
     pub(super) kept_house: Option<Duration>,
+    pub(super) read_members: Duration,
     pub(super) configured: BTreeSet<Name>,
     pub(super) configured_at: Duration,
     pub(super) in_force_since: Option<Lsn>,
@@ -163,6 +174,10 @@ impl Agent {
     /// One look and one step; how long to wait before the next, `None` at the end.
     async fn step(&mut self) -> Result<Option<Duration>, AgentError> {
         let now = clock::now();
+        if now.saturating_sub(self.memory.read_members) >= MEMBERS {
+            self.memory.read_members = now;
+            self.take_in_members()?;
+        }
         let observed = self.keeper.observed();
         self.local.sees_lease.store(
             observed.as_ref().is_some_and(|it| now.saturating_sub(it.read) < super::lease::TRUSTED),
@@ -202,6 +217,24 @@ impl Agent {
             self.gate.open_for_standby();
         }
         self.carry_out(action, &observed, look, &peers).await
+    }
+
+    /// Servers were added or removed. One that was removed goes on as before until it is told to end.
+    fn take_in_members(&mut self) -> Result<(), AgentError> {
+        let Settings { members, hosts, agent_port, rules, .. } = &mut self.settings;
+        let found = match members::read(members, &rules.me.name) {
+            Err(MembersError::NotAMember(_)) => return Ok(()),
+            found => found?,
+        };
+        if found == *hosts {
+            return Ok(());
+        }
+        tracing::info!(servers = ?found.keys(), "servers were added or removed");
+        self.peers = Peers::new(members::addresses(&found, &rules.me.name, *agent_port)?);
+        rules.members = found.keys().cloned().collect();
+        self.keeper.set_alone(found.len() == 1);
+        *hosts = found;
+        Ok(())
     }
 
     fn watch_server(&mut self, look: &Look, holds: bool, now: Duration) {
@@ -318,7 +351,7 @@ impl Agent {
             synchronous: &self.memory.configured,
             floors: &self.local.floors(),
         };
-        let text = config::compose_managed(&self.settings.template, &overrides);
+        let text = config::compose(&self.settings.template, &overrides);
         Ok(install::replace(&self.settings.output, 0o600, &mut text.as_bytes())?)
     }
 

@@ -84,7 +84,7 @@ pub struct Own {
     pub failed_starts: u32,
 }
 
-/// What does not change while the process runs.
+/// By what all servers go.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// This server.
@@ -262,6 +262,10 @@ fn has_timeline(view: &View, status: &Status) -> bool {
 fn candidate(view: &View) -> Result<(), String> {
     if let Some(holder) = view.lease.holder.as_ref().filter(|_| !view.is_mine() && !view.is_expired()) {
         return Err(format!("{} holds the Lease", holder.name));
+    }
+    let last = view.lease.record.holder.as_ref();
+    if let Some(name) = last.filter(|last| view.lease.record.alone && *last != view.me()) {
+        return Err(format!("{name} holds the Lease as the only server, and need not renew it"));
     }
     let own = &view.own.status;
     if own.role == Role::Empty {

@@ -185,3 +185,15 @@ fn another_database_is_refused() {
         matches!(other.decide(), Action::Refuse(reason) if reason.contains("move the volume's data away"))
     );
 }
+
+#[test]
+fn nobody_takes_the_lease_of_one_that_was_alone() {
+    let mut scene = scene(950, 940);
+    scene.lease.record.alone = true;
+    scene.waits("a holds the Lease as the only server");
+    scene.lease = scene.lease.released();
+    scene.waits("a holds the Lease as the only server");
+    scene.rules.me = Holder { name: "a".to_owned(), life: "2".to_owned() };
+    scene.own.status.name = "a".to_owned();
+    assert_eq!(scene.decide(), Action::Acquire);
+}

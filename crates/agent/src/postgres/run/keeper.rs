@@ -81,6 +81,8 @@ struct State {
     observed: Observed,
     renewed: Duration,
     looked: Duration,
+    /// Whether there is no other server, so that it need not stop where the API is away.
+    alone: bool,
     /// Whether clients may be let in with each renewal.
     leads: bool,
     /// Written with each renewal.
@@ -93,7 +95,6 @@ pub struct Keeper {
     name: String,
     me: Holder,
     gate: Gate,
-    trust: Duration,
     state: Mutex<State>,
     /// One request at a time.
     writing: tokio::sync::Mutex<()>,
@@ -111,8 +112,7 @@ enum Guard {
 }
 
 impl Keeper {
-    /// For this holder. Where it is `alone` nobody else could take the Lease, so that it need not
-    /// stop when the Kubernetes API is away.
+    /// For this holder, which may be `alone`.
     pub async fn new(
         namespace: &str,
         name: &str,
@@ -128,6 +128,7 @@ impl Keeper {
             observed: Observed::default(),
             renewed: Duration::ZERO,
             looked: Duration::ZERO,
+            alone,
             leads: false,
             position: None,
         };
@@ -136,7 +137,6 @@ impl Keeper {
             name: name.to_owned(),
             me,
             gate,
-            trust: if alone { FOREVER } else { TRUSTED },
             state: Mutex::new(state),
             writing: tokio::sync::Mutex::new(()),
         }))
@@ -205,6 +205,9 @@ impl Keeper {
             if !is_same {
                 (state.observed.lease, state.observed.seen) = (lease, now);
             }
+            if state.observed.lease.holder.as_ref() != Some(&self.me) {
+                state.observed.trusted = None;
+            }
             state.observed.read = now;
             state.object = Some(object);
         });
@@ -233,16 +236,14 @@ impl Keeper {
                 Guard::Ours => is_ours(&state.observed.lease),
             };
             let position = state.position.filter(|_| state.leads);
-            state
-                .object
-                .clone()
-                .filter(|_| holds)
-                .map(|object| (object, state.observed.lease.clone(), position))
+            let object = state.object.clone().filter(|_| holds)?;
+            Some((object, state.observed.lease.clone(), position, state.alone))
         });
-        let Some((object, lease, position)) = known else {
+        let Some((object, lease, position, alone)) = known else {
             return Err(KeeperError::Conflict(self.name.clone()));
         };
         let mut changed = change(&lease);
+        changed.record.alone = alone;
         if let Some(lsn) = position {
             changed.record.position.lsn = lsn;
         }
@@ -254,9 +255,11 @@ impl Keeper {
         self.with(|state| {
             state.renewed = sent;
             if is_ours(&changed) {
-                state.observed.trusted = Some(sent + self.trust);
+                // Only what the Lease says keeps others away.
+                let end = sent + if alone && state.alone { FOREVER } else { TRUSTED };
+                state.observed.trusted = Some(end);
                 if state.leads {
-                    self.gate.open_until(sent + self.trust);
+                    self.gate.open_until(end);
                 }
             } else {
                 state.observed.trusted = None;
@@ -279,6 +282,22 @@ impl Keeper {
     pub async fn release(&self) -> Result<(), KeeperError> {
         self.lower();
         self.write(Guard::Ours, &Lease::released).await
+    }
+
+    /// Whether there is no other server. What was trusted without end ends before the Lease lets
+    /// others take it.
+    pub fn set_alone(&self, alone: bool) {
+        self.with(|state| {
+            state.alone = alone;
+            state.renewed = Duration::ZERO;
+            let latest = clock::now() + TRUSTED;
+            if let Some(end) = state.observed.trusted.as_mut().filter(|end| !alone && **end > latest) {
+                *end = latest;
+                if state.leads {
+                    self.gate.open_until(latest);
+                }
+            }
+        });
     }
 
     /// Lets clients in while the Lease, which says that this server takes writes, is renewed.

@@ -62,6 +62,10 @@ pub struct Record {
     /// The last holder, whether it took writes or not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holder: Option<Name>,
+    /// It knew of no other server, so that it goes on where it can't renew the Lease: nobody else
+    /// takes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
 }
 
 /// The Lease as it was read.
@@ -98,6 +102,7 @@ impl Lease {
             position,
             synchronous,
             holder: self.record.holder.clone(),
+            alone: self.record.alone,
         };
         Self { record, ..self.clone() }
     }

@@ -10,6 +10,7 @@ mod keeper;
 mod leading;
 mod lease;
 mod local;
+mod members;
 mod peers;
 mod position;
 mod proxy;
@@ -18,14 +19,12 @@ mod server;
 mod synchronous;
 mod volume;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ::http::Uri;
 use clap::Args;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -36,13 +35,13 @@ use agent::{Agent, AgentError, Memory, Settings};
 use decide::Rules;
 use gate::Gate;
 use keeper::{Keeper, KeeperError};
-use lease::{Holder, Name};
+use lease::Holder;
 use local::Local;
+use members::MembersError;
 use peers::Peers;
 use proxy::Proxy;
 use sense::Sensor;
 
-use super::config::{self, ConfigError};
 use super::prepare::{self, Environment, PrepareError};
 use super::programs;
 use crate::install::InstallError;
@@ -71,9 +70,9 @@ pub struct RunArgs {
     /// Role that is made with the data and owns the database
     #[arg(long)]
     owner: String,
-    /// A server and its host, as name=host; once for each, this one too
-    #[arg(long = "member", required = true, value_parser = member)]
-    members: Vec<(Name, String)>,
+    /// Servers and their hosts, one name=host a line, this one too; read again while it runs
+    #[arg(long)]
+    members: PathBuf,
     /// Lease whose holder is the primary, in the pod's namespace
     #[arg(long)]
     lease: String,
@@ -103,11 +102,6 @@ pub struct RunArgs {
     termination_log: PathBuf,
 }
 
-fn member(text: &str) -> Result<(Name, String), ConfigError> {
-    let (name, host) = text.split_once('=').unwrap_or((text, ""));
-    Ok((config::plain("the member", name)?.to_owned(), config::plain("the member's host", host)?.to_owned()))
-}
-
 /// Why it ended.
 #[derive(Debug, Error)]
 pub enum RunError {
@@ -117,12 +111,9 @@ pub enum RunError {
     /// A variable is absent.
     #[error("{0} is absent")]
     Variable(&'static str),
-    /// This pod is none of the members.
-    #[error("POD_NAME {0:?} is none of the members: give --member for it")]
-    NotAMember(Name),
-    /// A member's host makes no address.
-    #[error("the host of the member {0:?} makes no address")]
-    Host(Name),
+    /// Who the servers are.
+    #[error(transparent)]
+    Members(#[from] MembersError),
     /// The system gives no runtime, port or signal.
     #[error("cannot {what}")]
     System {
@@ -182,10 +173,7 @@ async fn start(args: &RunArgs) -> Result<(), RunError> {
     let text = |name| std::env::var(name).map_err(|_| RunError::Variable(name));
     let me = Holder { name: environment.pod.clone(), life: text("POD_UID")? };
     let namespace = text("POD_NAMESPACE")?;
-    let hosts: BTreeMap<Name, String> = args.members.iter().cloned().collect();
-    if !hosts.contains_key(&me.name) {
-        return Err(RunError::NotAMember(me.name));
-    }
+    let hosts = members::read(&args.members, &me.name)?;
     let folder = programs::folder(args.major).ok_or(PrepareError::NoPrograms(args.major))?;
     let template = fs::read_to_string(&args.template)
         .map_err(|source| PrepareError::Template { path: args.template.clone(), source })?;
@@ -213,11 +201,13 @@ async fn start(args: &RunArgs) -> Result<(), RunError> {
     tokio::spawn(keeper.clone().keep());
 
     let agent = Agent {
-        peers: Peers::new(addresses(&hosts, &me.name, args.agent_port)?),
+        peers: Peers::new(members::addresses(&hosts, &me.name, args.agent_port)?),
         settings: Settings {
             rules: Rules { me, members: hosts.keys().cloned().collect(), max_lag: args.max_lag },
             hosts,
+            members: args.members.clone(),
             port: args.port,
+            agent_port: args.agent_port,
             server_port: args.server_port,
             folder,
             template,
@@ -246,17 +236,6 @@ async fn listen(address: Option<IpAddr>, port: u16) -> Result<TcpListener, RunEr
         },
     };
     listening.map_err(system(format!("listen at port {port}")))
-}
-
-fn addresses(hosts: &BTreeMap<Name, String>, me: &Name, port: u16) -> Result<BTreeMap<Name, Uri>, RunError> {
-    let others = hosts.iter().filter(|(name, _)| *name != me);
-    others
-        .map(|(name, host)| {
-            let address =
-                format!("http://{host}:{port}/status").parse().map_err(|_| RunError::Host(name.clone()))?;
-            Ok((name.clone(), address))
-        })
-        .collect()
 }
 
 fn told_to_end() -> Result<watch::Receiver<bool>, RunError> {
