@@ -51,6 +51,9 @@ pub enum ReferenceState {
 pub struct OperatorSettings {
     /// Image that holds the agent for data store pods.
     pub agent_image: String,
+    /// Ports of the Kubernetes API, behind its Service too. Policies can't name it, and where it is
+    /// differs from cluster to cluster.
+    pub api_server_ports: Vec<u16>,
     /// The administrator allows container runtimes, whose pods are privileged.
     pub allow_container_runtime: bool,
 }
@@ -59,6 +62,7 @@ impl Default for OperatorSettings {
     fn default() -> Self {
         Self {
             agent_image: format!("trading-platform-operator:{}", env!("CARGO_PKG_VERSION")),
+            api_server_ports: vec![443, 6443],
             allow_container_runtime: true,
         }
     }

@@ -620,6 +620,8 @@ pub struct NetworkPlan {
     pub ingress: Vec<IngressSource>,
     /// Namespace of monitoring; empty for none.
     pub monitoring_namespace: BTreeMap<String, String>,
+    /// Ports of the Kubernetes API.
+    pub api_server_ports: Vec<i32>,
 }
 
 /// Something that traffic from outside comes through.

@@ -53,6 +53,7 @@ pub async fn run(
     if let Some(image) = &settings.agent_image {
         operator.agent_image.clone_from(image);
     }
+    operator.api_server_ports.clone_from(&settings.api_server_ports);
     operator.allow_container_runtime = settings.allow_container_runtime;
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter(&settings.lease_identity)),

@@ -21,6 +21,9 @@ pub struct Settings {
     /// Image that holds the agent for data store pods; the operator's own image.
     #[arg(long, env = "AGENT_IMAGE")]
     pub agent_image: Option<String>,
+    /// Port of the Kubernetes API, which policies open for databases; may be repeated.
+    #[arg(long = "api-server-port", env = "API_SERVER_PORTS", value_delimiter = ',', default_values_t = [443, 6443])]
+    pub api_server_ports: Vec<u16>,
     /// Watch only this namespace; may be repeated. All where it is left out.
     #[arg(long, env = "WATCH_NAMESPACE", value_delimiter = ',')]
     pub watch_namespace: Vec<String>,

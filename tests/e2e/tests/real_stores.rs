@@ -23,11 +23,15 @@ async fn begin(namespace: &str) -> Result<Trial> {
 async fn a_platform_becomes_ready_and_its_applications_reach_its_stores() -> Result<()> {
     let _turn = TURN.lock().await;
     let trial = begin("reach").await?;
-    let about = trial.application.about().await?;
-    eprintln!("{about}");
-    ensure!(about["version"] == "1.0.0", "{about}");
-    ensure!(text(&about, "/stores/postgres/version").starts_with("15."), "{about}");
-    ensure!(text(&about, "/stores/redis/version").starts_with("7.0."), "{about}");
+    // kube-proxy hears of a server a moment after its pod is ready.
+    wait_for("the application reaches its stores", SETTLE, async || {
+        let about = trial.application.about().await?;
+        ensure!(about["version"] == "1.0.0", "{about}");
+        ensure!(text(&about, "/stores/postgres/version").starts_with("15."), "{about}");
+        ensure!(text(&about, "/stores/redis/version").starts_with("7.0."), "{about}");
+        Ok(())
+    })
+    .await?;
     // The frontend is told of the backend only.
     let frontend = Application::new(&trial.space, "shop", "frontend").about().await?;
     ensure!(frontend["stores"] == json!({}), "{frontend}");

@@ -28,10 +28,15 @@ pub fn plain<'a>(what: &'static str, text: &'a str) -> Result<&'a str, ConfigErr
     is_plain.then_some(text).ok_or_else(|| ConfigError::BadName { what, text: text.to_owned() })
 }
 
+/// Milliseconds after which a connection is given up where nobody answers. A receiver of the log connects
+/// without heeding `connect_timeout`, and would call the address of a pod that is gone for two minutes.
+const UNANSWERED: u32 = 5000;
+
 /// How a replica reaches the primary; libpq's own form.
 pub fn connection(primary: &str, port: u16, pod: &str, password_file: &Path) -> Result<String, ConfigError> {
     Ok(format!(
-        "host={} port={port} user={REPLICATION_ROLE} passfile={} application_name={} connect_timeout=10",
+        "host={} port={port} user={REPLICATION_ROLE} passfile={} application_name={} connect_timeout=10 \
+         tcp_user_timeout={UNANSWERED}",
         plain("the primary's host", primary)?,
         password_file.display(),
         plain("POD_NAME", pod)?,
@@ -123,7 +128,7 @@ mod tests {
         assert_eq!(
             connection("p-0.h.ns.svc", 5432, "p-1", file).expect("valid"),
             "host=p-0.h.ns.svc port=5432 user=streaming_replica passfile=/run/postgres/pgpass \
-             application_name=p-1 connect_timeout=10"
+             application_name=p-1 connect_timeout=10 tcp_user_timeout=5000"
         );
         for bad in ["", "a b", "a'b", "a\nb"] {
             assert!(connection(bad, 5432, "p-1", file).is_err());

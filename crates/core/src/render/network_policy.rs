@@ -35,10 +35,6 @@ const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 const METADATA_V4: [&str; 2] = ["169.254.0.0/16", "168.63.129.16/32"];
 const METADATA_V6: [&str; 3] = ["fe80::/10", "fd00:ec2::/32", "fd20:ce::254/128"];
 
-/// Ports of the Kubernetes API, behind its Service too. Policies can't name it, and where it is
-/// differs from cluster to cluster.
-const API_PORTS: [i32; 2] = [443, 6443];
-
 pub(super) fn render(plan: &Plan) -> Vec<Object> {
     let Some(network) = &plan.network else { return Vec::new() };
     let mut policies: Vec<Object> =
@@ -227,7 +223,7 @@ fn of_postgres(plan: &Plan, network: &NetworkPlan, servers: &PostgresServers) ->
     let mut ingress = Vec::new();
     let callers = callers.iter().map(|caller| pods(plan, POSTGRES, caller)).collect();
     ingress.extend(admit(callers, &port));
-    let mut egress = vec![dns(), to_blocks(&[], &API_PORTS)];
+    let mut egress = vec![dns(), to_blocks(&[], &network.api_server_ports)];
     let with_agent = [tcp(POSTGRES_PORT), tcp(POSTGRES_AGENT_PORT)];
     if servers.instances > 1 {
         ingress.extend(admit(vec![pods(plan, POSTGRES, POSTGRES)], &with_agent));

@@ -29,6 +29,7 @@ pub(super) fn policies(
     Some(NetworkPlan {
         ingress: ingress.map(|ingress| sources(context, &settings, ingress)).unwrap_or_default(),
         monitoring_namespace: monitoring(context, &settings),
+        api_server_ports: context.inputs.operator.api_server_ports.iter().copied().map(i32::from).collect(),
     })
 }
 
