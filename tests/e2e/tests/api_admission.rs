@@ -39,13 +39,15 @@ fn the_kind_fits_into_the_annotation_of_a_client_side_apply() -> Result<()> {
 /// The definition would be stored, but a field would be lost.
 #[test]
 fn the_apiserver_has_no_reservations_about_the_kind() -> Result<()> {
+    CLUSTER.kubectl()?.wait_until_served("tradingplatforms.platform.trading")?;
     let conditions = CLUSTER.kubectl()?.run(&[
         "get",
         "crd/tradingplatforms.platform.trading",
         "-o",
         "jsonpath={range .status.conditions[*]}{.type}={.status} {end}",
     ])?;
-    ensure!(conditions.contains("Established=True") && conditions.contains("NamesAccepted=True"));
+    let accepted = conditions.contains("Established=True") && conditions.contains("NamesAccepted=True");
+    ensure!(accepted, "{conditions}");
     ensure!(!conditions.contains("NonStructuralSchema=True"), "{conditions}");
     let stored = CLUSTER.kubectl()?.run(&["get", "crd/tradingplatforms.platform.trading", "-o", "json"])?;
     let stored: CustomResourceDefinition = serde_json::from_str(&stored)?;
