@@ -128,7 +128,6 @@ pub struct Agent {
 #[derive(Default)]
 pub struct Memory {
     pub(super) server: Server,
-    pub(super) began: Duration,
     pub(super) upstream: Option<Name>,
     pub(super) started: Option<Duration>,
     /// How often in a row the server ended by itself before it took connections.
@@ -147,7 +146,6 @@ pub struct Memory {
 impl Agent {
     /// Works until it is told to end, or must not go on.
     pub async fn run(mut self) -> Result<(), AgentError> {
-        self.memory.began = clock::now();
         let mut stopping = self.stopping.clone();
         loop {
             self.local.beat();
@@ -204,7 +202,6 @@ impl Agent {
         let view = View {
             rules: &self.settings.rules,
             now,
-            started: self.memory.began,
             lease: &observed.lease,
             seen: observed.seen,
             trusted: observed.trusted,

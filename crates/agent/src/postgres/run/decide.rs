@@ -14,8 +14,6 @@ use serde::{Deserialize, Serialize};
 use super::lease::{EXPIRES, Holder, Lease, Name};
 use super::position::{History, Lsn, Position, Relation};
 
-/// How long a first start waits for servers that don't answer.
-pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the holder may be without a server that takes writes, where another could.
 pub const REPAIR: Duration = Duration::from_secs(30);
 
@@ -102,8 +100,6 @@ pub struct View<'a> {
     pub rules: &'a Rules,
     /// This server's own clock, which only goes forward.
     pub now: Duration,
-    /// When this process began.
-    pub started: Duration,
     /// The Lease as last read.
     pub lease: &'a Lease,
     /// When it was first seen like this.
@@ -311,12 +307,10 @@ fn may_initialize(view: &View) -> Result<(), String> {
     if let Some(peer) = view.peers.values().find(|peer| peer.role != Role::Empty) {
         return Err(format!("{} has data, though the Lease knows of none", peer.name));
     }
-    let silent = view.others().find(|name| !view.peers.contains_key(*name));
-    match silent {
-        Some(name) if view.now.saturating_sub(view.started) < PATIENCE => {
-            Err(format!("{name} has not said yet that it has no data"))
-        }
-        _ => Ok(()),
+    // However long that takes: it may be the one that has the data, and the Lease may have been lost.
+    match view.others().find(|name| !view.peers.contains_key(*name)) {
+        Some(name) => Err(format!("{name} has not said yet that it has no data")),
+        None => Ok(()),
     }
 }
 

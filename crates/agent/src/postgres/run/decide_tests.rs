@@ -55,17 +55,8 @@ fn scene(lsn_of_b: u64, lsn_of_c: u64) -> Scene {
 impl Scene {
     fn decide(&self) -> Action {
         let Self { rules, lease, seen, trusted, own, peers, stopping } = self;
-        let view = View {
-            rules,
-            now: NOW,
-            started: Duration::ZERO,
-            lease,
-            seen: *seen,
-            trusted: *trusted,
-            own,
-            peers,
-            stopping: *stopping,
-        };
+        let view =
+            View { rules, now: NOW, lease, seen: *seen, trusted: *trusted, own, peers, stopping: *stopping };
         decide(&view)
     }
 
@@ -184,6 +175,19 @@ fn another_database_is_refused() {
     assert!(
         matches!(other.decide(), Action::Refuse(reason) if reason.contains("move the volume's data away"))
     );
+}
+
+#[test]
+fn a_database_is_made_only_when_every_server_has_said_that_it_has_none() {
+    let mut scene = scene(0, 0);
+    (scene.lease, scene.own) = (Lease::default(), Own::default());
+    scene.rules.me.name = "a".to_owned();
+    scene.peers = ["b", "c"].map(|name| (name.to_owned(), Status::default())).into();
+    assert_eq!(scene.decide(), Action::Acquire);
+    let c = scene.peers.remove("c").expect("it is there");
+    scene.waits("c has not said yet that it has no data");
+    scene.peers.insert("c".to_owned(), Status { name: "c".to_owned(), role: Role::Standby, ..c });
+    scene.waits("c has data, though the Lease knows of none");
 }
 
 #[test]

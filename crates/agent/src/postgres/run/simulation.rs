@@ -36,7 +36,6 @@ enum Gate {
 
 /// What does not.
 struct Process {
-    started: Duration,
     role: Role,
     settled: bool,
     upstream: Option<usize>,
@@ -130,7 +129,6 @@ impl World {
         let role = if server.disk.system.is_some() { Role::Stopped } else { Role::Empty };
         server.frozen = false;
         server.process = Some(Process {
-            started: now,
             role,
             settled: false,
             upstream: None,
@@ -373,7 +371,6 @@ impl World {
         let view = View {
             rules: &rules,
             now,
-            started: process.started,
             lease: &process.lease,
             seen: process.seen,
             trusted: process.trusted,
