@@ -46,6 +46,9 @@ pub enum ReferenceState {
     Present(BTreeMap<String, String>),
 }
 
+/// Ports of the Kubernetes API in most clusters: behind its Service, and of its servers.
+pub const API_SERVER_PORTS: [u16; 2] = [443, 6443];
+
 /// Settings of the operator itself.
 #[derive(Clone, Debug)]
 pub struct OperatorSettings {
@@ -62,7 +65,7 @@ impl Default for OperatorSettings {
     fn default() -> Self {
         Self {
             agent_image: format!("trading-platform-operator:{}", env!("CARGO_PKG_VERSION")),
-            api_server_ports: vec![443, 6443],
+            api_server_ports: API_SERVER_PORTS.into(),
             allow_container_runtime: true,
         }
     }

@@ -211,6 +211,17 @@ fn the_kubernetes_api_is_opened_by_name_where_there_is_cilium() {
 }
 
 #[test]
+fn a_database_reaches_the_kubernetes_api_where_the_administrator_says_it_is() {
+    let mut inputs = Inputs::offline(then());
+    inputs.operator.api_server_ports = vec![16443];
+    let objects = render(&resolve(&shop(&json!({"postgres": managed(1)})), &inputs));
+    let policy = &object(&objects, Kind::NetworkPolicy, "shop-postgres").body;
+    let egress = policy["spec"]["egress"].as_array().expect("it has rules");
+    let outside = egress.iter().find(|rule| rule["to"][0]["ipBlock"]["cidr"] == "0.0.0.0/0").expect("one");
+    assert_eq!(outside["ports"], json!([{"port": 16443, "protocol": "TCP"}]));
+}
+
+#[test]
 fn replicas_of_a_database_outside_are_reached_too() {
     let external = json!({"host": "192.0.2.5", "readOnlyHost": "192.0.2.6", "database": "shop",
         "sslMode": "VerifyCa", "caSecretRef": {"name": "authority"}, "credentialsSecretRef": {"name": "db"}});

@@ -49,6 +49,7 @@ enum RunError {
     ControllerEnded,
 }
 
+// It mostly waits for the apiserver; a second thread costs memory and is no faster.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let settings = Settings::parse();

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use clap::{Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use trading_core::inputs::API_SERVER_PORTS;
 
 /// Runs trading platforms on Kubernetes.
 #[derive(Debug, Parser)]
@@ -22,7 +23,7 @@ pub struct Settings {
     #[arg(long, env = "AGENT_IMAGE")]
     pub agent_image: Option<String>,
     /// Port of the Kubernetes API, which policies open for databases; may be repeated.
-    #[arg(long = "api-server-port", env = "API_SERVER_PORTS", value_delimiter = ',', default_values_t = [443, 6443])]
+    #[arg(long = "api-server-port", env = "API_SERVER_PORTS", value_delimiter = ',', default_values_t = API_SERVER_PORTS)]
     pub api_server_ports: Vec<u16>,
     /// Watch only this namespace; may be repeated. All where it is left out.
     #[arg(long, env = "WATCH_NAMESPACE", value_delimiter = ',')]

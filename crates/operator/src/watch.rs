@@ -176,50 +176,48 @@ pub fn children(
             )
         }
         Watch::Status => match kind {
-            Kind::Deployment => spawn_children(
-                watcher(typed::<Deployment>(client, scope), config),
-                kind,
-                scope,
-                caches,
-                report,
-                move |live: &Deployment| child(kind, &live.metadata, Some(Workload::from(live)), None),
-            ),
-            Kind::DaemonSet => spawn_children(
-                watcher(typed::<DaemonSet>(client, scope), config),
-                kind,
-                scope,
-                caches,
-                report,
-                move |live: &DaemonSet| child(kind, &live.metadata, Some(Workload::from(live)), None),
-            ),
-            Kind::StatefulSet => spawn_children(
-                watcher(typed::<StatefulSet>(client, scope), config),
-                kind,
-                scope,
-                caches,
-                report,
-                move |live: &StatefulSet| child(kind, &live.metadata, Some(Workload::from(live)), None),
-            ),
-            Kind::Lease => spawn_children(
-                watcher(typed::<Lease>(client, scope), config),
-                kind,
-                scope,
-                caches,
-                report,
-                move |live: &Lease| Some(child(kind, &live.metadata, None, None)?.held_by(live)),
-            ),
-            _ => spawn_children(
-                watcher(typed::<HorizontalPodAutoscaler>(client, scope), config),
-                kind,
-                scope,
-                caches,
-                report,
-                move |live: &HorizontalPodAutoscaler| {
-                    child(kind, &live.metadata, None, Some(Autoscaler::from(live)))
-                },
-            ),
+            Kind::Deployment => {
+                whole(client, config, kind, scope, caches, report, move |live: &Deployment| {
+                    child(kind, &live.metadata, Some(Workload::from(live)), None)
+                })
+            }
+            Kind::DaemonSet => whole(client, config, kind, scope, caches, report, move |live: &DaemonSet| {
+                child(kind, &live.metadata, Some(Workload::from(live)), None)
+            }),
+            Kind::StatefulSet => {
+                whole(client, config, kind, scope, caches, report, move |live: &StatefulSet| {
+                    child(kind, &live.metadata, Some(Workload::from(live)), None)
+                })
+            }
+            Kind::Lease => whole(client, config, kind, scope, caches, report, move |live: &Lease| {
+                Some(child(kind, &live.metadata, None, None)?.held_by(live))
+            }),
+            _ => whole(client, config, kind, scope, caches, report, move |live: &HorizontalPodAutoscaler| {
+                child(kind, &live.metadata, None, Some(Autoscaler::from(live)))
+            }),
         },
     }
+}
+
+/// Watches whole objects, of which more than the metadata matters.
+fn whole<K>(
+    client: &Client,
+    config: watcher::Config,
+    kind: Kind,
+    scope: Option<&str>,
+    caches: &Arc<Caches>,
+    report: Report,
+    reduce: impl Fn(&K) -> Option<crate::cache::Entry> + Send + Sync + 'static,
+) -> JoinHandle<()>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + 'static,
+{
+    spawn_children(watcher(typed::<K>(client, scope), config), kind, scope, caches, report, reduce)
 }
 
 fn spawn_children<K>(
