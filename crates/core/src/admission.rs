@@ -1,7 +1,7 @@
 //! The rules of admission, without a cluster: the schema, its CEL rules, and duplicates in lists
 //! that are maps. The same schema is installed in the cluster, so the verdicts agree.
 
-use std::{fmt, sync::LazyLock};
+use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 use kube::core::cel::{CompiledSchema, Validator, compile_schema};
@@ -32,7 +32,7 @@ impl fmt::Display for Violation {
 }
 
 struct Rules {
-    schema: Value,
+    unique: Unique,
     structure: Result<jsonschema::Validator, String>,
     cel: CompiledSchema,
 }
@@ -42,7 +42,7 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
     Rules {
         structure: jsonschema::draft4::new(&as_json_schema(&schema)).map_err(|error| error.to_string()),
         cel: compile_schema(&schema),
-        schema,
+        unique: Unique::of(&schema).unwrap_or_default(),
     }
 });
 
@@ -66,7 +66,7 @@ pub fn check(object: &Value, old: Option<&Value>) -> Vec<Violation> {
     let object = without_nulls(object);
     let mut violations: Vec<Violation> =
         structure.iter_errors(&object).map(|error| in_words(&error)).collect();
-    duplicates(&RULES.schema, &object, "", &mut violations);
+    duplicates(&RULES.unique, &object, "", &mut violations);
     if violations.is_empty() {
         violations.extend(cel(&object, old.map(without_nulls).as_ref()));
         violations.extend(requests_of_services(&object));
@@ -134,7 +134,7 @@ fn as_json_schema(schema: &Value) -> Value {
     let Some(map) = schema.as_object() else { return schema.clone() };
     let mut out: Map<String, Value> = map
         .iter()
-        .filter(|(key, _)| !key.starts_with("x-kubernetes-") && *key != "format")
+        .filter(|(key, _)| !key.starts_with("x-kubernetes-") && *key != "format" && *key != "description")
         .map(|(key, value)| {
             let value = match (key.as_str(), value) {
                 ("properties", Value::Object(fields)) => Value::Object(
@@ -227,38 +227,59 @@ fn dotted(pointer: &str) -> String {
     })
 }
 
+/// Where in a resource the lists are whose entries must differ.
+#[derive(Default)]
+struct Unique {
+    /// The fields by which entries of this list differ; none where it is a set, whose entries are values.
+    keys: Option<Vec<String>>,
+    fields: BTreeMap<String, Self>,
+    items: Option<Box<Self>>,
+}
+
+impl Unique {
+    /// `None` where there is no such list below.
+    fn of(schema: &Value) -> Option<Self> {
+        let keys = match schema["x-kubernetes-list-type"].as_str() {
+            Some("map") => schema["x-kubernetes-list-map-keys"]
+                .as_array()
+                .map(|keys| keys.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+            Some("set") => Some(Vec::new()),
+            _ => None,
+        };
+        let fields = schema["properties"].as_object().into_iter().flatten();
+        let fields: BTreeMap<String, Self> =
+            fields.filter_map(|(name, field)| Some((name.clone(), Self::of(field)?))).collect();
+        let items = schema.get("items").and_then(Self::of).map(Box::new);
+        (keys.is_some() || items.is_some() || !fields.is_empty()).then_some(Self { keys, fields, items })
+    }
+}
+
 /// Two entries with one key in a list that is a map, or one value twice in a list that is a set.
-fn duplicates(schema: &Value, value: &Value, path: &str, violations: &mut Vec<Violation>) {
+fn duplicates(unique: &Unique, value: &Value, path: &str, violations: &mut Vec<Violation>) {
     match value {
         Value::Object(fields) => {
             for (name, field) in fields {
-                let inner = schema.pointer(&format!("/properties/{name}"));
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                if let Some(inner) = inner {
+                if let Some(inner) = unique.fields.get(name) {
+                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                     duplicates(inner, field, &path, violations);
                 }
             }
         }
         Value::Array(items) => {
-            let keys: Option<Vec<&str>> = match schema["x-kubernetes-list-type"].as_str() {
-                Some("map") => schema["x-kubernetes-list-map-keys"]
-                    .as_array()
-                    .map(|keys| keys.iter().filter_map(Value::as_str).collect()),
-                Some("set") => Some(Vec::new()),
-                _ => None,
-            };
             for (index, item) in items.iter().enumerate() {
-                duplicates(&schema["items"], item, &format!("{path}[{index}]"), violations);
-                let Some(keys) = &keys else { continue };
+                if let Some(inner) = &unique.items {
+                    duplicates(inner, item, &format!("{path}[{index}]"), violations);
+                }
+                let Some(keys) = &unique.keys else { continue };
                 let same = |other: &Value| {
                     if keys.is_empty() {
                         other == item
                     } else {
-                        keys.iter().all(|key| other[*key] == item[*key])
+                        keys.iter().all(|key| other[key] == item[key])
                     }
                 };
                 if items[..index].iter().any(same) {
-                    let what: Vec<String> = keys.iter().map(|key| format!("{key} {}", item[*key])).collect();
+                    let what: Vec<String> = keys.iter().map(|key| format!("{key} {}", item[key])).collect();
                     let what = if what.is_empty() { item.to_string() } else { what.join(", ") };
                     violations.push(Violation {
                         field: format!("{path}[{index}]"),

@@ -1,6 +1,6 @@
 //! A rendered object, ready to be compared and applied.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ pub struct Object {
     /// Replicas to start with, where an autoscaler owns them afterwards.
     pub seed_replicas: Option<i32>,
     /// The document to apply, its digest included.
-    pub body: Value,
+    pub body: Arc<Value>,
     /// Digest of the document.
     pub digest: String,
 }
@@ -103,10 +103,11 @@ impl Object {
             lifetime,
             content: Content::Rendered,
             seed_replicas: None,
-            body,
-            digest: String::new(),
+            body: Arc::default(),
+            digest: digest::of(&body),
         };
-        object.seal();
+        body["metadata"]["annotations"][labels::APPLIED] = json!(object.digest);
+        object.body = Arc::new(body);
         object
     }
 
@@ -114,6 +115,17 @@ impl Object {
     #[must_use]
     pub fn key(&self) -> Key {
         Key::new(self.kind, self.namespace.clone(), self.name.clone())
+    }
+
+    /// The document, to be changed.
+    pub fn body_mut(&mut self) -> &mut Value {
+        Arc::make_mut(&mut self.body)
+    }
+
+    /// The document alone.
+    #[must_use]
+    pub fn into_body(self) -> Value {
+        Arc::unwrap_or_clone(self.body)
     }
 
     /// Says that these keys of this Secret are generated once.
@@ -128,10 +140,5 @@ impl Object {
     pub fn seeded(mut self, replicas: Option<i32>) -> Self {
         self.seed_replicas = replicas;
         self
-    }
-
-    fn seal(&mut self) {
-        self.digest = digest::of(&self.body);
-        self.body["metadata"]["annotations"][labels::APPLIED] = json!(self.digest);
     }
 }

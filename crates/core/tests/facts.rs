@@ -22,7 +22,7 @@ fn every_platform_is_what_its_papers_say() {
             .into_iter()
             .map(|object| {
                 let kind = object.kind.to_string();
-                (papers.name_of(&kind, &object.namespace, &object.name), object.body)
+                (papers.name_of(&kind, &object.namespace, &object.name), object.into_body())
             })
             .collect();
         for (name, body) in &objects {

@@ -19,7 +19,7 @@ fn good(file: &str) -> (Plan, Vec<Object>) {
 }
 
 fn find<'a>(objects: &'a [Object], kind: Kind, name: &str) -> Option<&'a Value> {
-    objects.iter().find(|object| object.kind == kind && object.name == name).map(|object| &object.body)
+    objects.iter().find(|object| object.kind == kind && object.name == name).map(|object| &*object.body)
 }
 
 /// Annotations under a prefix, without it.
@@ -188,7 +188,7 @@ fn a_gateway_gets_routes() {
     let (plan, objects) = good("ingress-gateway");
     assert!(objects.iter().all(|object| object.kind != Kind::Ingress));
     let routes: Vec<&Value> =
-        objects.iter().filter(|object| object.kind == Kind::HTTPRoute).map(|object| &object.body).collect();
+        objects.iter().filter(|object| object.kind == Kind::HTTPRoute).map(|object| &*object.body).collect();
     let of = |host: &str| *routes.iter().find(|route| route["spec"]["hostnames"] == json!([host])).unwrap();
     let filters = json!([
         {

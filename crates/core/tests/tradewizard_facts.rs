@@ -91,7 +91,10 @@ fn check(environment: &str) {
 
 fn objects(environment: &str) -> Objects {
     let (_, objects) = rendered(&example(environment));
-    objects.into_iter().map(|object| (format!("{}/{}", object.kind, object.name), object.body)).collect()
+    objects
+        .into_iter()
+        .map(|object| (format!("{}/{}", object.kind, object.name), object.into_body()))
+        .collect()
 }
 
 fn contradiction(fact: &Fact, here: &Objects, production: &Objects) -> Option<String> {

@@ -25,7 +25,7 @@ use crate::{
     cache::{Caches, PlatformKey},
     lease::jittered,
     metrics::Metrics,
-    objects::Guarded,
+    packed::Packed,
     reconcile::{Context, Memories, ReconcileError, reconcile, reporter},
     settings::Settings,
 };
@@ -41,7 +41,7 @@ const RECONCILE: Duration = Duration::from_mins(1);
 pub async fn run(
     client: Client,
     settings: &Settings,
-    stores: Vec<Store<Guarded>>,
+    stores: Vec<Store<Packed>>,
     caches: Arc<Caches>,
     woken: mpsc::UnboundedReceiver<PlatformKey>,
     metrics: Arc<Metrics>,
@@ -84,7 +84,7 @@ pub async fn run(
     let loops = stores.into_iter().zip(queues).map(|(store, queue)| {
         let context = Arc::clone(&context);
         let requests = UnboundedReceiverStream::new(queue).map(|key| {
-            Ok::<_, std::convert::Infallible>(ObjectRef::<Guarded>::new(&key.name).within(&key.namespace))
+            Ok::<_, std::convert::Infallible>(ObjectRef::<Packed>::new(&key.name).within(&key.namespace))
         });
         let config = Config::default().debounce(DEBOUNCE).concurrency(settings.concurrency);
         let forget = Arc::clone(&context);
@@ -110,7 +110,7 @@ pub async fn run(
 }
 
 /// One reconcile, measured, bounded in time, and with panics kept in.
-async fn guarded(platform: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+async fn guarded(platform: Arc<Packed>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let key = PlatformKey::of(platform.meta());
     context.caches.triggers.started(&key);
     let span = tracing::info_span!("reconcile", namespace = key.namespace, platform = key.name);
@@ -146,7 +146,7 @@ fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 #[allow(clippy::needless_pass_by_value)] // the signature is the runtime's
-fn error_policy(platform: Arc<Guarded>, _: &ReconcileError, context: Arc<Context>) -> Action {
+fn error_policy(platform: Arc<Packed>, _: &ReconcileError, context: Arc<Context>) -> Action {
     let key = PlatformKey::of(platform.meta());
     let failures = context.memories.update(&key, |memory| {
         memory.failures = memory.failures.saturating_add(1);

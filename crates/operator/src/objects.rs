@@ -1,14 +1,7 @@
-//! How the client addresses platforms and the kinds of the table.
+//! How the client addresses the kinds of the table.
 
-use kube::{
-    api::PatchParams,
-    core::{ApiResource, DeserializeGuard},
-};
-use trading_api::TradingPlatform;
+use kube::{api::PatchParams, core::ApiResource};
 use trading_core::kinds::KindInfo;
-
-/// A platform, or why it can't be read: one bad resource must not break the watch.
-pub type Guarded = DeserializeGuard<TradingPlatform>;
 
 /// The resource of a kind in the table.
 pub fn resource(info: &KindInfo) -> ApiResource {

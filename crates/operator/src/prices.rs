@@ -20,7 +20,7 @@ use trading_core::cost::PriceTable;
 
 use crate::{
     cache::{Caches, PlatformKey},
-    objects::Guarded,
+    packed::Packed,
     settings::Settings,
 };
 
@@ -61,7 +61,7 @@ fn read(place: &str, data: Option<&BTreeMap<String, String>>) -> Table {
 
 /// Follows the table, and wakes every platform when it changes. Nothing waits for it: where it can't be
 /// read, estimates stay as they are.
-pub fn watch(client: Client, settings: &Settings, platforms: Vec<Store<Guarded>>, caches: &Arc<Caches>) {
+pub fn watch(client: Client, settings: &Settings, platforms: Vec<Store<Packed>>, caches: &Arc<Caches>) {
     let (namespace, name) = (&settings.lease_namespace, &settings.prices);
     let place = format!("ConfigMap {namespace}/{name}");
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);

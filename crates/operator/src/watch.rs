@@ -39,7 +39,8 @@ use trading_core::{
 use crate::{
     add_ons,
     cache::{Caches, PlatformKey, child},
-    objects::{Guarded, resource},
+    objects::resource,
+    packed::Packed,
 };
 
 /// Objects in one page of a list. Small pages keep the peak of memory after a start low.
@@ -49,7 +50,7 @@ const PAGE: u32 = 50;
 const ORPHAN: &str = "orphan";
 
 /// Starts all watches and returns the platforms as they are.
-pub fn start(client: &Client, namespaces: &[String], caches: &Arc<Caches>) -> Vec<Store<Guarded>> {
+pub fn start(client: &Client, namespaces: &[String], caches: &Arc<Caches>) -> Vec<Store<Packed>> {
     let scopes: Vec<Option<&str>> = if namespaces.is_empty() {
         vec![None]
     } else {
@@ -64,11 +65,14 @@ pub fn start(client: &Client, namespaces: &[String], caches: &Arc<Caches>) -> Ve
     }
     for scope in scopes {
         for info in built_in() {
-            let report = in_sync(&name_of(info.plural, scope), caches);
-            children(client, info, scope, caches, report);
-        }
-        for kind in [ReferenceKind::Secret, ReferenceKind::ConfigMap] {
-            references(client, kind, scope, caches);
+            match info.kind {
+                Kind::Secret => references(client, ReferenceKind::Secret, info, scope, caches),
+                Kind::ConfigMap => references(client, ReferenceKind::ConfigMap, info, scope, caches),
+                _ => {
+                    let report = in_sync(&name_of(info.plural, scope), caches);
+                    children(client, info, scope, caches, report);
+                }
+            }
         }
         stores.push(roots(client, scope, caches));
     }
@@ -100,11 +104,11 @@ fn name_of(what: &str, scope: Option<&str>) -> String {
     scope.map_or_else(|| what.to_owned(), |namespace| format!("{what} in {namespace}"))
 }
 
-fn roots(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Store<Guarded> {
+fn roots(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Store<Packed> {
     let (reader, writer) = reflector::store();
-    let stream = watcher(typed::<Guarded>(client, scope), watcher::Config::default().page_size(PAGE))
+    let stream = watcher(typed::<Packed>(client, scope), watcher::Config::default().page_size(PAGE))
         .default_backoff()
-        .modify(|platform| platform.managed_fields_mut().clear());
+        .modify(Packed::slim);
     let stream = reflector::reflector(writer, stream);
     let report = in_sync(&name_of("tradingplatforms (is the CRD installed?)", scope), caches);
     let caches = Arc::clone(caches);
@@ -293,19 +297,23 @@ fn consents(client: &Client, caches: &Arc<Caches>) {
     });
 }
 
-fn references(client: &Client, kind: ReferenceKind, scope: Option<&str>, caches: &Arc<Caches>) {
-    let info = match kind {
-        ReferenceKind::Secret => Kind::Secret.info(),
-        ReferenceKind::ConfigMap => Kind::ConfigMap.info(),
-    };
+/// Watches everything that a platform may consume, which the operator's own of that kind are among.
+fn references(
+    client: &Client,
+    kind: ReferenceKind,
+    info: &'static KindInfo,
+    scope: Option<&str>,
+    caches: &Arc<Caches>,
+) {
     let stream =
         watcher(metadata(client, &resource(info), scope), watcher::Config::default().page_size(PAGE));
-    let name = name_of(&format!("referenced {}", info.plural), scope);
+    let name = name_of(info.plural, scope);
     let report = in_sync(&name, caches);
     let caches = Arc::clone(caches);
     let scope = scope.map(str::to_owned);
     tokio::spawn(async move {
         let mut listed = HashSet::new();
+        let mut listed_children = HashSet::new();
         let wake =
             |platforms: Vec<PlatformKey>| platforms.into_iter().for_each(|p| caches.triggers.wake(p, &name));
         let identify = |object: &PartialObjectMeta<DynamicObject>| Reference {
@@ -314,29 +322,53 @@ fn references(client: &Client, kind: ReferenceKind, scope: Option<&str>, caches:
             name: object.name_any(),
         };
         let seen = |reference: &Reference, object: &PartialObjectMeta<DynamicObject>| {
-            caches.references.seen(reference, &object.resource_version().unwrap_or_default())
+            wake(caches.references.seen(reference, &object.resource_version().unwrap_or_default()));
+            let ours = Some(&object.metadata).filter(|meta| is_managed(meta));
+            let ours = ours.and_then(|meta| child(info.kind, meta, None, None));
+            let is_child = ours.is_some();
+            let woken = match ours {
+                Some(entry) => caches.children.seen(entry),
+                // Somebody took the labels off.
+                None => caches.children.gone(info.kind, &object.metadata),
+            };
+            wake(woken.into_iter().collect());
+            is_child
         };
         drive(stream.default_backoff(), report, |event| match event {
-            Event::Init => listed.clear(),
+            Event::Init => {
+                listed.clear();
+                listed_children.clear();
+            }
             Event::InitApply(object) => {
                 let reference = identify(&object);
-                wake(seen(&reference, &object));
-                listed.insert(reference);
+                let name = (reference.namespace.clone(), reference.name.clone());
+                if seen(&reference, &object) {
+                    listed_children.insert(name.clone());
+                }
+                listed.insert(name);
             }
-            Event::Apply(object) => wake(seen(&identify(&object), &object)),
+            Event::Apply(object) => {
+                seen(&identify(&object), &object);
+            }
             Event::InitDone => {
-                let woken = caches.references.retain(&listed, |reference| {
-                    reference.kind == kind && scope.as_ref().is_none_or(|scope| *scope == reference.namespace)
-                });
+                wake(caches.references.retain(kind, scope.as_deref(), &listed));
+                wake(caches.children.retain(info.kind, scope.as_deref(), &listed_children));
                 listed = HashSet::new();
-                wake(woken);
+                listed_children = HashSet::new();
             }
             Event::Delete(object) => {
                 wake(caches.references.gone(&identify(&object)));
+                wake(caches.children.gone(info.kind, &object.metadata).into_iter().collect());
             }
         })
         .await;
     });
+}
+
+/// It carries the label by which the other watches select.
+fn is_managed(meta: &ObjectMeta) -> bool {
+    let label = meta.labels.as_ref().and_then(|labels| labels.get(labels::MANAGED_BY));
+    label.is_some_and(|manager| manager == labels::OPERATOR)
 }
 
 /// Who hears that a watch has its list, and what went wrong.

@@ -96,7 +96,7 @@ async fn a_field_that_an_add_on_does_not_have_is_refused() -> Result<()> {
     let all = objects(&platform)?.context("not a platform")?;
     let mut monitor =
         all.into_iter().find(|object| object.kind == Kind::ServiceMonitor).context("no monitor")?;
-    monitor.body["spec"]["endpoints"][0]["pfad"] = json!("/metrics");
+    monitor.body_mut()["spec"]["endpoints"][0]["pfad"] = json!("/metrics");
     let refusal = refusal(&client, &monitor).await?.context("accepted")?;
     ensure!(refusal.contains("pfad"), "{refusal}");
     Ok(())
@@ -252,7 +252,7 @@ async fn refusal(client: &Client, object: &Object) -> Result<Option<String>> {
         namespace(client, &object.namespace).await?;
     }
     let api = Api::<DynamicObject>::namespaced_with(client.clone(), &object.namespace, &resource);
-    match api.patch(&object.name, &params, &Patch::Apply(&object.body)).await {
+    match api.patch(&object.name, &params, &Patch::Apply(&*object.body)).await {
         Ok(_) => Ok(None),
         Err(kube::Error::Api(status)) => Ok(Some(status.message.clone())),
         Err(error) => Err(error.into()),

@@ -67,7 +67,7 @@ fn api(client: &Client, space: &str, kind: Kind) -> Api<DynamicObject> {
 
 async fn apply(client: &Client, space: &str, object: &Object) -> Result<DynamicObject> {
     api(client, space, object.kind)
-        .patch(&object.name, &PatchParams::apply(MANAGER), &Patch::Apply(&object.body))
+        .patch(&object.name, &PatchParams::apply(MANAGER), &Patch::Apply(&*object.body))
         .await
         .with_context(|| format!("{} {} is refused", object.kind, object.name))
 }
@@ -428,7 +428,7 @@ async fn other_ways_of_changing_an_object_are_noticed_too() -> Result<()> {
     // Taken back by force, as the operator does with what it knows to be its own.
     for object in objects.iter().filter(|object| drifted.contains(&(object.kind, object.name.as_str()))) {
         let live = api(&client, space, object.kind)
-            .patch(&object.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object.body))
+            .patch(&object.name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&*object.body))
             .await?;
         ensure!(is_covered(&live, object), "{} {} is not repaired", object.kind, object.name);
     }

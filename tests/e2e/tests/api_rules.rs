@@ -27,7 +27,7 @@ fn resource(path: &Path) -> Result<Value> {
 fn objects(resource: Value) -> Result<Objects> {
     let platform: TradingPlatform = serde_json::from_value(resource)?;
     let plan = resolve(&platform, &Inputs::offline(jiff::Timestamp::now()));
-    Ok(render(&plan).into_iter().map(|object| (object.kind, object.body)).collect())
+    Ok(render(&plan).into_iter().map(|object| (object.kind, object.into_body())).collect())
 }
 
 /// The examples' platforms in each environment.

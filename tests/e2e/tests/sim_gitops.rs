@@ -110,7 +110,7 @@ fn applied(platform: &Value) -> Result<Vec<Object>> {
             ("/metadata/annotations", labels::CONFIG_CHECKSUM),
             ("/spec/template/metadata/annotations", labels::CONFIG_CHECKSUM),
         ] {
-            if let Some(Value::Object(annotations)) = object.body.pointer_mut(path) {
+            if let Some(Value::Object(annotations)) = object.body_mut().pointer_mut(path) {
                 annotations.remove(key);
             }
         }
@@ -141,7 +141,7 @@ async fn children_in_sync(what: &str, platform: &Value) -> Result<usize> {
             // The values are filled in when it is applied.
             live["data"] = object.body["data"].clone();
         }
-        pairs.push((object.body.clone(), live));
+        pairs.push((object.clone().into_body(), live));
     }
     ensure!(pairs.len() > 5, "{what}: only {} objects", pairs.len());
     for verdict in argocd(&pairs)? {

@@ -61,7 +61,7 @@ async fn apply(client: &Client, objects: Vec<(String, Object)>) -> Result<()> {
         .map(|(namespace, object)| {
             let (api, params) = (api(client, &namespace, &object), params.clone());
             async move {
-                let result = api.patch(&object.name, &params, &Patch::Apply(&object.body)).await;
+                let result = api.patch(&object.name, &params, &Patch::Apply(&*object.body)).await;
                 result.with_context(|| format!("{} {}", object.kind, object.name))
             }
         })

@@ -78,7 +78,7 @@ fn what_is_too_much_and_what_is_missing_is_found() {
             object.name == "tradewizard-redis" && object.kind == trading_core::kinds::Kind::NetworkPolicy
         })
         .unwrap();
-    policy.body["spec"]["ingress"] = serde_json::Value::Null;
+    policy.body_mut()["spec"]["ingress"] = serde_json::Value::Null;
     let denied = World::of(&objects, TRADEWIZARD.outside).differences(&matrix);
     assert!(denied.contains(&"backend -> redis 6379/TCP is denied".to_owned()), "{denied:#?}");
 }

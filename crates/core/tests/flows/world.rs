@@ -44,7 +44,7 @@ impl World {
         let is_home = |object: &&Object| object.body["metadata"]["labels"].get(labels::HOME).is_none();
         let namespace = objects.iter().find(is_home).unwrap().namespace.clone();
         let of_kind = |kind: Kind| objects.iter().filter(move |object| object.kind == kind);
-        let policies = of_kind(Kind::NetworkPolicy).map(|policy| policy.body.clone()).collect();
+        let policies = of_kind(Kind::NetworkPolicy).map(|policy| policy.clone().into_body()).collect();
         let (mut ends, mut twins) = (Vec::new(), Vec::new());
         let mut ports: BTreeSet<Port> = [
             (53, "UDP"),

@@ -447,7 +447,7 @@ fn rendering_is_repeatable_and_digests_change_exactly_with_the_document() {
 
 /// The document without its own digest.
 fn unsealed(object: &Object) -> Value {
-    let mut body = object.body.clone();
+    let mut body = object.clone().into_body();
     body["metadata"]["annotations"].as_object_mut().unwrap().remove(labels::APPLIED);
     body
 }

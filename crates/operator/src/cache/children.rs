@@ -1,44 +1,17 @@
-//! The operator's own objects, reduced to [`Child`].
+//! The operator's own objects.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, hash_map::DefaultHasher},
-    hash::{Hash, Hasher},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::ObjectMeta};
-use trading_api::labels::{self, FIELD_MANAGER};
-use trading_core::{
-    kinds::Kind,
-    object::Key,
-    status::workload::{Autoscaler, Workload},
-    step::{Child, Observed, Ownership, ReplicasOwnership},
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use trading_core::{kinds::Kind, object::Key, step::Observed};
+
+use super::{
+    Entry, PlatformKey,
+    kept::{Kept, KeptKey, Owner},
 };
-
-use super::PlatformKey;
-
-/// A child as the cache keeps it.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    child: Child,
-    /// Resource version, to know older events from newer ones.
-    version: u64,
-    /// Digest of our managed fields, to know whether anybody touched them.
-    fields: u64,
-}
-
-impl Entry {
-    /// The Lease of a database, with its holder: all that matters of what the agents write there.
-    pub fn held_by(mut self, lease: &Lease) -> Self {
-        self.child.holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
-        self
-    }
-
-    /// What the core needs of it.
-    pub fn into_child(self) -> Child {
-        self.child
-    }
-}
 
 /// The cache.
 #[derive(Default)]
@@ -46,88 +19,9 @@ pub struct Children(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    by_platform: HashMap<PlatformKey, BTreeMap<Key, Entry>>,
+    by_platform: HashMap<PlatformKey, BTreeMap<KeptKey, Kept>>,
     /// Platform of each object.
-    owners: HashMap<Key, PlatformKey>,
-}
-
-/// Whether the operator wrote the object. Labels don't tell: Kubernetes copies those of a Service
-/// to the `EndpointSlices` that it makes for it.
-fn is_written_by_us(meta: &ObjectMeta) -> bool {
-    meta.managed_fields
-        .iter()
-        .flatten()
-        .any(|entry| entry.manager.as_deref().is_some_and(|manager| manager.starts_with(FIELD_MANAGER)))
-}
-
-/// Reduces an object. `None` where it is not the operator's.
-pub fn child(
-    kind: Kind,
-    meta: &ObjectMeta,
-    workload: Option<Workload>,
-    autoscaler: Option<Autoscaler>,
-) -> Option<Entry> {
-    if !is_written_by_us(meta) {
-        return None;
-    }
-    let label = |key: &str| meta.labels.as_ref().and_then(|all| all.get(key)).cloned();
-    let fields = our_fields(meta);
-    let mut hasher = DefaultHasher::new();
-    fields.hash(&mut hasher);
-    let namespace = meta.namespace.clone()?;
-    let child = Child {
-        kind,
-        name: meta.name.clone()?,
-        home: label(labels::HOME).unwrap_or_else(|| namespace.clone()),
-        namespace,
-        is_copy: meta.annotations.as_ref().is_some_and(|all| all.contains_key(labels::COPIED_FROM)),
-        uid: meta.uid.clone()?,
-        platform: label(labels::INSTANCE)?,
-        platform_uid: label(labels::PLATFORM_UID).unwrap_or_default(),
-        component: label(labels::NAME).unwrap_or_default(),
-        is_store: meta.owner_references.as_ref().is_none_or(Vec::is_empty),
-        store_mode: label(labels::STORE_MODE),
-        digest: meta.annotations.as_ref().and_then(|all| all.get(labels::APPLIED)).cloned(),
-        replicas: replicas(meta),
-        ownership: Ownership::Fields(fields),
-        deleting: meta.deletion_timestamp.is_some(),
-        workload,
-        autoscaler,
-        holder: None,
-    };
-    let version = meta.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default();
-    Some(Entry { child, version, fields: hasher.finish() })
-}
-
-fn our_fields(meta: &ObjectMeta) -> Arc<str> {
-    let fields = meta
-        .managed_fields
-        .iter()
-        .flatten()
-        .find(|entry| {
-            entry.manager.as_deref() == Some(FIELD_MANAGER)
-                && entry.operation.as_deref() == Some("Apply")
-                && entry.subresource.as_deref().unwrap_or_default().is_empty()
-        })
-        .and_then(|entry| entry.fields_v1.as_ref());
-    fields.map(|fields| fields.0.to_string()).unwrap_or_default().into()
-}
-
-fn replicas(meta: &ObjectMeta) -> ReplicasOwnership {
-    let mut ownership = ReplicasOwnership::default();
-    for entry in meta.managed_fields.iter().flatten() {
-        let has =
-            entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:spec/f:replicas").is_some());
-        if !has {
-            continue;
-        }
-        if entry.manager.as_deref() == Some(FIELD_MANAGER) {
-            ownership.ours = true;
-        } else {
-            ownership.others = true;
-        }
-    }
-    ownership
+    owners: HashMap<KeptKey, Owner>,
 }
 
 impl Children {
@@ -146,43 +40,39 @@ impl Children {
         self.put(entry, Some(digest));
     }
 
-    fn put(&self, mut entry: Entry, verified: Option<&str>) -> Option<PlatformKey> {
-        let key = entry.child.key();
-        let platform =
-            PlatformKey { namespace: entry.child.home.clone(), name: entry.child.platform.clone() };
+    fn put(&self, entry: Entry, verified: Option<&str>) -> Option<PlatformKey> {
+        let key = KeptKey::from(&entry.child.key());
+        let mut new = Kept::from(entry);
+        let owner = new.owner();
+        let platform = PlatformKey::from(&owner);
         let mut inner = self.lock();
-        let previous_owner = inner.owners.insert(key.clone(), platform.clone());
-        if let Some(other) = previous_owner.filter(|owner| *owner != platform) {
-            inner.by_platform.get_mut(&other).map(|children| children.remove(&key));
+        let previous_owner = inner.owners.insert(key.clone(), owner.clone());
+        if let Some(other) = previous_owner.filter(|previous| *previous != owner) {
+            inner.by_platform.get_mut(&PlatformKey::from(&other)).map(|children| children.remove(&key));
         }
         let children = inner.by_platform.entry(platform.clone()).or_default();
         let known = children.get(&key);
-        if known.is_some_and(|known| known.child.uid == entry.child.uid && known.version > entry.version) {
+        if known.is_some_and(|known| known.uid == new.uid && known.version > new.version) {
             return None;
         }
         if let Some(digest) = verified {
-            entry.child.ownership = Ownership::Verified(digest.to_owned());
-        } else if let Some(known) = known
-            && known.child.uid == entry.child.uid
-            && known.fields == entry.fields
-            // Of another document, even one with the same fields, nothing was verified.
-            && known.child.digest == entry.child.digest
-        {
-            entry.child.ownership = known.child.ownership.clone();
+            new.verify(digest);
+        } else if let Some(known) = known {
+            new.learn_from(known);
         }
-        let matters = known.is_none_or(|known| differs(known, &entry));
-        children.insert(key, entry);
+        let matters = known.is_none_or(|known| known.differs(&new));
+        children.insert(key, new);
         matters.then_some(platform)
     }
 
     /// It is gone. Returns the platform to wake.
     pub fn gone(&self, kind: Kind, meta: &ObjectMeta) -> Option<PlatformKey> {
-        let key = Key::new(kind, meta.namespace.clone()?, meta.name.clone()?);
+        let key = KeptKey::from(&Key::new(kind, meta.namespace.clone()?, meta.name.clone()?));
         let mut inner = self.lock();
-        let platform = inner.owners.get(&key).cloned()?;
+        let platform = inner.owners.get(&key).map(PlatformKey::from)?;
         let children = inner.by_platform.get_mut(&platform)?;
         // The one that we know may have been made after the one that went.
-        if children.get(&key).is_some_and(|known| meta.uid.as_ref() != Some(&known.child.uid)) {
+        if children.get(&key).is_some_and(|known| meta.uid.as_deref() != Some(&*known.uid)) {
             return None;
         }
         children.remove(&key)?;
@@ -207,8 +97,8 @@ impl Children {
             let before = children.len();
             children.retain(|key, _| {
                 let is_of_list =
-                    key.kind == kind && namespaces.is_none_or(|namespace| namespace == key.namespace);
-                let keep = !is_of_list || listed.contains(&(key.namespace.clone(), key.name.clone()));
+                    key.kind == kind && namespaces.is_none_or(|namespace| namespace == &*key.namespace);
+                let keep = !is_of_list || listed.contains(&(key.namespace.to_string(), key.name.to_string()));
                 if !keep {
                     gone.push(key.clone());
                 }
@@ -228,17 +118,20 @@ impl Children {
     pub fn observed<'a>(&self, platform: &PlatformKey, wished: impl Iterator<Item = &'a Key>) -> Snapshot {
         let inner = self.lock();
         let mut snapshot = Snapshot::default();
-        for (key, entry) in inner.by_platform.get(platform).into_iter().flatten() {
-            snapshot.versions.insert(key.clone(), entry.version);
-            snapshot.observed.insert(key.clone(), entry.child.clone());
+        for (kept_key, kept) in inner.by_platform.get(platform).into_iter().flatten() {
+            let key = Key::from(kept_key);
+            snapshot.versions.insert(key.clone(), kept.version);
+            snapshot.observed.insert(key, kept.child(kept_key));
         }
         for key in wished {
             if snapshot.observed.contains_key(key) {
                 continue;
             }
-            let Some(owner) = inner.owners.get(key) else { continue };
-            if let Some(entry) = inner.by_platform.get(owner).and_then(|children| children.get(key)) {
-                snapshot.observed.insert(key.clone(), entry.child.clone());
+            let kept_key = KeptKey::from(key);
+            let Some(owner) = inner.owners.get(&kept_key) else { continue };
+            let children = inner.by_platform.get(&PlatformKey::from(owner));
+            if let Some(kept) = children.and_then(|children| children.get(&kept_key)) {
+                snapshot.observed.insert(key.clone(), kept.child(&kept_key));
             }
         }
         snapshot
@@ -255,11 +148,11 @@ impl Children {
         let mut inner = self.lock();
         let Some(children) = inner.by_platform.get_mut(platform) else { return };
         for key in unchanged {
-            if let Some(entry) = children.get_mut(key)
-                && snapshot.versions.get(key) == Some(&entry.version)
-                && let Some(digest) = entry.child.digest.clone()
+            if let Some(kept) = children.get_mut(&KeptKey::from(key))
+                && snapshot.versions.get(key) == Some(&kept.version)
+                && let Some(digest) = kept.digest.clone()
             {
-                entry.child.ownership = Ownership::Verified(digest);
+                kept.verify(&digest);
             }
         }
     }
@@ -273,26 +166,14 @@ pub struct Snapshot {
     versions: BTreeMap<Key, u64>,
 }
 
-fn differs(known: &Entry, new: &Entry) -> bool {
-    let (a, b) = (&known.child, &new.child);
-    known.fields != new.fields
-        || a.uid != b.uid
-        || a.digest != b.digest
-        || a.platform_uid != b.platform_uid
-        || a.store_mode != b.store_mode
-        || a.replicas != b.replicas
-        || a.deleting != b.deleting
-        || a.workload != b.workload
-        || a.autoscaler != b.autoscaler
-        || a.holder != b.holder
-}
-
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
     use serde_json::json;
+    use trading_api::labels::{self, FIELD_MANAGER};
+    use trading_core::step::Ownership;
 
-    use super::*;
+    use super::{super::child, *};
 
     fn budget(version: u64, digest: &str) -> Entry {
         let labels = [(labels::INSTANCE, "shop"), (labels::NAME, "backend")];

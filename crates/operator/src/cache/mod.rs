@@ -3,6 +3,8 @@
 mod add_ons;
 mod children;
 mod consents;
+mod entry;
+mod kept;
 mod references;
 mod sync;
 mod triggers;
@@ -17,8 +19,9 @@ use tokio::sync::mpsc;
 
 use crate::{metrics::Metrics, prices::Prices};
 pub use add_ons::AddOns;
-pub use children::{Children, Entry, child};
+pub use children::Children;
 pub use consents::Consents;
+pub use entry::{Entry, child};
 pub use references::{Known, References};
 pub use sync::Sync;
 pub use triggers::Triggers;

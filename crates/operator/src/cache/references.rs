@@ -6,18 +6,57 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use trading_core::inputs::{Reference, ReferenceState};
+use trading_core::inputs::{Reference, ReferenceKind, ReferenceState};
 
-use super::PlatformKey;
+use super::{
+    PlatformKey,
+    kept::{Owner, Text, text},
+};
+
+/// A [`Reference`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct KeptReference {
+    kind: ReferenceKind,
+    namespace: Text,
+    name: Text,
+}
+
+impl From<&Reference> for KeptReference {
+    fn from(reference: &Reference) -> Self {
+        Self { kind: reference.kind, namespace: text(&reference.namespace), name: text(&reference.name) }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// Resource version, where it exists.
+    version: Option<Box<str>>,
+    digests: Option<Digests>,
+    /// Which platforms consume it.
+    consumers: Vec<Owner>,
+}
+
+impl State {
+    fn consumers(&self) -> Vec<PlatformKey> {
+        self.consumers.iter().map(PlatformKey::from).collect()
+    }
+
+    fn is_of_interest(&self) -> bool {
+        self.version.is_some() || !self.consumers.is_empty()
+    }
+}
+
+/// Digests of the values at a resource version.
+struct Digests {
+    version: Box<str>,
+    by_key: Vec<(Text, Text)>,
+}
 
 #[derive(Default)]
 struct Inner {
-    /// Resource version of everything that exists.
-    versions: HashMap<Reference, String>,
-    /// Digests of the values at a resource version.
-    digests: HashMap<Reference, (String, BTreeMap<String, String>)>,
-    /// Which platforms consume it.
-    consumers: HashMap<Reference, HashSet<PlatformKey>>,
+    states: HashMap<KeptReference, State>,
+    /// What a platform consumes.
+    consumed: HashMap<Owner, Vec<KeptReference>>,
 }
 
 /// The cache.
@@ -38,72 +77,94 @@ impl References {
     }
 
     /// It exists at a version. Returns who must look again.
-    pub fn seen(&self, key: &Reference, version: &str) -> Vec<PlatformKey> {
+    pub fn seen(&self, reference: &Reference, version: &str) -> Vec<PlatformKey> {
         let mut inner = self.lock();
-        if inner.versions.insert(key.clone(), version.to_owned()).as_deref() == Some(version) {
+        let state = inner.states.entry(reference.into()).or_default();
+        if state.version.replace(version.into()).as_deref() == Some(version) {
             return Vec::new();
         }
-        consumers(&inner, key)
+        state.consumers()
     }
 
     /// It is gone. Returns who must look again.
-    pub fn gone(&self, key: &Reference) -> Vec<PlatformKey> {
-        let mut inner = self.lock();
-        inner.versions.remove(key);
-        inner.digests.remove(key);
-        consumers(&inner, key)
+    pub fn gone(&self, reference: &Reference) -> Vec<PlatformKey> {
+        self.lock().forget(&reference.into())
     }
 
     /// Forgets what a new list of a kind does not have. Returns who must look again.
     pub fn retain(
         &self,
-        listed: &HashSet<Reference>,
-        is_of_list: impl Fn(&Reference) -> bool,
+        kind: ReferenceKind,
+        scope: Option<&str>,
+        listed: &HashSet<(String, String)>,
     ) -> Vec<PlatformKey> {
-        let gone: Vec<Reference> = self
-            .lock()
-            .versions
-            .keys()
-            .filter(|key| is_of_list(key) && !listed.contains(*key))
-            .cloned()
-            .collect();
-        gone.iter().flat_map(|reference| self.gone(reference)).collect()
+        let mut inner = self.lock();
+        let is_gone = |reference: &KeptReference| {
+            reference.kind == kind
+                && scope.is_none_or(|scope| scope == &*reference.namespace)
+                && !listed.contains(&(reference.namespace.to_string(), reference.name.to_string()))
+        };
+        let existing = inner.states.iter().filter(|(_, state)| state.version.is_some());
+        let gone: Vec<_> =
+            existing.map(|(reference, _)| reference).filter(|it| is_gone(it)).cloned().collect();
+        gone.iter().flat_map(|reference| inner.forget(reference)).collect()
     }
 
     /// The platform consumes exactly these from now on.
     pub fn consumed_by(&self, platform: &PlatformKey, references: &[Reference]) {
+        let owner = Owner::from(platform);
+        let now: Vec<KeptReference> = references.iter().map(KeptReference::from).collect();
         let mut inner = self.lock();
-        inner.consumers.retain(|reference, platforms| {
-            if !references.contains(reference) {
-                platforms.remove(platform);
+        let before = inner.consumed.remove(&owner).unwrap_or_default();
+        for reference in before.iter().filter(|reference| !now.contains(reference)) {
+            let Some(state) = inner.states.get_mut(reference) else { continue };
+            state.consumers.retain(|consumer| *consumer != owner);
+            if !state.is_of_interest() {
+                inner.states.remove(reference);
             }
-            !platforms.is_empty()
-        });
-        for reference in references {
-            inner.consumers.entry(reference.clone()).or_default().insert(platform.clone());
+        }
+        for reference in now.iter().filter(|reference| !before.contains(reference)) {
+            inner.states.entry(reference.clone()).or_default().consumers.push(owner.clone());
+        }
+        if !now.is_empty() {
+            inner.consumed.insert(owner, now);
         }
     }
 
     /// What is known without a request.
-    pub fn known(&self, key: &Reference) -> Known {
+    pub fn known(&self, reference: &Reference) -> Known {
         let inner = self.lock();
-        let Some(version) = inner.versions.get(key) else {
+        let state = inner.states.get(&reference.into());
+        let Some((state, version)) = state.and_then(|state| Some((state, state.version.as_ref()?))) else {
             return Known::State(ReferenceState::Absent);
         };
-        match inner.digests.get(key) {
-            Some((at, digests)) if at == version => Known::State(ReferenceState::Present(digests.clone())),
+        match &state.digests {
+            Some(digests) if digests.version == *version => {
+                let texts = digests.by_key.iter().map(|(key, digest)| (key.to_string(), digest.to_string()));
+                Known::State(ReferenceState::Present(texts.collect()))
+            }
             _ => Known::Unread,
         }
     }
 
     /// Its values were read.
-    pub fn read(&self, key: &Reference, version: String, digests: BTreeMap<String, String>) {
+    pub fn read(&self, reference: &Reference, version: &str, digests: &BTreeMap<String, String>) {
         let mut inner = self.lock();
-        inner.versions.entry(key.clone()).or_insert_with(|| version.clone());
-        inner.digests.insert(key.clone(), (version, digests));
+        let state = inner.states.entry(reference.into()).or_default();
+        state.version.get_or_insert_with(|| version.into());
+        let by_key = digests.iter().map(|(key, digest)| (text(key), text(digest))).collect();
+        state.digests = Some(Digests { version: version.into(), by_key });
     }
 }
 
-fn consumers(inner: &Inner, key: &Reference) -> Vec<PlatformKey> {
-    inner.consumers.get(key).into_iter().flatten().cloned().collect()
+impl Inner {
+    fn forget(&mut self, reference: &KeptReference) -> Vec<PlatformKey> {
+        let Some(state) = self.states.get_mut(reference) else { return Vec::new() };
+        (state.version, state.digests) = (None, None);
+        let consumers = state.consumers();
+        if consumers.is_empty() {
+            self.states.remove(reference);
+        }
+        consumers
+    }
 }

@@ -17,6 +17,7 @@ use kube::{
     core::DynamicObject,
 };
 use rand::RngExt;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use trading_api::labels::{self, FIELD_MANAGER, REPLICAS_MANAGER};
 use trading_core::{
@@ -153,7 +154,7 @@ async fn filled(object: &Object, original: &Reference, context: &Context) -> Res
         originals.get(name).await.map_err(|error| Cause::Failed(ReconcileError::reading(what())(error)))?;
     let mut values = original.data.unwrap_or_default();
     let mut filled = object.clone();
-    for (key, value) in filled.body["data"].as_object_mut().into_iter().flatten() {
+    for (key, value) in filled.body_mut()["data"].as_object_mut().into_iter().flatten() {
         // One that went a moment ago wakes the platform.
         let Some(found) = values.remove(key) else {
             return Err(Cause::Failed(ReconcileError::Refused(format!("{} without key {key:?}", what()))));
@@ -164,7 +165,7 @@ async fn filled(object: &Object, original: &Reference, context: &Context) -> Res
 }
 
 fn with_replicas(object: &Object, replicas: i32) -> Value {
-    let mut body = object.body.clone();
+    let mut body = Value::clone(&object.body);
     body["spec"]["replicas"] = json!(replicas);
     body
 }
@@ -191,7 +192,7 @@ fn api(object: &Object, context: &Context) -> Api<DynamicObject> {
 
 async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
     let api = api(object, context);
-    let body = &object.body;
+    let body: &Value = &object.body;
     let careful = apply_as(FIELD_MANAGER);
     let params = if known { careful.clone().force() } else { careful.clone() };
     let live = match api.patch(&object.name, &params, &Patch::Apply(body)).await {
@@ -248,7 +249,7 @@ async fn keep_replicas(object: &Object, live: &DynamicObject, context: &Context)
 pub async fn generate(object: &Object, context: &Context) -> Result<(), ReconcileError> {
     let Content::GeneratedOnce(texts) = &object.content else { return Ok(()) };
     let what = || format!("Secret {:?}", object.name);
-    let mut secret: Secret = serde_json::from_value(object.body.clone())
+    let mut secret: Secret = Secret::deserialize(&*object.body)
         .map_err(|error| ReconcileError::writing(what())(kube::Error::SerdeError(error)))?;
     let password = password();
     let data: BTreeMap<String, ByteString> = texts
@@ -270,7 +271,7 @@ pub async fn generate(object: &Object, context: &Context) -> Result<(), Reconcil
         name: object.name.clone(),
     };
     let version = made.resource_version().unwrap_or_default();
-    context.caches.references.read(&reference, version, references::digests(Some(data)));
+    context.caches.references.read(&reference, &version, &references::digests(Some(data)));
     if let Some(entry) = child(object.kind, &made.metadata, None, None) {
         context.caches.children.applied(entry, &object.digest);
     }

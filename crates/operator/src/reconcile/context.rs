@@ -60,6 +60,26 @@ impl Context {
     }
 }
 
+/// A status that was written.
+pub struct Reported {
+    /// UID of its platform.
+    uid: String,
+    /// When.
+    pub at: Instant,
+    /// As text, which takes a fifth of the memory.
+    text: String,
+}
+
+impl Reported {
+    /// It was written just now.
+    ///
+    /// # Errors
+    /// Where it can't be text.
+    pub fn now(uid: String, status: &TradingPlatformStatus) -> serde_json::Result<Self> {
+        Ok(Self { uid, at: Instant::now(), text: serde_json::to_string(status)? })
+    }
+}
+
 /// What is remembered of a platform.
 #[derive(Default)]
 pub struct Memory {
@@ -67,8 +87,8 @@ pub struct Memory {
     pub failures: u32,
     /// UID and generation that were found to keep all rules.
     pub valid: Option<(String, i64)>,
-    /// UID that the status belongs to, the status last written, and when.
-    pub reported: Option<(String, TradingPlatformStatus, Instant)>,
+    /// The status last written.
+    pub reported: Option<Reported>,
     /// Since when its first status waits for other platforms' objects.
     pub silent_since: Option<Instant>,
     /// What deletion last said that it waits for.
@@ -90,7 +110,8 @@ impl Memories {
     pub fn status_of(&self, platform: &TradingPlatform, key: &PlatformKey) -> Option<TradingPlatformStatus> {
         let uid = platform.metadata.uid.as_deref().unwrap_or_default();
         self.update(key, |memory| {
-            memory.reported.as_ref().filter(|(of, ..)| of == uid).map(|(_, status, _)| status.clone())
+            let reported = memory.reported.as_ref().filter(|reported| reported.uid == uid)?;
+            serde_json::from_str(&reported.text).ok()
         })
         .or_else(|| platform.status.clone())
     }

@@ -13,15 +13,14 @@ use super::{Context, ReconcileError};
 
 use crate::cache::PlatformKey;
 
-/// Adds the finalizer where it is missing; says whether it did.
-pub async fn ensure(platform: &TradingPlatform, context: &Context) -> Result<bool, ReconcileError> {
+/// Adds the finalizer where it is missing.
+pub async fn ensure(platform: &TradingPlatform, context: &Context) -> Result<(), ReconcileError> {
     if platform.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
-        return Ok(false);
+        return Ok(());
     }
     let mut finalizers = platform.finalizers().to_vec();
     finalizers.push(FINALIZER.to_owned());
-    write(&platform.metadata, &finalizers, context).await?;
-    Ok(true)
+    write(&platform.metadata, &finalizers, context).await
 }
 
 /// Lets the platform go.

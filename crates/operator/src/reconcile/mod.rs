@@ -18,7 +18,7 @@ mod teardown;
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use kube::{core::DeserializeGuard, runtime::controller::Action};
+use kube::runtime::controller::Action;
 use trading_api::TradingPlatform;
 use trading_core::{
     add_ons, admission,
@@ -31,7 +31,7 @@ use trading_core::{
     step::{Steps, steps},
 };
 
-use crate::{cache::PlatformKey, objects::Guarded};
+use crate::{cache::PlatformKey, packed::Packed};
 pub use context::{Context, Memories, ReconcileError, reporter};
 
 /// When objects of a kind that is seen as served, but isn't, are tried again.
@@ -41,12 +41,12 @@ const UNSERVED: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// Where the apiserver refuses or fails; it is repeated with backoff.
-pub async fn reconcile(platform: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    let DeserializeGuard(platform) = platform.as_ref();
-    let platform = match platform {
+pub async fn reconcile(platform: Arc<Packed>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    let platform = match platform.unpack() {
         Ok(platform) => platform,
-        Err(invalid) => return report::unreadable(invalid, &context).await,
+        Err(unreadable) => return report::unreadable(&unreadable, &context).await,
     };
+    let platform = platform.as_ref();
     let key = PlatformKey::of(&platform.metadata);
     if platform.metadata.deletion_timestamp.is_some() {
         return teardown::tear_down(platform, &key, &context).await;
@@ -54,10 +54,7 @@ pub async fn reconcile(platform: Arc<Guarded>, context: Arc<Context>) -> Result<
     if let Some(invalid) = invalid(platform, &key, &context) {
         return report::invalid(platform, &key, &context, &invalid).await;
     }
-    if finalizer::ensure(platform, &context).await? {
-        // The change that this made wakes the platform again, with the finalizer in the cache.
-        return Ok(Action::await_change());
-    }
+    finalizer::ensure(platform, &context).await?;
     keep(platform, &key, &context).await
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{
     Api, Resource, ResourceExt,
     api::Patch,
-    core::{ApiResource, DynamicObject, error_boundary::InvalidObject},
+    core::{ApiResource, DynamicObject},
     runtime::{
         controller::Action,
         events::{Event, EventType},
@@ -20,8 +20,8 @@ use trading_core::{
     status::conditions::{Verdict, timed},
 };
 
-use super::{Context, ReconcileError, references::whole_seconds};
-use crate::{cache::PlatformKey, objects::apply_as};
+use super::{Context, ReconcileError, context::Reported, references::whole_seconds};
+use crate::{cache::PlatformKey, objects::apply_as, packed::Unreadable};
 
 /// Progress that changes no verdict (one more pod ready) is written at most this often.
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ pub async fn report(
         return Ok(Action::await_change());
     }
     let uid = platform.uid().unwrap_or_default();
-    let last = context.memories.update(key, |memory| memory.reported.as_ref().map(|(_, _, at)| *at));
+    let last = context.memories.update(key, |memory| memory.reported.as_ref().map(|reported| reported.at));
     let is_urgent = previous.as_ref().is_none_or(|previous| is_transition(previous, &wished));
     if let Some(wait) = last.filter(|_| !is_urgent).and_then(|at| PROGRESS.checked_sub(at.elapsed())) {
         return Ok(Action::requeue(wait));
@@ -66,7 +66,7 @@ pub async fn report(
     for event in transitions(&before, &wished.conditions) {
         publish(platform, context, &event).await;
     }
-    context.memories.update(key, |memory| memory.reported = Some((uid, wished, Instant::now())));
+    context.memories.update(key, |memory| memory.reported = Reported::now(uid, &wished).ok());
     Ok(Action::await_change())
 }
 
@@ -128,9 +128,9 @@ pub async fn deleting(
 }
 
 /// Says that the resource does not even have the right shape; nothing of it is changed.
-pub async fn unreadable(invalid: &InvalidObject, context: &Context) -> Result<Action, ReconcileError> {
+pub async fn unreadable(invalid: &Unreadable, context: &Context) -> Result<Action, ReconcileError> {
     let message = format!("nothing is changed until this is mended: {}", invalid.error);
-    tracing::warn!(error = invalid.error, "the resource can't be read; nothing of it is changed");
+    tracing::warn!(error = %invalid.error, "the resource can't be read; nothing of it is changed");
     let generation = invalid.metadata.generation.unwrap_or_default();
     let now = whole_seconds(Timestamp::now());
     let conditions = vec![

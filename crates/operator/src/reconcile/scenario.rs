@@ -10,14 +10,10 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
     Client,
     client::Body,
-    core::DeserializeGuard,
     runtime::{controller::Action, events::Recorder},
 };
 use serde_json::{Map, Value, json};
-use trading_api::{
-    TradingPlatform,
-    labels::{FIELD_MANAGER, ROLE_REPLICA, STORE_ROLE},
-};
+use trading_api::labels::{FIELD_MANAGER, ROLE_REPLICA, STORE_ROLE};
 use trading_core::{
     inputs::{OperatorSettings, Reference, ReferenceKind},
     kinds::Kind,
@@ -27,6 +23,7 @@ use super::{Context, Memories, ReconcileError, reconcile, reporter};
 use crate::{
     cache::{Caches, PlatformKey, child},
     metrics::Metrics,
+    packed::Packed,
 };
 
 /// What the mock answers instead of the ordinary, by the end of the path.
@@ -146,8 +143,8 @@ impl Scenario {
     }
 
     async fn run(&self) -> Result<Action, ReconcileError> {
-        let platform: TradingPlatform = serde_json::from_value(self.platform.clone()).expect("a platform");
-        reconcile(Arc::new(DeserializeGuard(Ok(platform))), Arc::clone(&self.context)).await
+        let platform: Packed = serde_json::from_value(self.platform.clone()).expect("a platform");
+        reconcile(Arc::new(platform), Arc::clone(&self.context)).await
     }
 
     /// The calls since the last look, Events left out: they inform and are best effort.
@@ -265,10 +262,22 @@ async fn an_edit_writes_only_what_it_changes() {
 
 #[tokio::test]
 async fn the_finalizer_comes_before_everything_else() {
+    const FINALIZER: &str = "PATCH tradingplatforms/shop";
     let mut scenario = Scenario::settled(one_component());
     scenario.platform["metadata"]["finalizers"] = json!([]);
     scenario.run().await.expect("reconciled");
-    assert_eq!(scenario.calls(), ["PATCH tradingplatforms/shop"]);
+    let calls = scenario.calls();
+    assert_eq!(calls.first().map(String::as_str), Some(FINALIZER));
+    assert!(calls.len() > 1, "{calls:?}");
+
+    let mut scenario = Scenario::settled(one_component()).with_fault(
+        "tradingplatforms/shop",
+        StatusCode::FORBIDDEN,
+        "Forbidden",
+    );
+    scenario.platform["metadata"]["finalizers"] = json!([]);
+    scenario.run().await.expect_err("there is no finalizer");
+    assert_eq!(scenario.calls(), [FINALIZER], "nothing is made that might never be removed");
 }
 
 #[tokio::test]
@@ -356,7 +365,7 @@ async fn a_kept_secret_that_already_exists_is_taken_up() {
         name: "shop-redis-auth".to_owned(),
     };
     let digests = BTreeMap::from([("password".to_owned(), "digest".to_owned())]);
-    scenario.context.caches.references.read(&reference, "1".to_owned(), digests);
+    scenario.context.caches.references.read(&reference, "1", &digests);
     scenario.run().await.expect("reconciled");
     let calls = scenario.calls();
     assert!(calls.contains(&"PATCH statefulsets/shop-redis".to_owned()), "{calls:?}");

@@ -1,0 +1,178 @@
+//! Children as they are kept. There are dozens for each platform, which have most of their texts in
+//! common with each other or with those of other platforms; such a text is there once.
+
+use std::sync::Arc;
+
+use internment::ArcIntern;
+use trading_core::{
+    kinds::Kind,
+    object::Key,
+    status::workload::{Autoscaler, Workload},
+    step::{Child, Ownership, ReplicasOwnership},
+};
+
+use super::{Entry, PlatformKey};
+
+/// A text that is there once, as long as anything has it.
+pub type Text = ArcIntern<str>;
+
+/// Finds it, or makes it.
+pub fn text(text: &str) -> Text {
+    Text::from(text)
+}
+
+/// A [`Key`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeptKey {
+    pub kind: Kind,
+    pub namespace: Text,
+    pub name: Text,
+}
+
+impl From<&Key> for KeptKey {
+    fn from(key: &Key) -> Self {
+        Self { kind: key.kind, namespace: text(&key.namespace), name: text(&key.name) }
+    }
+}
+
+impl From<&KeptKey> for Key {
+    fn from(key: &KeptKey) -> Self {
+        Self::new(key.kind, &*key.namespace, &*key.name)
+    }
+}
+
+/// The platform of a child.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    namespace: Text,
+    name: Text,
+}
+
+impl From<&PlatformKey> for Owner {
+    fn from(platform: &PlatformKey) -> Self {
+        Self { namespace: text(&platform.namespace), name: text(&platform.name) }
+    }
+}
+
+impl From<&Owner> for PlatformKey {
+    fn from(owner: &Owner) -> Self {
+        Self { namespace: owner.namespace.to_string(), name: owner.name.to_string() }
+    }
+}
+
+/// An [`Entry`].
+#[derive(Debug)]
+pub struct Kept {
+    pub uid: Box<str>,
+    pub version: u64,
+    pub digest: Option<Text>,
+    fields: u64,
+    ownership: Evidence,
+    platform: Text,
+    home: Text,
+    platform_uid: Text,
+    component: Text,
+    store_mode: Option<Text>,
+    holder: Option<Text>,
+    workload: Option<Box<Workload>>,
+    autoscaler: Option<Box<Autoscaler>>,
+    replicas: ReplicasOwnership,
+    is_store: bool,
+    is_copy: bool,
+    deleting: bool,
+}
+
+/// An [`Ownership`].
+#[derive(Clone, Debug)]
+enum Evidence {
+    Verified(Text),
+    Fields(Text),
+}
+
+impl From<Entry> for Kept {
+    fn from(Entry { child, version, fields }: Entry) -> Self {
+        Self {
+            uid: child.uid.into(),
+            version,
+            digest: child.digest.as_deref().map(text),
+            fields,
+            ownership: match &child.ownership {
+                Ownership::Verified(digest) => Evidence::Verified(text(digest)),
+                Ownership::Fields(fields) => Evidence::Fields(text(fields)),
+            },
+            platform: text(&child.platform),
+            home: text(&child.home),
+            platform_uid: text(&child.platform_uid),
+            component: text(&child.component),
+            store_mode: child.store_mode.as_deref().map(text),
+            holder: child.holder.as_deref().map(text),
+            workload: child.workload.map(Box::new),
+            autoscaler: child.autoscaler.map(Box::new),
+            replicas: child.replicas,
+            is_store: child.is_store,
+            is_copy: child.is_copy,
+            deleting: child.deleting,
+        }
+    }
+}
+
+impl Kept {
+    /// Its platform.
+    pub fn owner(&self) -> Owner {
+        Owner { namespace: self.home.clone(), name: self.platform.clone() }
+    }
+
+    /// As the core needs it.
+    pub fn child(&self, key: &KeptKey) -> Child {
+        Child {
+            kind: key.kind,
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
+            uid: self.uid.to_string(),
+            platform: self.platform.to_string(),
+            home: self.home.to_string(),
+            platform_uid: self.platform_uid.to_string(),
+            component: self.component.to_string(),
+            is_store: self.is_store,
+            is_copy: self.is_copy,
+            store_mode: self.store_mode.as_ref().map(ToString::to_string),
+            digest: self.digest.as_ref().map(ToString::to_string),
+            ownership: match &self.ownership {
+                Evidence::Verified(digest) => Ownership::Verified(digest.to_string()),
+                Evidence::Fields(fields) => Ownership::Fields(Arc::from(&**fields)),
+            },
+            replicas: self.replicas,
+            deleting: self.deleting,
+            workload: self.workload.as_deref().cloned(),
+            autoscaler: self.autoscaler.as_deref().cloned(),
+            holder: self.holder.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// Every field of the document with this digest is the operator's.
+    pub fn verify(&mut self, digest: &str) {
+        self.ownership = Evidence::Verified(text(digest));
+    }
+
+    /// Takes over what was found out of the same object, where nothing of that has changed since.
+    pub fn learn_from(&mut self, known: &Self) {
+        // Of another document, even one with the same fields, nothing was verified.
+        if known.uid == self.uid && known.fields == self.fields && known.digest == self.digest {
+            self.ownership = known.ownership.clone();
+        }
+    }
+
+    /// Whether anything that matters to the platform differs.
+    pub fn differs(&self, new: &Self) -> bool {
+        self.fields != new.fields
+            || self.uid != new.uid
+            || self.digest != new.digest
+            || self.platform_uid != new.platform_uid
+            || self.store_mode != new.store_mode
+            || self.replicas != new.replicas
+            || self.deleting != new.deleting
+            || self.workload != new.workload
+            || self.autoscaler != new.autoscaler
+            || self.holder != new.holder
+    }
+}
