@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{quantity::PositiveQuantity, scheduling::LabelValue};
+use crate::{component::ResourceAmounts, quantity::PositiveQuantity, scheduling::LabelValue};
 
 /// Platform-wide switch of autoscaling.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
@@ -16,6 +16,30 @@ pub struct AutoscalingDefaults {
     /// `Development`, where they stay at `minReplicas`, `true` elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
+    /// What scales components that have no `metrics`: `HPA` (default) or `KEDA` (add-on). Those with
+    /// `triggers` are always KEDA's, those with `metrics` the HPA's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Provider>,
+    /// Where KEDA asks Prometheus; default `http://prometheus-operated.monitoring.svc:9090`, the
+    /// Prometheus operator's own Service.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^https?://[a-z0-9]([a-z0-9.:-]*[a-z0-9])?(/[A-Za-z0-9._/-]*)?$")
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prometheus_address: Option<String>,
+}
+
+/// What changes the number of pods.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
+#[allow(clippy::upper_case_acronyms)] // their own names
+pub enum Provider {
+    /// Kubernetes' HorizontalPodAutoscaler.
+    #[default]
+    HPA,
+    /// KEDA.
+    KEDA,
 }
 
 /// How a component scales. The autoscaler owns the number of replicas.
@@ -24,8 +48,11 @@ pub struct AutoscalingDefaults {
 #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas")
     .message("minReplicas must not be greater than maxReplicas")
     .field_path(".minReplicas"))]
-#[x_kube(validation = Rule::new("has(self.cpu) || has(self.memory) || (has(self.metrics) && self.metrics.size() > 0)")
-    .message("autoscaling needs something to scale on: set cpu, memory or metrics"))]
+#[x_kube(validation = Rule::new("has(self.cpu) || has(self.memory) || (has(self.metrics) ? self.metrics.size() : 0) + (has(self.triggers) ? self.triggers.size() : 0) > 0")
+    .message("autoscaling needs something to scale on: set cpu, memory, metrics or triggers"))]
+#[x_kube(validation = Rule::new("!has(self.metrics) || !has(self.triggers)")
+    .message("metrics are the HPA's and triggers are KEDA's, and only one of them can scale: remove one")
+    .field_path(".triggers"))]
 pub struct Autoscaling {
     /// Fewest replicas, 1 to 1000.
     #[schemars(range(min = 1, max = 1000))]
@@ -45,6 +72,10 @@ pub struct Autoscaling {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub metrics: Vec<Metric>,
+    /// Queues and queries to scale on with KEDA (add-on), beside `cpu` and `memory`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub triggers: Vec<Trigger>,
     /// How fast it scales up and down, in the shape of `autoscaling/v2`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub behavior: Option<Behavior>,
@@ -53,10 +84,10 @@ pub struct Autoscaling {
 /// One metric to scale on.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.pods) && self.pods.target.type == 'Value')")
+#[x_kube(validation = Rule::new("!has(self.pods) || self.pods.target.type != 'Value'")
     .message("a Pods metric is averaged over pods: use a target of type AverageValue")
     .field_path(".pods"))]
-#[x_kube(validation = Rule::new("(self.type == 'Pods') == has(self.pods) && (self.type == 'External') == has(self.external)")
+#[x_kube(validation = Rule::new("self.type == (has(self.pods) ? 'Pods' : '') + (has(self.external) ? 'External' : '')")
     .message("a metric needs exactly the block of its type: pods or external"))]
 pub struct Metric {
     /// `Pods`: a metric of each pod, averaged. `External`: one of something outside.
@@ -95,7 +126,7 @@ pub struct MetricSource {
 #[serde(rename_all = "camelCase")]
 pub struct MetricIdentifier {
     /// Name, such as `requests_per_second`.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9][-A-Za-z0-9_.:|]*$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9][-\w.:|]*$"))]
     pub name: String,
     /// Labels of the series.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,7 +145,7 @@ pub struct MetricSelector {
 /// The value that a metric is brought to by scaling.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(self.type == 'AverageValue') == has(self.averageValue) && (self.type == 'Value') == has(self.value)")
+#[x_kube(validation = Rule::new("self.type == (has(self.averageValue) ? 'AverageValue' : '') + (has(self.value) ? 'Value' : '')")
     .message("a target needs exactly the field of its type: averageValue or value"))]
 pub struct MetricTarget {
     /// `AverageValue` (the sum divided by the number of pods) or `Value` (External only).
@@ -136,6 +167,83 @@ pub enum MetricTargetKind {
     AverageValue,
     /// The value as it is.
     Value,
+}
+
+/// Something that KEDA looks at, every 30 s.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.consumerGroup) || self.type == 'RedisStream'")
+    .message("only a RedisStream has a consumerGroup: remove it")
+    .field_path(".consumerGroup"))]
+pub struct Trigger {
+    /// `RedisList`: the length of a list in the platform's Redis. `RedisStream`: entries of a stream
+    /// there. `Prometheus`: the result of a query.
+    #[serde(rename = "type")]
+    pub kind: TriggerKind,
+    /// Key of the list or stream, or the query in PromQL, which gives one number.
+    #[schemars(length(min = 1, max = 1024))]
+    pub source: String,
+    /// For `RedisStream`: only entries that this group has not read yet count (Redis 7). All entries
+    /// where it is left out.
+    #[schemars(length(min = 1, max = 253))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consumer_group: Option<String>,
+    /// How much there may be for each pod.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub threshold: i32,
+}
+
+/// What a trigger reads.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
+pub enum TriggerKind {
+    /// Length of a Redis list.
+    RedisList,
+    /// Entries of a Redis stream.
+    RedisStream,
+    /// A query to Prometheus.
+    Prometheus,
+}
+
+/// Larger or smaller requests of pods, as their use suggests. They stay at or below the limits in
+/// `resources`, which stay as they are; with `qos: Guaranteed`, limits go with requests.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VerticalScaling {
+    /// `Recommend`: says what it would set (`kubectl describe vpa`). `Initial`: sets it for new pods.
+    /// `Recreate`: replaces pods too, where there are at least two.
+    pub mode: VerticalMode,
+    /// What it sets, `cpu` and `memory` by default; not what `autoscaling` scales on.
+    #[schemars(length(min = 1, max = 2))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Vec<SizedResource>>,
+    /// Least that a pod requests; the limits in `resources` are the most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_allowed: Option<ResourceAmounts>,
+}
+
+/// What becomes of a recommendation. Not `Off`, which YAML would read as a boolean.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
+pub enum VerticalMode {
+    /// It is shown.
+    Recommend,
+    /// New pods get it.
+    Initial,
+    /// Running pods are replaced.
+    Recreate,
+}
+
+/// A resource, by Kubernetes' own name.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(description = "")] // the field says it
+pub enum SizedResource {
+    /// Cores.
+    Cpu,
+    /// Bytes.
+    Memory,
 }
 
 /// How fast scaling may go.

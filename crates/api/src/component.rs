@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Quantity,
-    autoscaling::Autoscaling,
+    autoscaling::{Autoscaling, VerticalScaling},
     env::{ConfigFiles, EnvFrom, EnvVar},
     image::Image,
     int_or_percent::{IntOrPercent, PositiveIntOrPercent},
@@ -22,6 +22,7 @@ use crate::{
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = replicas_or_autoscaling())]
+#[x_kube(validation = scaled_one_way())]
 #[x_kube(validation = probe_ports())]
 #[x_kube(validation = config_apart())]
 #[x_kube(validation = volumes_apart())]
@@ -84,6 +85,9 @@ pub struct Component {
     /// Horizontal autoscaling; `replicas` must then be left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
+    /// Right-sizing of what pods request, by the Vertical Pod Autoscaler (add-on).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vertical_scaling: Option<VerticalScaling>,
     /// How many pods a node drain may take at once; default: one at a time, and no limit at all
     /// where there is only one replica, which would block the drain for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,12 +139,10 @@ const PROBE_PORTS: &str =
 
 /// A probe's port must be there; a component without `ports` has at most the role's `http`.
 fn probe_ports() -> Rule {
-    let known = ["startup", "liveness", "readiness"].map(|probe| {
-        let port = format!("self.probes.{probe}.port");
-        format!("(!has(self.probes.{probe}) || !has({port}) || {port} in names)")
-    });
+    let known = ["startup", "liveness", "readiness"]
+        .map(|probe| format!("(!has(q.{probe}) || !has(q.{probe}.port) || q.{probe}.port in n)"));
     let names = "has(self.ports) && self.ports.size() > 0 ? self.ports.map(p, p.name) : ['http']";
-    Rule::new(format!("!has(self.probes) || [{names}].all(names, {})", known.join(" && ")))
+    Rule::new(format!("!has(self.probes) || [self.probes].all(q, [{names}].all(n, {}))", known.join(" && ")))
         .message(PROBE_PORTS)
         .field_path(".probes")
 }
@@ -150,13 +152,15 @@ pub(crate) const AFFINITY_WITHOUT_PORT: &str =
     "sessionAffinity is a setting of the Service, and a component without ports has none: set ports";
 
 fn config_apart() -> Rule {
-    Rule::new("!has(self.config) || (self.config.mountPath != '/tmp' && !(has(self.scratch) && self.config.mountPath in self.scratch))")
-        .message("config.mountPath is /tmp or one of scratch: use a folder of its own")
-        .field_path(".config")
+    Rule::new(
+        "!has(self.config) || !(self.config.mountPath in ['/tmp'] + (has(self.scratch) ? self.scratch : []))",
+    )
+    .message("config.mountPath is /tmp or one of scratch: use a folder of its own")
+    .field_path(".config")
 }
 
 fn volumes_apart() -> Rule {
-    Rule::new("!has(self.volumes) || self.volumes.all(v, v.mountPath != '/tmp' && !(has(self.scratch) && v.mountPath in self.scratch) && !(has(self.config) && v.mountPath == self.config.mountPath))")
+    Rule::new("!has(self.volumes) || self.volumes.all(v, !(v.mountPath in ['/tmp', has(self.config) ? self.config.mountPath : ''] + (has(self.scratch) ? self.scratch : [])))")
         .message("a volume is mounted at /tmp, scratch or config.mountPath: use a folder of its own")
         .field_path(".volumes")
 }
@@ -167,10 +171,18 @@ fn replicas_or_autoscaling() -> Rule {
         .field_path(".replicas")
 }
 
-/// A further component, with a name of its own.
+/// More pods and larger pods are two answers to one number: they would chase each other.
+fn scaled_one_way() -> Rule {
+    Rule::new("!has(self.verticalScaling) || !has(self.autoscaling) || self.verticalScaling.mode == 'Recommend' || [self.autoscaling].all(a, (has(self.verticalScaling.resources) ? self.verticalScaling.resources : ['cpu', 'memory']).all(r, r == 'cpu' ? !has(a.cpu) : !has(a.memory)))")
+        .message("autoscaling scales on a resource that this would set: name the other in verticalScaling.resources, or use mode Recommend")
+        .field_path(".verticalScaling")
+}
+
+/// A further component, with a name of its own. Fields as in `spec.backend`.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = replicas_or_autoscaling())]
+#[x_kube(validation = scaled_one_way())]
 #[x_kube(validation = probe_ports())]
 #[x_kube(validation = config_apart())]
 #[x_kube(validation = volumes_apart())]
@@ -243,10 +255,22 @@ pub struct ClientAffinity {
     pub timeout_seconds: Option<i32>,
 }
 
+/// No amount in one block is greater than that in the other. Paths are written out: apiserver 1.31 knows
+/// nothing of the size of what a variable stands for, and refuses the rule as too costly.
+pub(crate) fn not_above(low: &str, high: &str) -> Rule {
+    let [cpu, memory] = ["cpu", "memory"].map(|what| {
+        let [low, high] = [low, high].map(|block| format!("self.{block}.{what}"));
+        format!(
+            "(!has({low}) || !has({high}) || !quantity(string({low})).isGreaterThan(quantity(string({high}))))"
+        )
+    });
+    Rule::new(format!("!has(self.{low}) || !has(self.{high}) || ({cpu} ? {memory} : false)"))
+}
+
 /// Compute resources of a container.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.requests) || !has(self.limits) || ((!has(self.requests.cpu) || !has(self.limits.cpu) || quantity(string(self.requests.cpu)).compareTo(quantity(string(self.limits.cpu))) <= 0) && (!has(self.requests.memory) || !has(self.limits.memory) || quantity(string(self.requests.memory)).compareTo(quantity(string(self.limits.memory))) <= 0))")
+#[x_kube(validation = not_above("requests", "limits")
     .message("requests must not be greater than limits, neither of cpu nor of memory")
     .field_path(".requests"))]
 pub struct Resources {
@@ -288,7 +312,7 @@ pub struct Disruption {
 /// Surge and unavailability of a rolling update.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.maxSurge) && (self.maxSurge == 0 || self.maxSurge == '0%')) || (has(self.maxUnavailable) && self.maxUnavailable != 0 && self.maxUnavailable != '0%')")
+#[x_kube(validation = Rule::new("!has(self.maxSurge) || !(self.maxSurge == 0 || self.maxSurge == '0%') || (has(self.maxUnavailable) ? !(self.maxUnavailable == 0 || self.maxUnavailable == '0%') : false)")
     .message("with maxSurge 0, set maxUnavailable to at least 1 (its default is 0): otherwise nothing could ever be replaced")
     .field_path(".maxSurge"))]
 pub struct UpdateStrategy {

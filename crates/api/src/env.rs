@@ -13,7 +13,7 @@ use crate::names::{DATA_KEY, DNS_SUBDOMAIN};
     .field_path(".valueFrom"))]
 pub struct EnvVar {
     /// Name, such as `LOG_LEVEL`.
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z_]\w*$"))]
     pub name: String,
     /// Literal value. Not for secrets: use `valueFrom.secretKeyRef`.
     #[schemars(length(max = 4096))]
@@ -49,7 +49,7 @@ pub struct FieldRef {
     #[schemars(
         length(min = 1, max = 200),
         regex(
-            pattern = r"^(metadata\.(name|namespace|uid|(labels|annotations)\['([a-z0-9.-]+/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?'\])|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$"
+            pattern = r"^(metadata\.(name|namespace|uid|(labels|annotations)\['([a-z0-9.-]+/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?'\])|spec\.(nodeName|serviceAccountName)|status\.(hostIPs?|podIPs?))$"
         )
     )]
     pub field_path: String,
@@ -77,7 +77,7 @@ pub struct KeyRef {
     .message("set exactly one of secretRef and configMapRef"))]
 pub struct EnvFrom {
     /// Put before every key; nothing by default.
-    #[schemars(length(max = 64), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
+    #[schemars(length(max = 64), regex(pattern = r"^[A-Za-z_]\w*$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
     /// A Secret of the platform's namespace.

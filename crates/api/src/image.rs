@@ -68,7 +68,7 @@ pub struct Image {
         .message("the repository must not carry a tag: put it into tag"))]
     pub repository: String,
     /// Tag; `spec.version` where it is left out (data stores: a version known to work).
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"))]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^\w[\w.-]*$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     /// Digest `sha256:…` instead of a tag.

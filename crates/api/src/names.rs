@@ -28,11 +28,10 @@ impl JsonSchema for NamespaceName {
 pub const DNS_SUBDOMAIN: &str = r"^[a-z0-9]+((\.|-+)[a-z0-9]+)*$";
 
 /// A key of a Secret or ConfigMap: neither `.` nor `..`, nor anything that begins with two dots.
-pub const DATA_KEY: &str = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$";
+pub const DATA_KEY: &str = r"^\.?[-\w][-.\w]*$";
 
 /// A label's key: a name of at most 63 characters, with a DNS prefix or without.
-pub const LABEL_KEY: &str =
-    r"^([a-z0-9]+((\.|-+)[a-z0-9]+)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+pub const LABEL_KEY: &str = r"^([a-z0-9]+((\.|-+)[a-z0-9]+)*/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$";
 
 /// CEL over a map: every key has the form of a label's key.
 pub const KEYS_ARE_LABEL_KEYS: &str = "self.all(k, k.matches('^([a-z0-9]+(([.]|-+)[a-z0-9]+)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))";

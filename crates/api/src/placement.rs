@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Quantity,
-    component::ResourceAmounts,
+    component::{ResourceAmounts, not_above},
     names::{BAD_LABEL_KEY, KEYS_ARE_LABEL_KEYS, NamespaceName},
     scheduling::{LabelValue, Toleration},
 };
@@ -73,7 +73,7 @@ pub struct Quota {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.min) || has(self.max)")
     .message("set min, max or both"))]
-#[x_kube(validation = Rule::new("!has(self.min) || !has(self.max) || ((!has(self.min.cpu) || !has(self.max.cpu) || quantity(string(self.min.cpu)).compareTo(quantity(string(self.max.cpu))) <= 0) && (!has(self.min.memory) || !has(self.max.memory) || quantity(string(self.min.memory)).compareTo(quantity(string(self.max.memory))) <= 0))")
+#[x_kube(validation = not_above("min", "max")
     .message("min may not be above max"))]
 pub struct ContainerLimits {
     /// Least that a container may request.

@@ -89,6 +89,7 @@ pub const MAX_NAME: usize = 40;
 #[x_kube(validation = Rule::new("!has(self.placement) || !has(self.placement.namespaces) || self.placement.namespaces.all(k, k in ['frontend', 'backend', 'scraper', 'worker', 'redis', 'postgres', 'runtime'] || (has(self.services) && self.services.exists(s, s.name == k)))")
     .message("placement.namespaces names something that the platform does not have: use frontend, backend, scraper, worker, redis, postgres, runtime or the name of a service")
     .field_path(".placement.namespaces"))]
+#[x_kube(validation = queues_are_somewhere())]
 #[x_kube(validation = store_stays("redis"))]
 #[x_kube(validation = store_stays("postgres"))]
 pub struct TradingPlatformSpec {
@@ -106,20 +107,20 @@ pub struct TradingPlatformSpec {
     /// Switches that applications get as environment variables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub features: Option<Features>,
-    /// The user interface. Port 3000, connects to the backend.
+    /// The user interface. Port 3000, connects to the backend. Fields as in `spec.backend`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frontend: Option<Component>,
     /// The API. Port 8080, connects to the stores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend: Option<Component>,
     /// Collects data from outside. Port 8080, connects to the stores; reaches only the addresses
-    /// in its `egress`.
+    /// in its `egress`. Fields as in `spec.backend`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scraper: Option<Component>,
-    /// Works on queues. No port, connects to the stores.
+    /// Works on queues. No port, connects to the stores. Fields as in `spec.backend`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<Component>,
-    /// Further components, each with a name of its own.
+    /// Further components, each with a name of its own. Fields as in `spec.backend`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 24))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
@@ -184,6 +185,24 @@ fn store_stays(store: &str) -> Rule {
     ))
     .message("the namespace of redis or postgres can't be changed while it is there: its volumes would stay behind")
     .field_path(".placement")
+}
+
+/// A trigger on a list or stream needs a Redis that it is in.
+fn queues_are_somewhere() -> Rule {
+    let triggers = |of: &str| {
+        format!(
+            "(!has({of}.autoscaling) || !has({of}.autoscaling.triggers) || {of}.autoscaling.triggers.all(t, t.type == 'Prometheus'))"
+        )
+    };
+    let roles = ["frontend", "backend", "scraper", "worker"]
+        .map(|role| format!("(!has(self.{role}) || {})", triggers(&format!("self.{role}"))));
+    Rule::new(format!(
+        "has(self.redis) || [{}, !has(self.services) || self.services.all(s, {})].all(x, x)",
+        roles.join(", "),
+        triggers("s")
+    ))
+    .message("a trigger looks at a list or stream in Redis, and the platform has none: add spec.redis, or scale on something else")
+    .field_path(".redis")
 }
 
 fn known_targets(role: &str) -> Rule {

@@ -7,11 +7,11 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// What the apiserver accepts as a non-negative quantity, after
 /// `k8s.io/apimachinery/pkg/api/resource`.
-pub const QUANTITY_PATTERN: &str = r"^([0-9]+[.]?[0-9]*|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?1?[0-9])?$";
+pub const QUANTITY_PATTERN: &str = r"^(\d+[.]?\d*|[.]\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?1?\d)?$";
 
 /// [`QUANTITY_PATTERN`] with a digit that is not 0.
 pub const POSITIVE_QUANTITY_PATTERN: &str =
-    r"^([0-9]*[1-9][0-9]*[.]?[0-9]*|[0-9]*[.][0-9]*[1-9][0-9]*)([KMGTPE]i|[numkMGTPE]|[eE][+-]?1?[0-9])?$";
+    r"^(\d*[1-9]\d*[.]?\d*|\d*[.]\d*[1-9]\d*)([KMGTPE]i|[numkMGTPE]|[eE][+-]?1?\d)?$";
 
 /// Largest whole number; more is written with a unit.
 const MAX_NUMBER: u64 = 1_000_000_000_000_000;

@@ -58,7 +58,7 @@ impl JsonSchema for LabelValue {
         schemars::json_schema!({
             "type": "string",
             "maxLength": 63,
-            "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$",
+            "pattern": r"^(([A-Za-z0-9][-\w.]*)?[A-Za-z0-9])?$",
         })
     }
 }
@@ -119,7 +119,7 @@ pub struct PreferredTerm {
 /// One expression over a node label.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(self.operator in ['Exists', 'DoesNotExist']) == (!has(self.values) || self.values.size() == 0) && (!(self.operator in ['Gt', 'Lt']) || (self.values.size() == 1 && self.values[0].matches('^[0-9]+$')))")
+#[x_kube(validation = Rule::new("self.operator.contains('Exist') ? !has(self.values) || self.values.size() == 0 : !has(self.values) ? false : self.operator.endsWith('t') ? (self.values.size() == 1 ? self.values[0].matches('^[0-9]+$') : false) : self.values.size() != 0")
     .message("In and NotIn need values, Gt and Lt exactly one whole number; Exists and DoesNotExist have none")
     .field_path(".values"))]
 pub struct NodeExpression {
@@ -218,10 +218,10 @@ impl WhenUnsatisfiable {
 #[x_kube(validation = Rule::new("!(self.key in ['node-role.kubernetes.io/control-plane', 'node-role.kubernetes.io/master'])")
     .message("a platform may not run on control-plane nodes: tolerate another taint")
     .field_path(".key"))]
-#[x_kube(validation = Rule::new("!(has(self.operator) && self.operator == 'Exists') || !has(self.value)")
+#[x_kube(validation = Rule::new("!has(self.value) || !has(self.operator) || self.operator != 'Exists'")
     .message("operator Exists has no value: remove value")
     .field_path(".value"))]
-#[x_kube(validation = Rule::new("!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')")
+#[x_kube(validation = Rule::new("!has(self.tolerationSeconds) || (has(self.effect) ? self.effect == 'NoExecute' : false)")
     .message("tolerationSeconds is for effect NoExecute alone: set it, or remove tolerationSeconds")
     .field_path(".tolerationSeconds"))]
 pub struct Toleration {

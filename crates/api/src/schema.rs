@@ -88,18 +88,14 @@ fn without_spaces(rule: &str) -> String {
 /// Where the definition describes the fields of `spec`.
 const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
 
-/// Five parts of the platform have the fields of a component. Their inner fields are described at
-/// `spec.backend` only, and the others point there: it saves a quarter of the definition.
+/// Five parts of the platform have the fields of a component. They are described at `spec.backend` only,
+/// and the others say so: it saves a quarter of the definition.
 fn describe_components_once(definition: &mut Value) {
     for component in ["frontend", "scraper", "worker", "services/items"] {
         let fields = definition.pointer_mut(&format!("{SPEC}/{component}/properties"));
         let Some(Value::Object(fields)) = fields else { continue };
-        for (name, field) in fields {
-            let Some(own) = field.get("description").and_then(Value::as_str).map(str::to_owned) else {
-                continue;
-            };
-            let further = drop_descriptions(field) > 1;
-            field["description"] = if further { elsewhere(name) } else { Value::String(own) };
+        for (_, field) in fields.iter_mut().filter(|(name, _)| *name != "name") {
+            drop_descriptions(field);
         }
     }
 }
@@ -110,21 +106,21 @@ fn describe_stores_once(definition: &mut Value) {
     for store in ["redis", "postgres", "containerRuntime", "placement"] {
         let fields = definition.pointer_mut(&format!("{SPEC}/{store}/properties"));
         let Some(Value::Object(fields)) = fields else { continue };
-        for (name, field) in fields.iter_mut().filter(|(name, field)| is_same(&backend[name.as_str()], field))
-        {
+        for (name, field) in fields.iter_mut() {
             let Some(own) = field.get("description").and_then(Value::as_str).map(str::to_owned) else {
                 continue;
             };
-            let further = drop_descriptions(field) > 1;
-            field["description"] = if further { elsewhere(name) } else { Value::String(own) };
+            if is_same(&backend[name.as_str()], field) && drop_descriptions(field) > 1 {
+                field["description"] = Value::String(ELSEWHERE.to_owned());
+            } else if field.get("description").is_none() {
+                field["description"] = Value::String(own);
+            }
         }
     }
 }
 
-/// Where a field with fields of its own is described.
-fn elsewhere(name: &str) -> Value {
-    Value::String(format!("As spec.backend.{name}."))
-}
+/// Where a field is described that is the same there.
+const ELSEWHERE: &str = "As spec.backend.";
 
 /// Whether two fields differ in descriptions alone.
 fn is_same(one: &Value, other: &Value) -> bool {
@@ -157,6 +153,11 @@ fn matches_nothing(pattern: Option<&Value>) -> bool {
     Regex::new(pattern).map_or(true, |pattern| pattern.is_match(""))
 }
 
+/// The first sentence. Kubernetes' own descriptions begin with the field's name, in lower case.
+fn sentence(text: &str) -> String {
+    text.split_once(". ").map_or_else(|| text.to_owned(), |(first, _)| format!("{first}."))
+}
+
 /// Keeps only the first paragraph of the descriptions that come with Kubernetes' own types, and
 /// drops the number formats that only Go knows.
 fn thin(value: &mut Value) {
@@ -164,7 +165,11 @@ fn thin(value: &mut Value) {
         Value::Object(map) => {
             if let Some(Value::String(text)) = map.get_mut("description") {
                 let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
-                *text = first;
+                *text = if first.starts_with(|c: char| c.is_ascii_lowercase()) {
+                    sentence(&first)
+                } else {
+                    first
+                };
             }
             // Bounds say more than the width of a number.
             if map.contains_key("minimum") && map.contains_key("maximum") {

@@ -72,7 +72,7 @@ impl AddOn {
         match self {
             Self::PrometheusOperator => "monitoring",
             Self::ExternalSecrets => "secrets.external",
-            Self::Keda => "autoscaling.provider",
+            Self::Keda => "autoscaling.provider KEDA and triggers",
             Self::VerticalPodAutoscaler => "verticalScaling",
             Self::GatewayApi => "ingress.controller",
             Self::CertManager => "ingress.tls.clusterIssuer",
@@ -169,6 +169,9 @@ kinds! {
     StatefulSet: "apps" "v1" "statefulsets" Status;
     Deployment: "apps" "v1" "deployments" Status;
     HorizontalPodAutoscaler: "autoscaling" "v2" "horizontalpodautoscalers" Status;
+    TriggerAuthentication: "keda.sh" "v1alpha1" "triggerauthentications" Metadata of Keda;
+    ScaledObject: "keda.sh" "v1alpha1" "scaledobjects" Metadata of Keda;
+    VerticalPodAutoscaler: "autoscaling.k8s.io" "v1" "verticalpodautoscalers" Metadata of VerticalPodAutoscaler;
     Ingress: "networking.k8s.io" "v1" "ingresses" Metadata;
     HTTPRoute: "gateway.networking.k8s.io" "v1" "httproutes" Metadata of GatewayApi;
     ServiceMonitor: "monitoring.coreos.com" "v1" "servicemonitors" Metadata of PrometheusOperator;
@@ -187,6 +190,12 @@ pub fn of_add_ons() -> impl Iterator<Item = &'static KindInfo> {
 }
 
 impl Kind {
+    /// Whether objects of the kind own the number of another's pods.
+    #[must_use]
+    pub fn scales(self) -> bool {
+        matches!(self, Self::HorizontalPodAutoscaler | Self::ScaledObject)
+    }
+
     /// Its row in the table.
     #[must_use]
     pub fn info(self) -> &'static KindInfo {

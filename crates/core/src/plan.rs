@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trading_api::{
     Quantity,
-    autoscaling::Autoscaling,
+    autoscaling::{Autoscaling, Provider, TriggerKind},
     component::{Component, Port},
     deletion::{DataPolicy, Store},
     image::PullPolicy,
@@ -75,6 +75,8 @@ pub struct Plan {
     pub ingress: Option<IngressPlan>,
     /// Network policies, unless they are switched off.
     pub network: Option<NetworkPlan>,
+    /// Where KEDA asks Prometheus.
+    pub prometheus_address: String,
     /// Volumes that components share.
     pub shared_volumes: Vec<SharedVolume>,
     /// Quota of the namespace.
@@ -246,8 +248,8 @@ impl ComponentPlan {
 pub enum Scaling {
     /// So many.
     Fixed(i32),
-    /// As many as the autoscaler says.
-    Auto(Autoscaling),
+    /// As many as this autoscaler says.
+    Auto(Autoscaling, Provider),
 }
 
 impl Scaling {
@@ -256,7 +258,7 @@ impl Scaling {
     pub fn max(&self) -> i32 {
         match self {
             Self::Fixed(replicas) => *replicas,
-            Self::Auto(autoscaling) => autoscaling.max_replicas,
+            Self::Auto(autoscaling, _) => autoscaling.max_replicas,
         }
     }
 
@@ -265,8 +267,23 @@ impl Scaling {
     pub fn min(&self) -> i32 {
         match self {
             Self::Fixed(replicas) => *replicas,
-            Self::Auto(autoscaling) => autoscaling.min_replicas,
+            Self::Auto(autoscaling, _) => autoscaling.min_replicas,
         }
+    }
+
+    /// Whether it looks at something that is read so.
+    #[must_use]
+    pub fn looks_at(&self, is_read: impl Fn(TriggerKind) -> bool) -> bool {
+        match self {
+            Self::Fixed(_) => false,
+            Self::Auto(autoscaling, _) => autoscaling.triggers.iter().any(|trigger| is_read(trigger.kind)),
+        }
+    }
+
+    /// Whether it looks at queues in Redis.
+    #[must_use]
+    pub fn looks_at_redis(&self) -> bool {
+        self.looks_at(|kind| kind != TriggerKind::Prometheus)
     }
 }
 
@@ -620,6 +637,8 @@ pub struct NetworkPlan {
     pub ingress: Vec<IngressSource>,
     /// Namespace of monitoring; empty for none.
     pub monitoring_namespace: BTreeMap<String, String>,
+    /// Namespace of KEDA, where it looks at queues in Redis; empty for none.
+    pub keda_namespace: BTreeMap<String, String>,
     /// Ports of the Kubernetes API.
     pub api_server_ports: Vec<i32>,
 }

@@ -129,8 +129,11 @@ fn most_pods(object: &Object, objects: &[Object]) -> i32 {
         Kind::Deployment => {
             let scaled = objects
                 .iter()
-                .find(|other| other.kind == Kind::HorizontalPodAutoscaler && other.name == object.name)
-                .and_then(|autoscaler| number(&autoscaler.body["spec"]["maxReplicas"]));
+                .find(|other| {
+                    other.kind.scales() && other.name == object.name && other.namespace == object.namespace
+                })
+                .map(|autoscaler| &autoscaler.body["spec"])
+                .and_then(|spec| number(&spec["maxReplicas"]).or_else(|| number(&spec["maxReplicaCount"])));
             let pods = scaled.unwrap_or_else(replicas);
             if pods == 0 { 0 } else { pods + surge(&spec["strategy"]["rollingUpdate"]["maxSurge"], pods) }
         }

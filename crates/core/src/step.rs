@@ -157,7 +157,8 @@ impl From<&Child> for Prune {
 /// What is done next, in this order.
 #[derive(Clone, Debug, Default)]
 pub struct Steps {
-    /// Autoscalers that go before their targets get a fixed number of replicas.
+    /// Autoscalers that go before their targets get a fixed number of replicas, or another autoscaler:
+    /// KEDA refuses a target that has one.
     pub prune_first: Vec<Prune>,
     /// Objects that are new, changed or drifted.
     pub apply: Vec<Apply>,
@@ -198,10 +199,8 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
             continue;
         }
         let child = observed.get(&key);
-        let is_workload = matches!(
-            object.kind,
-            Kind::Deployment | Kind::DaemonSet | Kind::StatefulSet | Kind::HorizontalPodAutoscaler
-        );
+        let is_workload = matches!(object.kind, Kind::Deployment | Kind::DaemonSet | Kind::StatefulSet)
+            || object.kind.scales();
         let is_blocked = store_of(&object.component).is_some_and(|store| {
             // What stands for a store outside may not replace one that was not given up.
             let is_kept = !plan.runs(store)
@@ -430,7 +429,7 @@ fn prune(plan: &Plan, desired: &[Object], observed: &Observed, blocked_stores: &
         if keeps_running || waits || is_blocked || is_kept_secret || is_data {
             continue;
         }
-        if child.kind == Kind::HorizontalPodAutoscaler {
+        if child.kind.scales() {
             steps.prune_first.push(child.into());
         } else {
             steps.prune.push(child.into());

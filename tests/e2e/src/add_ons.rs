@@ -3,10 +3,14 @@
 // Each of them fails when the cluster does not answer, or a module can't be had.
 #![allow(clippy::missing_errors_doc)]
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use trading_core::kinds::{AddOn, Kind};
 use trading_testbed::Kubectl;
-use trading_testbed::module::{EXTERNAL_SECRETS, GATEWAY_API, Module, PROMETHEUS_OPERATOR};
+use trading_testbed::module::{
+    EXTERNAL_SECRETS, GATEWAY_API, KEDA, Module, PROMETHEUS_OPERATOR, VERTICAL_POD_AUTOSCALER,
+};
+
+use crate::api::documents;
 
 /// What defines a kind.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +22,7 @@ pub struct Definition {
 }
 
 /// Every kind of an add-on but Cilium's, whose module is a hundred times as large as what is needed of it.
-pub const DEFINITIONS: [Definition; 5] = [
+pub const DEFINITIONS: [Definition; 8] = [
     Definition {
         kind: Kind::ExternalSecret,
         module: EXTERNAL_SECRETS,
@@ -44,6 +48,21 @@ pub const DEFINITIONS: [Definition; 5] = [
         module: PROMETHEUS_OPERATOR,
         file: "example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml",
     },
+    Definition {
+        kind: Kind::TriggerAuthentication,
+        module: KEDA,
+        file: "config/crd/bases/keda.sh_triggerauthentications.yaml",
+    },
+    Definition {
+        kind: Kind::ScaledObject,
+        module: KEDA,
+        file: "config/crd/bases/keda.sh_scaledobjects.yaml",
+    },
+    Definition {
+        kind: Kind::VerticalPodAutoscaler,
+        module: VERTICAL_POD_AUTOSCALER,
+        file: "deploy/vpa-v1-crd-gen.yaml",
+    },
 ];
 
 /// The definitions of an add-on.
@@ -54,17 +73,22 @@ pub fn of(add_on: AddOn) -> impl Iterator<Item = &'static Definition> {
 /// Installs an add-on's definitions, as its users do.
 pub fn install(kubectl: &Kubectl, add_on: AddOn) -> Result<()> {
     for definition in of(add_on) {
-        let text = definition.module.read(definition.file)?;
-        kubectl.run_with_input(&["apply", "--server-side", "-f", "-"], &text)?;
+        kubectl.run_with_input(&["apply", "--server-side", "-f", "-"], &definition.text()?)?;
     }
     of(add_on).try_for_each(|definition| kubectl.wait_until_served(&definition.name()))
 }
 
 /// Installs all of them.
 pub fn install_all(kubectl: &Kubectl) -> Result<()> {
-    [AddOn::ExternalSecrets, AddOn::GatewayApi, AddOn::PrometheusOperator]
-        .into_iter()
-        .try_for_each(|add_on| install(kubectl, add_on))
+    [
+        AddOn::ExternalSecrets,
+        AddOn::GatewayApi,
+        AddOn::PrometheusOperator,
+        AddOn::Keda,
+        AddOn::VerticalPodAutoscaler,
+    ]
+    .into_iter()
+    .try_for_each(|add_on| install(kubectl, add_on))
 }
 
 /// Removes an add-on's definitions, and with them all objects.
@@ -80,5 +104,12 @@ impl Definition {
     #[must_use]
     pub fn name(&self) -> String {
         self.kind.info().definition()
+    }
+
+    /// The definition alone: some files hold those of kinds that are nobody's here.
+    fn text(&self) -> Result<String> {
+        let all = documents(&self.module.read(self.file)?)?;
+        let own = all.into_iter().find(|document| document["metadata"]["name"] == self.name());
+        Ok(own.with_context(|| format!("{} does not define {}", self.file, self.name()))?.to_string())
     }
 }

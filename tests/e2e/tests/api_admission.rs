@@ -24,8 +24,6 @@ fn start(options: Options) -> Result<ControlPlane> {
 
 #[test]
 fn the_kind_fits_into_the_annotation_of_a_client_side_apply() -> Result<()> {
-    let size = serde_json::to_vec(&crd())?.len();
-    ensure!(size < MAX_CRD_BYTES, "{size} bytes of at most {MAX_CRD_BYTES}");
     let annotation = CLUSTER.kubectl()?.run(&[
         "get",
         "crd/tradingplatforms.platform.trading",
@@ -33,6 +31,10 @@ fn the_kind_fits_into_the_annotation_of_a_client_side_apply() -> Result<()> {
         "jsonpath={.metadata.annotations.kubectl\\.kubernetes\\.io/last-applied-configuration}",
     ])?;
     ensure!(annotation.contains("openAPIV3Schema"), "it was not applied by the client");
+    // As kubectl writes it: of `<`, `>` and `&` each takes six bytes.
+    let size = annotation.len();
+    eprintln!("the kind takes {size} bytes of {MAX_CRD_BYTES}");
+    ensure!(size < MAX_CRD_BYTES, "{size} bytes of at most {MAX_CRD_BYTES}");
     Ok(())
 }
 

@@ -181,7 +181,8 @@ fn undocumented(schema: &Value, path: &str, silent: &mut Vec<String>) {
             silent.push(path.clone());
         }
         // What several parts have in common is described once.
-        if inner["description"].as_str().is_some_and(|text| text.starts_with("As spec.backend.")) {
+        let text = inner["description"].as_str().unwrap_or_default();
+        if text.starts_with("As spec.backend.") || text.ends_with("Fields as in `spec.backend`.") {
             continue;
         }
         undocumented(inner, &path, silent);

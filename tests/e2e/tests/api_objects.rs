@@ -43,11 +43,15 @@ async fn client() -> Result<Client> {
     Ok(client)
 }
 
+fn every_platform() -> Result<Vec<Value>> {
+    Ok(platforms::all()?.into_iter().chain([platforms::with_add_ons()?]).collect())
+}
+
 /// The platforms of the examples, and all that must be admitted.
 fn sound() -> Result<Vec<(String, Value)>> {
     let mut all: Vec<(String, Value)> =
         cases::good()?.into_iter().map(|case| (case.name, case.resource)).collect();
-    for platform in platforms::all()? {
+    for platform in every_platform()? {
         all.push((platform["metadata"]["name"].to_string(), platform));
     }
     for example in std::fs::read_dir(repository("tests/golden"))? {
@@ -108,7 +112,7 @@ async fn a_field_that_an_add_on_does_not_have_is_refused() -> Result<()> {
 async fn whatever_is_admitted_can_be_made() -> Result<()> {
     let client = client().await?;
     let (mut known, mut damaged, mut odd) = (BTreeSet::new(), Vec::new(), Vec::new());
-    for platform in platforms::all()? {
+    for platform in every_platform()? {
         known.extend(objects(&platform)?.context("not a platform")?.iter().map(identity));
         damaged.extend(mutants(&platform, "/spec"));
         odd.extend(self::odd(&platform));
@@ -170,6 +174,10 @@ fn odd(platform: &Value) -> Vec<Mutant> {
         ("/spec/frontend/probes/liveness", json!({ "path": "/a%zz", "periodSeconds": 3600 })),
         ("/spec/frontend/autoscaling/behavior/scaleUp", json!({ "policies": [] })),
         ("/spec/frontend/autoscaling/metrics/0/pods/metric/name", json!("a:b|c")),
+        ("/spec/worker/autoscaling/triggers/0/source", json!("a\"'\n{{ }}")),
+        ("/spec/backend/verticalScaling/minAllowed/cpu", json!("1e40")),
+        ("/spec/backend/verticalScaling/minAllowed/cpu", json!("1n")),
+        ("/spec/backend/verticalScaling/minAllowed/memory", json!("1m")),
         ("/spec/quota/hard", json!({ "nonsense": 1 })),
         ("/spec/quota/hard", json!({ "requests.nvidia.com/gpu": 1, "services.loadbalancers": 0 })),
         ("/spec/placement/zones", json!([""])),

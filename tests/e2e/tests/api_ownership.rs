@@ -110,6 +110,10 @@ fn the_platforms_use_every_field_of_the_kind() -> Result<()> {
         ".containerRuntime.egress[].fqdn",
         ".monitoring",
         ".secrets",
+        ".component.verticalScaling",
+        ".component.autoscaling.triggers",
+        ".autoscaling.prometheusAddress",
+        ".autoscaling.provider",
     ];
     // Everything here lives in one namespace; `sim_tiers` has several.
     let tiers = ".placement.namespaces";

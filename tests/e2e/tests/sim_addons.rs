@@ -27,7 +27,7 @@ struct Case {
     spec: fn() -> Value,
 }
 
-fn cases() -> [Case; 3] {
+fn cases() -> [Case; 5] {
     [
         Case {
             add_on: AddOn::ExternalSecrets,
@@ -52,6 +52,22 @@ fn cases() -> [Case; 3] {
                     { "component": "frontend", "portNumber": 9100 },
                 ] } })
             },
+        },
+        Case {
+            add_on: AddOn::Keda,
+            kind: Kind::ScaledObject,
+            object: "shop-backend",
+            spec: || {
+                json!({ "backend": { "autoscaling": { "triggers": [
+                    { "type": "RedisList", "source": "orders", "threshold": 100 },
+                ] } } })
+            },
+        },
+        Case {
+            add_on: AddOn::VerticalPodAutoscaler,
+            kind: Kind::VerticalPodAutoscaler,
+            object: "shop-frontend",
+            spec: || json!({ "frontend": { "verticalScaling": { "mode": "Initial" } } }),
         },
         Case {
             add_on: AddOn::GatewayApi,

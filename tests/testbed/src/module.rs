@@ -35,6 +35,24 @@ pub const GATEWAY_API: Module = Module {
     version: "v1.6.3",
     sum: "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc=",
 };
+/// KEDA: `config/crd/bases`.
+pub const KEDA: Module = Module {
+    path: "github.com/kedacore/keda/v2",
+    version: "v2.21.0",
+    sum: "h1:R6z2HZvstK4RLUMxroNACzBj74xGxt3kG59b5Xc+Xps=",
+};
+/// The Vertical Pod Autoscaler: `deploy`.
+pub const VERTICAL_POD_AUTOSCALER: Module = Module {
+    path: "k8s.io/autoscaler/vertical-pod-autoscaler",
+    version: "v1.8.1",
+    sum: "h1:Pe8bV1wozN4gOKO1rleiIY5alIyAXN+DnXDbXQcL4fI=",
+};
+/// Istio: `kubernetes`.
+pub const ISTIO: Module = Module {
+    path: "istio.io/api",
+    version: "v1.31.1",
+    sum: "h1:5Yb5ihcz4YQsCkciusK7DnFpBMwRB6EFWeUKH1Atuyk=",
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

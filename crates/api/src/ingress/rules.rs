@@ -153,7 +153,7 @@ pub(super) fn headers_of_alb() -> Rule {
 }
 
 pub(super) fn origins_of_alb() -> Rule {
-    Rule::new(format!("!{IS_ALB} || !has(self.cors) || (!has(self.cors.allowedMethods) && !has(self.cors.allowedHeaders) && !has(self.cors.allowCredentials) && !has(self.cors.maxAgeSeconds))"))
+    Rule::new(format!("!{IS_ALB} || !has(self.cors) || !(has(self.cors.allowedMethods) || has(self.cors.allowedHeaders) || has(self.cors.allowCredentials) || has(self.cors.maxAgeSeconds))"))
         .message("an ALB answers no preflight requests, the application does: keep allowedOrigins alone, which it gets as CORS_ALLOWED_ORIGINS")
         .field_path(".cors")
 }
@@ -175,15 +175,15 @@ const OF_SOME_CONTROLLER: [&str; 7] = [
 ];
 
 pub(super) fn known_controller() -> Rule {
-    let none = OF_SOME_CONTROLLER.map(|field| format!("!has(self.{field})")).join(" && ");
-    Rule::new(format!("has(self.controller) || ({none})"))
+    let any = OF_SOME_CONTROLLER.map(|field| format!("has(self.{field})")).join(" || ");
+    Rule::new(format!("has(self.controller) || !({any})"))
         .message("httpsRedirect, rateLimit, sessionAffinity, idleTimeoutSeconds, securityHeaders, cors and webhooks differ between controllers: set controller")
         .field_path(".controller")
 }
 
 pub(super) fn nothing_without_object() -> Rule {
-    let none = OF_SOME_CONTROLLER.map(|field| format!("!has(self.{field})")).join(" && ");
-    Rule::new(format!("!has(self.controller) || self.controller != 'None' || (!has(self.className) && !has(self.tls) && (!has(self.annotations) || self.annotations.size() == 0) && {none})"))
+    let any = OF_SOME_CONTROLLER.map(|field| format!("has(self.{field})")).join(" || ");
+    Rule::new(format!("!has(self.controller) || self.controller != 'None' || !(has(self.className) || has(self.tls) || (has(self.annotations) ? self.annotations.size() > 0 : false) || {any})"))
         .message("with controller None nothing is made that could have these settings: keep hosts alone, or choose a controller")
         .field_path(".controller")
 }
@@ -193,9 +193,11 @@ pub(super) fn annotations() -> Rule {
         names.iter().map(|name| format!("'{prefix}{name}'")).collect::<Vec<_>>().join(", ")
     };
     let [any, certificates] = [quoted(&OF_ANY, ""), quoted(&OF_CERTIFICATES, "")];
-    let nginx = quoted(&OF_NGINX, "nginx.ingress.kubernetes.io/");
-    let alb = quoted(&OF_ALB, "alb.ingress.kubernetes.io/");
-    Rule::new(format!("!has(self.annotations) || self.annotations.all(k, k in [{any}] || (has(self.tls) && has(self.tls.clusterIssuer) && k in [{certificates}]) || (has(self.controller) && ((self.controller == 'Nginx' && k in [{nginx}]) || (self.controller == 'ALB' && k in [{alb}]))))"))
+    let [nginx, alb] =
+        [("nginx", OF_NGINX.join("|")), ("alb", OF_ALB.join("|"))].map(|(controller, names)| {
+            format!("k.matches('^{controller}[.]ingress[.]kubernetes[.]io/({names})$')")
+        });
+    Rule::new(format!("!has(self.annotations) || self.annotations.all(k, k in [{any}] || (has(self.tls) && has(self.tls.clusterIssuer) && k in [{certificates}]) || (has(self.controller) && ((self.controller == 'Nginx' && {nginx}) || (self.controller == 'ALB' && {alb}))))"))
         .message("only the annotations that docs/network.md lists for the controller are passed on; those of other settings come from their fields, and snippets never")
         .field_path(".annotations")
 }

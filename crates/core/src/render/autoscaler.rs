@@ -8,7 +8,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
-use trading_api::autoscaling::{self as api, Autoscaling, MetricSource};
+use trading_api::autoscaling::{self as api, Autoscaling, MetricSource, Provider};
 
 use super::meta;
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(super) fn render(plan: &Plan, component: &ComponentPlan) -> Option<Object> {
-    let Scaling::Auto(autoscaling) = &component.scaling else { return None };
+    let Scaling::Auto(autoscaling, Provider::HPA) = &component.scaling else { return None };
     let autoscaler = HorizontalPodAutoscaler {
         metadata: meta::object(plan, &component.name, &component.name, meta::APPLICATION, Lifetime::Platform),
         spec: Some(HorizontalPodAutoscalerSpec {
@@ -91,7 +91,7 @@ fn target(source: &MetricSource) -> MetricTarget {
     }
 }
 
-fn behavior(behavior: &api::Behavior) -> HorizontalPodAutoscalerBehavior {
+pub(super) fn behavior(behavior: &api::Behavior) -> HorizontalPodAutoscalerBehavior {
     HorizontalPodAutoscalerBehavior {
         scale_up: behavior.scale_up.as_ref().map(rules),
         scale_down: behavior.scale_down.as_ref().map(rules),

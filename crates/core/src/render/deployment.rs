@@ -32,11 +32,11 @@ const FIRST_UNPRIVILEGED: i32 = 1024;
 pub(super) fn render(plan: &Plan, component: &ComponentPlan) -> Object {
     let replicas = match &component.scaling {
         Scaling::Fixed(replicas) => Some(*replicas),
-        Scaling::Auto(_) => None,
+        Scaling::Auto(..) => None,
     };
     let seed = match &component.scaling {
         Scaling::Fixed(_) => None,
-        Scaling::Auto(autoscaling) => Some(autoscaling.min_replicas),
+        Scaling::Auto(autoscaling, _) => Some(autoscaling.min_replicas),
     };
     let deployment = Deployment {
         metadata: meta::object(plan, &component.name, &component.name, meta::APPLICATION, Lifetime::Platform),

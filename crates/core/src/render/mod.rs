@@ -9,6 +9,7 @@ mod disruption;
 mod env;
 mod external_secret;
 mod ingress;
+mod keda;
 mod meta;
 mod monitoring;
 mod network_policy;
@@ -24,6 +25,7 @@ mod sentinel;
 mod service;
 mod shared_volume;
 mod store;
+mod vertical;
 
 use crate::{object::Object, plan::Plan};
 
@@ -53,6 +55,8 @@ pub fn render(plan: &Plan) -> Vec<Object> {
         objects.extend(disruption::render(plan, component));
         objects.push(deployment::render(plan, component));
         objects.extend(autoscaler::render(plan, component));
+        objects.extend(keda::render(plan, component));
+        objects.extend(vertical::render(plan, component));
     }
     objects.sort_by_cached_key(Object::key);
     objects

@@ -42,7 +42,7 @@ pub(super) fn render(plan: &Plan) -> Vec<Object> {
     policies.extend(plan.components.iter().map(|component| of_component(plan, network, component)));
     if let Some(store) = &plan.redis {
         policies.push(of_redis(plan, network, store));
-        policies.extend(store.sentinel.as_ref().map(|_| of_sentinels(plan)));
+        policies.extend(store.sentinel.as_ref().map(|_| of_sentinels(plan, network)));
     }
     let servers = plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
     policies.extend(servers.map(|servers| of_postgres(plan, network, servers)));
@@ -195,19 +195,26 @@ fn of_redis(plan: &Plan, network: &NetworkPlan, store: &RedisPlan) -> Object {
         let scraped = [tcp(REDIS_METRICS_PORT)];
         ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &scraped));
     }
+    ingress.extend(admit(keda(network), &[tcp(REDIS_PORT)]));
     policy(plan, REDIS, meta::CACHE, Lifetime::Store, ingress, egress)
 }
 
 /// Sentinels watch the servers and each other, and tell clients and starting servers who is master.
-fn of_sentinels(plan: &Plan) -> Object {
+fn of_sentinels(plan: &Plan, network: &NetworkPlan) -> Object {
     let callers = callers(plan, &Target::Redis);
     let peers = [SENTINEL, REDIS].into_iter().chain(callers);
-    let peers = peers.map(|peer| pods(plan, SENTINEL, peer)).collect();
+    let peers = peers.map(|peer| pods(plan, SENTINEL, peer)).chain(keda(network)).collect();
     let ingress = admit(peers, &[tcp(SENTINEL_PORT)]);
     let asked = vec![tcp(REDIS_PORT), tcp(REDIS_METRICS_PORT)];
     let servers = to(vec![pods(plan, SENTINEL, REDIS)], asked);
     let egress = vec![dns(), to_sentinels(plan, SENTINEL), servers];
     policy(plan, SENTINEL, meta::CACHE, Lifetime::Store, ingress.into_iter().collect(), egress)
+}
+
+/// Who looks at the length of queues, where anybody does.
+fn keda(network: &NetworkPlan) -> Vec<NetworkPolicyPeer> {
+    let labels = &network.keda_namespace;
+    if labels.is_empty() { Vec::new() } else { vec![namespace(labels)] }
 }
 
 fn to_sentinels(plan: &Plan, from: &str) -> NetworkPolicyEgressRule {

@@ -1,6 +1,7 @@
 //! Decides what a component runs, how often and what it talks to.
 
 use trading_api::{
+    autoscaling::{Autoscaling, Provider},
     component::{Component, Port},
     scheduling::AntiAffinityMode,
 };
@@ -146,7 +147,7 @@ fn scaling(context: &mut Context, path: &str, role: Role, component: &Component)
     if let Some(autoscaling) = &component.autoscaling {
         let enabled = context.spec.autoscaling.as_ref().and_then(|defaults| defaults.enabled);
         if context.fill(&format!("{path}.autoscaling.enabled"), enabled.as_ref(), preset.autoscaling, &from) {
-            return Scaling::Auto(autoscaling.clone());
+            return Scaling::Auto(autoscaling.clone(), provider(context, autoscaling));
         }
         return Scaling::Fixed(autoscaling.min_replicas);
     }
@@ -157,11 +158,20 @@ fn scaling(context: &mut Context, path: &str, role: Role, component: &Component)
     Scaling::Fixed(context.fill(&format!("{path}.replicas"), component.replicas.as_ref(), default, &from))
 }
 
+/// What an autoscaler can't read decides, or else the platform's choice.
+fn provider(context: &Context, autoscaling: &Autoscaling) -> Provider {
+    if !autoscaling.triggers.is_empty() {
+        return Provider::KEDA;
+    }
+    let chosen = context.spec.autoscaling.as_ref().and_then(|defaults| defaults.provider);
+    if autoscaling.metrics.is_empty() { chosen.unwrap_or_default() } else { Provider::HPA }
+}
+
 /// Whether the preset keeps the pods apart: the resource doesn't say, and there can be several.
 fn spreads(context: &Context, component: &Component, scaling: &Scaling) -> bool {
     let several = match scaling {
         Scaling::Fixed(replicas) => *replicas > 1,
-        Scaling::Auto(autoscaling) => autoscaling.max_replicas > 1,
+        Scaling::Auto(autoscaling, _) => autoscaling.max_replicas > 1,
     };
     let given = component.scheduling.anti_affinity.as_ref().map(|rule| rule.mode);
     context.preset.spread && several && given.is_none_or(|mode| mode == AntiAffinityMode::Preferred)

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use trading_api::{
     TradingPlatform, TradingPlatformSpec,
+    autoscaling::TriggerKind,
     image::{Image, PullPolicy},
     network::Cidr,
     placement::Placement,
@@ -27,8 +28,8 @@ use trading_api::{
 use crate::{
     inputs::Inputs,
     plan::{
-        ExternalRedisPlan, Host, Identity, POSTGRES, Plan, PodDefaults, PostgresPlan, REDIS, RUNTIME,
-        RedisPlan, RuntimePlan,
+        ComponentPlan, ExternalRedisPlan, Host, Identity, POSTGRES, Plan, PodDefaults, PostgresPlan, REDIS,
+        RUNTIME, RedisPlan, RuntimePlan,
     },
     problem::Problem,
 };
@@ -107,6 +108,7 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
     let ingress = spec.ingress.as_ref().map(|ingress| ingress::resolve(&mut context, ingress, &components));
     let network = network::policies(&mut context, ingress.as_ref(), &stores, &components);
     let monitoring = monitoring::resolve(&mut context, &components);
+    let prometheus_address = prometheus_address(&mut context, &components);
     let telemetry = monitoring::telemetry(&mut context, network.as_ref());
     let deletion = spec.deletion.clone().unwrap_or_default();
     let Context { mut effective, problems, .. } = context;
@@ -126,6 +128,7 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
         copies,
         ingress,
         network,
+        prometheus_address,
         shared_volumes: spec.shared_volumes.clone(),
         quota: spec.quota.clone(),
         external_secrets,
@@ -138,6 +141,19 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
         problems,
         identity,
     }
+}
+
+/// Where the Prometheus operator's instances answer, in the namespace that monitoring usually has.
+const PROMETHEUS: &str = "http://prometheus-operated.monitoring.svc:9090";
+
+fn prometheus_address(context: &mut Context, components: &[ComponentPlan]) -> String {
+    let defaults = context.spec.autoscaling.as_ref();
+    let given = defaults.and_then(|defaults| defaults.prometheus_address.clone());
+    let asks = |component: &ComponentPlan| component.scaling.looks_at(|kind| kind == TriggerKind::Prometheus);
+    if given.is_none() && !components.iter().any(asks) {
+        return PROMETHEUS.to_owned();
+    }
+    context.fill("autoscaling.prometheusAddress", given.as_ref(), PROMETHEUS.to_owned(), "operator")
 }
 
 fn identity(platform: &TradingPlatform) -> Identity {

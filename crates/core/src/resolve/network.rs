@@ -29,6 +29,7 @@ pub(super) fn policies(
     Some(NetworkPlan {
         ingress: ingress.map(|ingress| sources(context, &settings, ingress)).unwrap_or_default(),
         monitoring_namespace: monitoring(context, &settings),
+        keda_namespace: keda(context, &settings, components),
         api_server_ports: context.inputs.operator.api_server_ports.iter().copied().map(i32::from).collect(),
     })
 }
@@ -46,6 +47,24 @@ fn monitoring(context: &mut Context, settings: &NetworkPolicySettings) -> BTreeM
     }
     let field = format!("networkPolicy.monitoringNamespaceLabels[{NAMESPACE_NAME}]");
     let name = context.fill(&field, None, "monitoring".to_owned(), "operator");
+    BTreeMap::from([(NAMESPACE_NAME.to_owned(), name)])
+}
+
+/// Where KEDA looks at queues from, where there are some.
+fn keda(
+    context: &mut Context,
+    settings: &NetworkPolicySettings,
+    components: &[ComponentPlan],
+) -> BTreeMap<String, String> {
+    let given = plain(&settings.keda_namespace_labels);
+    if !components.iter().any(|component| component.scaling.looks_at_redis()) {
+        return BTreeMap::new();
+    }
+    if !given.is_empty() {
+        return given;
+    }
+    let field = format!("networkPolicy.kedaNamespaceLabels[{NAMESPACE_NAME}]");
+    let name = context.fill(&field, None, "keda".to_owned(), "operator");
     BTreeMap::from([(NAMESPACE_NAME.to_owned(), name)])
 }
 

@@ -104,7 +104,9 @@ pub(super) fn copies(context: &Context, components: &[ComponentPlan], stores: &S
     let mut found: BTreeMap<(String, Reference), CopyPlan> = BTreeMap::new();
     for component in components {
         let namespace = identity.namespace_of(&component.name);
-        for target in &component.targets {
+        // KEDA logs in where the component is, with or without it.
+        let queues = component.scaling.looks_at_redis().then_some(Target::Redis);
+        for target in component.targets.iter().chain(&queues) {
             let store = match target {
                 Target::Redis => REDIS,
                 Target::Runtime => RUNTIME,

@@ -9,8 +9,8 @@ use trading_api::{
     Quantity, TradingPlatform, TradingPlatformSpec,
     autoscaling::{
         Autoscaling, AutoscalingDefaults, Behavior, Metric, MetricIdentifier, MetricKind, MetricSelector,
-        MetricSource, MetricTarget, MetricTargetKind, ScalingPolicy, ScalingPolicyKind, ScalingRules,
-        SelectPolicy,
+        MetricSource, MetricTarget, MetricTargetKind, Provider, ScalingPolicy, ScalingPolicyKind,
+        ScalingRules, SelectPolicy, SizedResource, Trigger, TriggerKind, VerticalMode, VerticalScaling,
     },
     component::{
         AnnotationValue, ClientAffinity, Component, Disruption, Mount, PodMetadata, Port, Qos,
@@ -123,9 +123,15 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
             ingress_namespace_labels: labels(tape, 3),
             ingress_cidrs: cidrs(tape),
             monitoring_namespace_labels: labels(tape, 3),
+            keda_namespace_labels: labels(tape, 2),
         }),
-        autoscaling: tape
-            .maybe(30, |tape| AutoscalingDefaults { enabled: tape.maybe(80, |tape| tape.chance(50)) }),
+        autoscaling: tape.maybe(30, |tape| AutoscalingDefaults {
+            enabled: tape.maybe(80, |tape| tape.chance(50)),
+            provider: tape.maybe(50, |tape| tape.copy(&[Provider::HPA, Provider::KEDA])),
+            prometheus_address: tape.maybe(30, |tape| {
+                tape.pick(&["http://prometheus:9090", "https://p.example.com/a"]).to_owned()
+            }),
+        }),
         placement: tape.maybe(30, placement),
         quota: tape.maybe(30, quota),
         monitoring: tape.maybe(40, |tape| monitoring(tape, &names)),
@@ -455,7 +461,8 @@ fn component(tape: &mut Tape, name: &str, targets: &[&str], shared: &[SharedVolu
     } else {
         ports.iter().map(|port| port.name.clone()).collect()
     };
-    let autoscaling = tape.maybe(30, autoscaling);
+    let autoscaling = tape.maybe(30, |tape| autoscaling(tape, targets.contains(&"redis")));
+    let vertical_scaling = tape.maybe(20, |tape| vertical_scaling(tape, autoscaling.as_ref()));
     let others: Vec<&str> = targets.iter().copied().filter(|target| *target != name).collect();
     Component {
         image: image(tape),
@@ -493,6 +500,7 @@ fn component(tape: &mut Tape, name: &str, targets: &[&str], shared: &[SharedVolu
         ),
         egress: tape.list(3, |tape, _| egress(tape)),
         autoscaling,
+        vertical_scaling,
         disruption: tape.maybe(30, disruption),
         run_as_user: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
         fs_group: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
@@ -651,20 +659,58 @@ fn egress(tape: &mut Tape) -> EgressRule {
     }
 }
 
-fn autoscaling(tape: &mut Tape) -> Autoscaling {
+fn vertical_scaling(tape: &mut Tape, autoscaling: Option<&Autoscaling>) -> VerticalScaling {
+    let modes = [VerticalMode::Recommend, VerticalMode::Initial, VerticalMode::Recreate];
+    let mut given = VerticalScaling {
+        mode: tape.copy(&modes),
+        resources: tape.maybe(60, |tape| {
+            if tape.chance(50) {
+                vec![SizedResource::Cpu, SizedResource::Memory]
+            } else {
+                vec![tape.copy(&[SizedResource::Cpu, SizedResource::Memory])]
+            }
+        }),
+        min_allowed: tape.maybe(50, |tape| ResourceAmounts {
+            cpu: tape.maybe(70, |tape| quantity(tape.pick(&CPU))),
+            memory: tape.maybe(70, |tape| quantity(tape.pick(&MEMORY))),
+        }),
+    };
+    let scaled = autoscaling.is_some_and(|scaling| scaling.cpu.is_some() || scaling.memory.is_some());
+    if scaled {
+        given.mode = VerticalMode::Recommend;
+    }
+    given
+}
+
+fn trigger(tape: &mut Tape, has_redis: bool) -> Trigger {
+    let kinds = [TriggerKind::Prometheus, TriggerKind::RedisList, TriggerKind::RedisStream];
+    let kind = tape.copy(if has_redis { &kinds } else { &kinds[..1] });
+    let group = if kind == TriggerKind::RedisStream { 50 } else { 0 };
+    Trigger {
+        kind,
+        source: tape.pick(&["orders", "sum(a{b=\"c\"})", "{orders}:'x'"]).to_owned(),
+        consumer_group: tape.maybe(group, |_| "workers".to_owned()),
+        threshold: tape.between(1, 1_000_000_000),
+    }
+}
+
+fn autoscaling(tape: &mut Tape, has_redis: bool) -> Autoscaling {
     let min_replicas = tape.copy(&[1, 2, 3, 500, 1000]);
+    let triggers =
+        if tape.chance(30) { tape.list(3, |tape, _| trigger(tape, has_redis)) } else { Vec::new() };
     let mut autoscaling = Autoscaling {
         min_replicas,
         max_replicas: tape.between(min_replicas, 1000),
         cpu: tape.maybe(60, |tape| tape.between(1, 1000)),
         memory: tape.maybe(30, |tape| tape.between(1, 1000)),
-        metrics: tape.list(3, |tape, _| metric(tape)),
+        metrics: if triggers.is_empty() { tape.list(3, |tape, _| metric(tape)) } else { Vec::new() },
+        triggers,
         behavior: tape.maybe(30, |tape| Behavior {
             scale_up: tape.maybe(60, scaling_rules),
             scale_down: tape.maybe(60, scaling_rules),
         }),
     };
-    if autoscaling.memory.is_none() && autoscaling.metrics.is_empty() {
+    if autoscaling.memory.is_none() && autoscaling.metrics.is_empty() && autoscaling.triggers.is_empty() {
         autoscaling.cpu.get_or_insert(70);
     }
     autoscaling

@@ -383,9 +383,31 @@ fn autoscalers_own_replicas_and_budgets_never_block_a_single_pod() {
             })?;
             holds(items(&spec["metrics"]).next().is_some(), || said(autoscaler, "scales on nothing"))
         })?;
+        each(world.all(Kind::ScaledObject), |scaled| {
+            let spec = &scaled.body["spec"];
+            let name = spec["scaleTargetRef"]["name"].as_str().unwrap_or_default();
+            let Some(target) = world.get(Kind::Deployment, &scaled.namespace, name) else {
+                return Err(said(scaled, "has no target"));
+            };
+            holds(
+                target.seed_replicas.is_some_and(|seed| seed >= 1 && spec["minReplicaCount"] == seed),
+                || said(target, &format!("starts with {:?}", target.seed_replicas)),
+            )?;
+            holds(items(&spec["triggers"]).next().is_some(), || said(scaled, "scales on nothing"))?;
+            each(items(&spec["triggers"]), |trigger| {
+                let Some(login) = trigger["authenticationRef"]["name"].as_str() else { return Ok(()) };
+                holds(world.get(Kind::TriggerAuthentication, &scaled.namespace, login).is_some(), || {
+                    said(scaled, "logs in with nothing")
+                })
+            })
+        })?;
         each(world.workloads(), |workload| {
-            let scaler = world.get(Kind::HorizontalPodAutoscaler, &workload.namespace, &workload.name);
-            let is_scaled = scaler.is_some();
+            let scalers = [Kind::HorizontalPodAutoscaler, Kind::ScaledObject]
+                .into_iter()
+                .filter(|kind| world.get(*kind, &workload.namespace, &workload.name).is_some())
+                .count();
+            holds(scalers < 2, || said(workload, "two autoscalers scale it"))?;
+            let is_scaled = scalers > 0;
             let replicas = workload.body["spec"].get("replicas");
             holds(replicas.is_none() == is_scaled, || said(workload, "nobody, or two, own its replicas"))?;
             holds(workload.seed_replicas.is_some() == is_scaled, || {
@@ -563,7 +585,7 @@ fn what_is_missing_holds_its_consumers_and_nothing_else() {
             .collect();
         each(&objects, |object| {
             let runs_pods =
-                [Kind::Deployment, Kind::StatefulSet, Kind::HorizontalPodAutoscaler].contains(&object.kind);
+                [Kind::Deployment, Kind::StatefulSet].contains(&object.kind) || object.kind.scales();
             let is_copy = matches!(object.content, Content::CopiedFrom { .. });
             if store_of(&object.component).is_some() || object.component == RUNTIME || is_copy {
                 return Ok(());

@@ -5,6 +5,14 @@ use serde_json::Value;
 
 use super::documents;
 
+/// One that uses every field that becomes objects of KEDA, the Vertical Pod Autoscaler and Istio.
+///
+/// # Errors
+/// When it is not YAML.
+pub fn with_add_ons() -> Result<Value> {
+    read(include_str!("platforms/add-ons.yaml"))
+}
+
 /// Each of them; what excludes each other is in different ones.
 ///
 /// # Errors
