@@ -9,6 +9,7 @@ pub mod image;
 pub mod ingress;
 pub mod int_or_percent;
 pub mod labels;
+pub mod mesh;
 pub mod monitoring;
 pub mod names;
 pub mod network;

@@ -11,6 +11,7 @@ use crate::{
     deletion::Deletion,
     image::ImageDefaults,
     ingress::Ingress,
+    mesh::Mesh,
     monitoring::Monitoring,
     names::DNS_SUBDOMAIN,
     network::NetworkPolicySettings,
@@ -148,6 +149,9 @@ pub struct TradingPlatformSpec {
     /// Platform-wide switch of autoscaling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<AutoscalingDefaults>,
+    /// The service mesh that components are part of; none where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Mesh>,
     /// Where the platform runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub placement: Option<Placement>,

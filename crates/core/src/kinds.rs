@@ -174,6 +174,9 @@ kinds! {
     VerticalPodAutoscaler: "autoscaling.k8s.io" "v1" "verticalpodautoscalers" Metadata of VerticalPodAutoscaler;
     Ingress: "networking.k8s.io" "v1" "ingresses" Metadata;
     HTTPRoute: "gateway.networking.k8s.io" "v1" "httproutes" Metadata of GatewayApi;
+    PeerAuthentication: "security.istio.io" "v1" "peerauthentications" Metadata of Istio;
+    DestinationRule: "networking.istio.io" "v1" "destinationrules" Metadata of Istio;
+    VirtualService: "networking.istio.io" "v1" "virtualservices" Metadata of Istio;
     ServiceMonitor: "monitoring.coreos.com" "v1" "servicemonitors" Metadata of PrometheusOperator;
     PodMonitor: "monitoring.coreos.com" "v1" "podmonitors" Metadata of PrometheusOperator;
     PrometheusRule: "monitoring.coreos.com" "v1" "prometheusrules" Metadata of PrometheusOperator;

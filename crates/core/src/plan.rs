@@ -12,6 +12,7 @@ use trading_api::{
     component::{Component, Port},
     deletion::{DataPolicy, Store},
     image::PullPolicy,
+    mesh::Mesh,
     network::{Cidr, EgressRule},
     placement::Quota,
     platform::{Environment, SharedVolume},
@@ -75,6 +76,8 @@ pub struct Plan {
     pub ingress: Option<IngressPlan>,
     /// Network policies, unless they are switched off.
     pub network: Option<NetworkPlan>,
+    /// The service mesh.
+    pub mesh: Option<Mesh>,
     /// Where KEDA asks Prometheus.
     pub prometheus_address: String,
     /// Volumes that components share.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use trading_core::kinds::{AddOn, Kind};
 use trading_testbed::Kubectl;
 use trading_testbed::module::{
-    EXTERNAL_SECRETS, GATEWAY_API, KEDA, Module, PROMETHEUS_OPERATOR, VERTICAL_POD_AUTOSCALER,
+    EXTERNAL_SECRETS, GATEWAY_API, ISTIO, KEDA, Module, PROMETHEUS_OPERATOR, VERTICAL_POD_AUTOSCALER,
 };
 
 use crate::api::documents;
@@ -21,8 +21,10 @@ pub struct Definition {
     file: &'static str,
 }
 
+const OF_ISTIO: &str = "kubernetes/customresourcedefinitions.gen.yaml";
+
 /// Every kind of an add-on but Cilium's, whose module is a hundred times as large as what is needed of it.
-pub const DEFINITIONS: [Definition; 8] = [
+pub const DEFINITIONS: [Definition; 11] = [
     Definition {
         kind: Kind::ExternalSecret,
         module: EXTERNAL_SECRETS,
@@ -63,6 +65,9 @@ pub const DEFINITIONS: [Definition; 8] = [
         module: VERTICAL_POD_AUTOSCALER,
         file: "deploy/vpa-v1-crd-gen.yaml",
     },
+    Definition { kind: Kind::PeerAuthentication, module: ISTIO, file: OF_ISTIO },
+    Definition { kind: Kind::DestinationRule, module: ISTIO, file: OF_ISTIO },
+    Definition { kind: Kind::VirtualService, module: ISTIO, file: OF_ISTIO },
 ];
 
 /// The definitions of an add-on.
@@ -86,6 +91,7 @@ pub fn install_all(kubectl: &Kubectl) -> Result<()> {
         AddOn::PrometheusOperator,
         AddOn::Keda,
         AddOn::VerticalPodAutoscaler,
+        AddOn::Istio,
     ]
     .into_iter()
     .try_for_each(|add_on| install(kubectl, add_on))

@@ -110,6 +110,7 @@ fn the_platforms_use_every_field_of_the_kind() -> Result<()> {
         ".containerRuntime.egress[].fqdn",
         ".monitoring",
         ".secrets",
+        ".mesh",
         ".component.verticalScaling",
         ".component.autoscaling.triggers",
         ".autoscaling.prometheusAddress",

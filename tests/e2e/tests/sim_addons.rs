@@ -27,7 +27,7 @@ struct Case {
     spec: fn() -> Value,
 }
 
-fn cases() -> [Case; 5] {
+fn cases() -> [Case; 6] {
     [
         Case {
             add_on: AddOn::ExternalSecrets,
@@ -68,6 +68,17 @@ fn cases() -> [Case; 5] {
             kind: Kind::VerticalPodAutoscaler,
             object: "shop-frontend",
             spec: || json!({ "frontend": { "verticalScaling": { "mode": "Initial" } } }),
+        },
+        Case {
+            add_on: AddOn::Istio,
+            kind: Kind::VirtualService,
+            object: "shop-backend",
+            spec: || {
+                json!({ "mesh": {
+                    "retries": { "attempts": 2 },
+                    "circuitBreaker": { "maxConnections": 100 },
+                } })
+            },
         },
         Case {
             add_on: AddOn::GatewayApi,

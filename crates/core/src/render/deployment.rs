@@ -18,7 +18,7 @@ use trading_api::{
     labels, probe as api,
 };
 
-use super::{env, meta, pod, runtime, scheduling};
+use super::{env, mesh, meta, pod, runtime, scheduling};
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
@@ -94,6 +94,7 @@ fn pod_metadata(plan: &Plan, component: &ComponentPlan) -> ObjectMeta {
     all.extend(retention.map(|days| (labels::LOG_RETENTION.to_owned(), format!("{days}d"))));
     let mut annotations: BTreeMap<String, String> =
         given.annotations.into_iter().map(|(key, value)| (key, value.0)).collect();
+    annotations.extend(mesh::annotations(plan));
     annotations.insert(labels::CONFIG_CHECKSUM.to_owned(), component.checksum.clone());
     ObjectMeta { labels: Some(all), annotations: Some(annotations), ..ObjectMeta::default() }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use trading_api::{GROUP, labels};
 
+use super::mesh;
 use crate::{
     object::Lifetime,
     plan::{Identity, Plan},
@@ -97,6 +98,7 @@ pub(super) fn pod_labels(
 ) -> BTreeMap<String, String> {
     let mut all = own_labels(&plan.identity, component, tier);
     all.insert(labels::VERSION.to_owned(), version.to_owned());
+    all.extend(mesh::labels(plan, tier));
     all
 }
 

@@ -10,6 +10,7 @@ mod env;
 mod external_secret;
 mod ingress;
 mod keda;
+mod mesh;
 mod meta;
 mod monitoring;
 mod network_policy;
@@ -40,6 +41,7 @@ pub fn render(plan: &Plan) -> Vec<Object> {
     objects.extend(monitoring::render(plan));
     objects.extend(network_policy::render(plan));
     objects.extend(cilium::render(plan));
+    objects.extend(mesh::render(plan));
     objects.extend(ingress::render(plan));
     objects.extend(postgres::render(plan));
     if let Some(store) = &plan.redis {

@@ -16,7 +16,7 @@ use trading_api::{
     redis::RedisMode,
 };
 
-use super::meta;
+use super::{mesh, meta};
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
@@ -139,6 +139,7 @@ fn of_component(plan: &Plan, network: &NetworkPlan, component: &ComponentPlan) -
         }
     }
     egress.extend(plan.telemetry.tracing.as_ref().and_then(to_collector));
+    egress.extend(plan.mesh.as_ref().map(|_| to_control_plane()));
     egress.extend(NetworkPlan::egress(component).iter().filter_map(outside));
     policy(plan, &component.name, meta::APPLICATION, Lifetime::Platform, ingress, egress)
 }
@@ -156,6 +157,15 @@ fn scraped_ports(
             ScrapePort::Service(_) => None,
         });
     ports.iter().cloned().chain(further).collect()
+}
+
+/// Where sidecars get their configuration and certificates.
+fn to_control_plane() -> NetworkPolicyEgressRule {
+    let peer = NetworkPolicyPeer {
+        namespace_selector: Some(named_namespace(mesh::CONTROL_PLANE)),
+        ..NetworkPolicyPeer::default()
+    };
+    to(vec![peer], vec![tcp(mesh::CONTROL_PLANE_PORT)])
 }
 
 /// Where traces go: an address, or a namespace.

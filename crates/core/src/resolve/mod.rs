@@ -128,6 +128,7 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
         copies,
         ingress,
         network,
+        mesh: spec.mesh.clone(),
         prometheus_address,
         shared_volumes: spec.shared_volumes.clone(),
         quota: spec.quota.clone(),

@@ -25,6 +25,7 @@ use trading_api::{
         SessionAffinity, Webhooks,
     },
     int_or_percent::{IntOrPercent, PositiveIntOrPercent},
+    mesh::{CircuitBreaker, Mesh, MutualTls, Retries},
     monitoring::{
         Alert, AlertName, AlertRule, Dashboards, LatencyObjective, LogFormat, Logs, MetricName, MetricNames,
         Monitoring, Objectives, OtlpProtocol, Panel, ScrapeTarget, Severity, Tracing,
@@ -132,6 +133,7 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
                 tape.pick(&["http://prometheus:9090", "https://p.example.com/a"]).to_owned()
             }),
         }),
+        mesh: tape.maybe(20, mesh),
         placement: tape.maybe(30, placement),
         quota: tape.maybe(30, quota),
         monitoring: tape.maybe(40, |tape| monitoring(tape, &names)),
@@ -656,6 +658,27 @@ fn egress(tape: &mut Tape) -> EgressRule {
             port: tape.copy(&[443, 1, 65535]),
             protocol: tape.maybe(50, |tape| tape.copy(&[Protocol::TCP, Protocol::UDP])),
         }),
+    }
+}
+
+fn mesh(tape: &mut Tape) -> Mesh {
+    let bound = |tape: &mut Tape| tape.maybe(50, |tape| tape.between(1, 1000));
+    let mut breaker = CircuitBreaker {
+        max_connections: bound(tape),
+        max_pending_requests: bound(tape),
+        consecutive_errors: bound(tape),
+        ejection_seconds: None,
+        max_database_connections: Some(tape.between(1, 1_000_000)),
+    };
+    breaker.ejection_seconds = breaker.consecutive_errors.and_then(|_| bound(tape));
+    Mesh {
+        revision: tape.maybe(30, |tape| tape.pick(&["1-27", "canary"]).to_owned()),
+        mtls: tape.maybe(50, |tape| tape.copy(&[MutualTls::Permissive, MutualTls::Strict])),
+        retries: tape.maybe(50, |tape| Retries {
+            attempts: tape.between(0, 10),
+            per_try_timeout_seconds: tape.maybe(50, |tape| tape.between(1, 300)),
+        }),
+        circuit_breaker: tape.maybe(50, |_| breaker),
     }
 }
 
