@@ -1,10 +1,13 @@
 //! Everything that a platform depends on and that is not in its resource.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
-use crate::add_ons::Capabilities;
+use crate::{add_ons::Capabilities, storage::StorageClasses};
 
 /// A Secret or ConfigMap that pods consume.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -85,6 +88,8 @@ pub struct Inputs {
     pub capabilities: Capabilities,
     /// Other namespaces that allow the platform's tiers; `None` where it is not known: all do.
     pub allowing: Option<BTreeSet<String>>,
+    /// Classes of volumes; `None` where they are not known: nothing is said of them.
+    pub storage_classes: Option<Arc<StorageClasses>>,
 }
 
 impl Inputs {
@@ -97,6 +102,7 @@ impl Inputs {
             references: None,
             capabilities: Capabilities::All,
             allowing: None,
+            storage_classes: None,
         }
     }
 }

@@ -20,4 +20,5 @@ pub mod render;
 pub mod resolve;
 pub mod status;
 pub mod step;
+pub mod storage;
 pub mod teardown;

@@ -4,7 +4,10 @@ mod ingress;
 pub mod monitoring;
 mod runtime;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use trading_api::{
     Quantity,
@@ -23,7 +26,9 @@ use trading_api::{
     status::EffectiveValue,
 };
 
-use crate::{add_ons::Capabilities, inputs::Reference, kinds::Kind, object::Key, problem::Problem};
+use crate::{
+    add_ons::Capabilities, inputs::Reference, kinds::Kind, object::Key, problem::Problem, storage::StorageClasses,
+};
 pub use ingress::{AlbPlan, ControllerPlan, CorsPlan, IngressPlan, Route, Stickiness, WebhooksPlan};
 use monitoring::{MonitoringPlan, TelemetryPlan};
 pub use runtime::{RUNTIME, RuntimePlan, RuntimeTlsPlan};
@@ -92,6 +97,8 @@ pub struct Plan {
     pub external_secrets: Vec<ExternalSecretPlan>,
     /// Other namespaces that allow the platform's tiers; `None` for all.
     pub allowing: Option<BTreeSet<String>>,
+    /// Classes of volumes; `None` where they are not known.
+    pub storage_classes: Option<Arc<StorageClasses>>,
     /// Secrets of stores that components in other namespaces consume.
     pub copies: Vec<CopyPlan>,
     /// What happens to data.

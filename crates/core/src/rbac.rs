@@ -35,11 +35,12 @@ pub fn rules() -> Vec<PolicyRule> {
 }
 
 /// Rules for what is no namespace's, where the operator works for the whole cluster: the definitions
-/// of add-ons, and which namespaces allow a platform's tiers.
+/// of add-ons, which namespaces allow a platform's tiers, and the classes of volumes.
 #[must_use]
 pub fn cluster_rules() -> Vec<PolicyRule> {
     let namespaces = rule("", &["namespaces"], &["list", "watch"]);
-    definition_rules().into_iter().chain([namespaces]).collect()
+    let classes = rule("storage.k8s.io", &["storageclasses"], &["list", "watch"]);
+    definition_rules().into_iter().chain([namespaces, classes]).collect()
 }
 
 /// Rules for what is no namespace's, where the operator works for some: whether the definitions of

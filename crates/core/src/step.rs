@@ -19,6 +19,7 @@ use crate::{
     problem::Problem,
     resolve::{component::UNREACHABLE, references::MISSING},
     status::workload::{Autoscaler, Workload},
+    storage::{Volumes, volumes},
 };
 
 /// A live object of the operator's, as far as it matters.
@@ -174,6 +175,8 @@ pub struct Steps {
     pub problems: Vec<Problem>,
     /// Objects of add-ons are wished.
     pub needs_add_ons: bool,
+    /// What is known of the volumes, where there are some.
+    pub volumes: Option<Volumes>,
 }
 
 /// Compares what is wished with what is live.
@@ -238,6 +241,8 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
     steps.problems.extend(add_ons::missing(left_out));
     steps.problems.extend(refusing.into_iter().map(|namespace| refused(plan, namespace)));
     steps.problems.extend(preflight::problems(plan, desired));
+    steps.volumes = plan.storage_classes.as_ref().and_then(|classes| volumes(desired, classes));
+    steps.problems.extend(steps.volumes.iter().flat_map(|volumes| volumes.problems.clone()));
     prune(plan, desired, observed, &blocked_stores, &mut steps);
     steps
 }

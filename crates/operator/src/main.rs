@@ -14,6 +14,7 @@ mod packed;
 mod prices;
 mod reconcile;
 mod settings;
+mod storage_classes;
 mod watch;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
@@ -83,6 +84,9 @@ async fn run(settings: Settings) -> Result<(), RunError> {
     // The standby keeps its caches warm; it only may not write.
     let roots = watch::start(&reading, &settings.watch_namespace, &caches);
     prices::watch(reading.clone(), &settings, roots.clone(), &caches);
+    if settings.watch_namespace.is_empty() {
+        storage_classes::watch(reading.clone(), roots.clone(), &caches);
+    }
     let stop = stop_signal()?;
     let lease = Lease::new(reading, &settings);
 

@@ -125,6 +125,7 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
         postgres: stores.postgres,
         runtime: stores.runtime,
         allowing: inputs.allowing.clone(),
+        storage_classes: inputs.storage_classes.clone(),
         copies,
         ingress,
         network,

@@ -6,7 +6,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use trading_api::status::ComponentStatus;
 
 use super::{is_warning, state};
-use crate::{add_ons::MISSING, problem::Problem};
+use crate::{
+    add_ons::MISSING,
+    problem::Problem,
+    storage::{CLASS_MISSING, NOT_EXPANDABLE, Volumes},
+};
 
 /// What conditions are made from.
 #[derive(Clone, Debug)]
@@ -23,6 +27,8 @@ pub struct Facts<'a> {
     pub autoscaling: Option<Vec<String>>,
     /// Objects of add-ons are asked for.
     pub needs_add_ons: bool,
+    /// What is known of volumes.
+    pub volumes: Option<&'a Volumes>,
 }
 
 /// All conditions; a time changes only with its status.
@@ -37,6 +43,7 @@ pub fn conditions(facts: &Facts, before: &[Condition], now: Timestamp) -> Vec<Co
         Some(("Degraded", degraded(facts))),
         autoscaling(facts).map(|verdict| ("AutoscalingActive", verdict)),
         facts.needs_add_ons.then(|| ("AddOnsAvailable", add_ons(facts))),
+        facts.volumes.map(|volumes| ("VolumesExpandable", expandable(volumes))),
     ];
     verdicts
         .into_iter()
@@ -185,6 +192,18 @@ fn add_ons(facts: &Facts) -> Verdict {
     } else {
         Verdict::new(false, MISSING, missing.join("; "))
     }
+}
+
+fn expandable(volumes: &Volumes) -> Verdict {
+    if !volumes.problems.is_empty() {
+        let all: Vec<&str> = volumes.problems.iter().map(|problem| problem.message.as_str()).collect();
+        return Verdict::new(false, CLASS_MISSING, all.join("; "));
+    }
+    if volumes.fixed.is_empty() {
+        return Verdict::new(true, "Expandable", String::new());
+    }
+    let remedy = "let the administrator set it, or a full volume can only be left for a larger one";
+    Verdict::new(false, NOT_EXPANDABLE, format!("{}: {remedy}", volumes.fixed.join("; ")))
 }
 
 fn autoscaling(facts: &Facts) -> Option<Verdict> {

@@ -46,6 +46,7 @@ pub fn status(
         problems: &problems,
         autoscaling: autoscaling(observed),
         needs_add_ons: steps.needs_add_ons,
+        volumes: steps.volumes.as_ref(),
     };
     let before = previous.map(|status| status.conditions.as_slice()).unwrap_or_default();
     TradingPlatformStatus {

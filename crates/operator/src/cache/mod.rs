@@ -17,7 +17,7 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::sync::mpsc;
 
-use crate::{metrics::Metrics, prices::Prices};
+use crate::{metrics::Metrics, prices::Prices, storage_classes::KnownClasses};
 pub use add_ons::AddOns;
 pub use children::Children;
 pub use consents::Consents;
@@ -59,6 +59,8 @@ pub struct Caches {
     pub sync: Sync,
     /// What things cost.
     pub prices: Prices,
+    /// Classes of volumes.
+    pub storage_classes: KnownClasses,
     /// Wakes platforms.
     pub triggers: Triggers,
     /// UIDs of platforms that were deleted with `--cascade=orphan`. Kubernetes' mark for it may be
@@ -77,6 +79,7 @@ impl Caches {
             consents: Consents::default(),
             sync: Sync::default(),
             prices: Prices::default(),
+            storage_classes: KnownClasses::default(),
             triggers,
             orphaned: Mutex::default(),
         };

@@ -1,0 +1,107 @@
+//! What is said of the classes of volumes that a platform asks for.
+
+#![allow(clippy::unwrap_used)] // resources in tests are as the test writes them
+
+mod support;
+
+use std::{collections::BTreeMap, fs, sync::Arc};
+
+use k8s_openapi::api::storage::v1::StorageClass as Class;
+use serde::Deserialize;
+use serde_json::json;
+use support::{observed, repository, shop, then};
+use trading_api::status::TradingPlatformStatus;
+use trading_core::{
+    inputs::Inputs,
+    render::render,
+    resolve::resolve,
+    status::status,
+    step::steps,
+    storage::{StorageClass, StorageClasses},
+};
+
+const GROWS: StorageClass = StorageClass { expands: true, is_default: false };
+
+fn report(classes: Option<&[(&str, StorageClass)]>) -> TradingPlatformStatus {
+    let platform = shop(&json!({
+        "redis": {"mode": "Standalone", "storage": {"size": "1Gi", "storageClassName": "fast"}},
+        "sharedVolumes": [{"name": "logs", "size": "1Gi"}],
+    }));
+    let classes: Option<StorageClasses> =
+        classes.map(|all| all.iter().map(|(name, class)| ((*name).to_owned(), *class)).collect());
+    let plan =
+        resolve(&platform, &Inputs { storage_classes: classes.map(Arc::new), ..Inputs::offline(then()) });
+    let objects = render(&plan);
+    let live = observed(&objects);
+    status(&plan, &steps(&plan, &objects, &live), &live, None, then())
+}
+
+/// Status, reason and message of a condition.
+fn condition(status: &TradingPlatformStatus, type_: &str) -> Option<(String, String, String)> {
+    let found = status.conditions.iter().find(|condition| condition.type_ == type_)?.clone();
+    Some((found.status, found.reason, found.message))
+}
+
+#[test]
+fn classes_that_are_there_and_grow_are_fine() {
+    let standard = StorageClass { is_default: true, ..GROWS };
+    let status = report(Some(&[("fast", GROWS), ("standard", standard)]));
+    let (verdict, reason, _) = condition(&status, "VolumesExpandable").unwrap();
+    assert_eq!((verdict.as_str(), reason.as_str()), ("True", "Expandable"));
+    assert_eq!(condition(&status, "Degraded").unwrap().0, "False");
+}
+
+#[test]
+fn a_missing_class_is_a_warning_that_says_who_asks_for_it() {
+    let standard = StorageClass { is_default: true, ..GROWS };
+    let status = report(Some(&[("standard", standard)]));
+    for type_ in ["VolumesExpandable", "Degraded"] {
+        let (_, reason, message) = condition(&status, type_).unwrap();
+        assert_eq!(reason, "StorageClassMissing");
+        assert!(message.contains("StorageClass \"fast\", which redis asks for, does not exist"), "{message}");
+    }
+    assert_ne!(condition(&status, "Ready").unwrap().1, "StorageClassMissing", "volumes that exist serve");
+}
+
+#[test]
+fn without_a_class_the_default_counts() {
+    let (_, reason, message) =
+        condition(&report(Some(&[("fast", GROWS), ("other", GROWS)])), "VolumesExpandable").unwrap();
+    assert_eq!(reason, "StorageClassMissing");
+    assert!(message.contains("there is no default StorageClass"), "{message}");
+}
+
+#[test]
+fn a_class_that_can_not_grow_is_told_and_degrades_nothing() {
+    let rigid = StorageClass { is_default: true, expands: false };
+    let status = report(Some(&[("fast", GROWS), ("standard", rigid)]));
+    let (verdict, reason, message) = condition(&status, "VolumesExpandable").unwrap();
+    assert_eq!((verdict.as_str(), reason.as_str()), ("False", "NotExpandable"));
+    assert!(message.contains("\"standard\" does not say allowVolumeExpansion: true"), "{message}");
+    assert!(!message.contains("redis"), "its class grows: {message}");
+    assert_eq!(condition(&status, "Degraded").unwrap().0, "False");
+}
+
+#[test]
+fn where_nobody_may_look_nothing_is_said() {
+    assert_eq!(condition(&report(None), "VolumesExpandable"), None);
+}
+
+/// As VibeBox' papers ask: gp3, 3,000 IOPS, encrypted, retained, and able to grow.
+#[test]
+fn the_documented_classes_are_those_of_the_papers() {
+    let text = fs::read_to_string(repository("docs/storage-classes.yaml")).unwrap();
+    let classes: BTreeMap<String, Class> = serde_yaml::Deserializer::from_str(&text)
+        .map(|document| Class::deserialize(document).unwrap())
+        .map(|class| (class.metadata.name.clone().unwrap(), class))
+        .collect();
+    assert_eq!(classes.keys().collect::<Vec<_>>(), ["efs", "fast-ssd"]);
+    for class in classes.values() {
+        assert_eq!(class.allow_volume_expansion, Some(true));
+        assert_eq!(class.reclaim_policy.as_deref(), Some("Retain"));
+    }
+    let parameters = classes["fast-ssd"].parameters.as_ref().unwrap();
+    for (name, value) in [("type", "gp3"), ("iops", "3000"), ("encrypted", "true")] {
+        assert_eq!(parameters[name], value);
+    }
+}
