@@ -27,7 +27,8 @@ use trading_api::{
 };
 
 use crate::{
-    add_ons::Capabilities, inputs::Reference, kinds::Kind, object::Key, problem::Problem, storage::StorageClasses,
+    add_ons::Capabilities, inputs::Reference, kinds::Kind, object::Key, problem::Problem,
+    storage::StorageClasses,
 };
 pub use ingress::{AlbPlan, ControllerPlan, CorsPlan, IngressPlan, Route, Stickiness, WebhooksPlan};
 use monitoring::{MonitoringPlan, TelemetryPlan};

@@ -12,7 +12,7 @@ pub const CLASS_MISSING: &str = "StorageClassMissing";
 /// Reason for which volumes can't grow.
 pub const NOT_EXPANDABLE: &str = "NotExpandable";
 
-/// What matters of a StorageClass.
+/// What matters of a `StorageClass`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StorageClass {
     /// `allowVolumeExpansion`.
@@ -21,7 +21,7 @@ pub struct StorageClass {
     pub is_default: bool,
 }
 
-/// The StorageClasses of a cluster by name.
+/// The `StorageClasses` of a cluster by name.
 pub type StorageClasses = BTreeMap<String, StorageClass>;
 
 /// What is known of the volumes that a platform asks for.

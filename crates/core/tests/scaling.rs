@@ -35,7 +35,7 @@ fn objects(spec: &Value) -> Vec<Object> {
 
 fn body(objects: &[Object], kind: Kind, name: &str) -> Value {
     let is_it = |object: &&Object| object.kind == kind && object.name == name;
-    objects.iter().find(is_it).unwrap_or_else(|| panic!("no {kind} {name}")).body.clone()
+    objects.iter().find(is_it).unwrap_or_else(|| panic!("no {kind} {name}")).clone().into_body()
 }
 
 fn scaled(spec: &Value) -> Value {

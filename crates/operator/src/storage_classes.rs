@@ -1,4 +1,4 @@
-//! The StorageClasses of the cluster, for platforms to be told what is wrong with those that they ask for.
+//! The `StorageClasses` of the cluster, for platforms to be told what is wrong with those that they ask for.
 //! An operator of a few namespaces has no right to look, and says nothing of them.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -62,7 +62,8 @@ pub fn watch(client: Client, platforms: Vec<Store<Packed>>, caches: &Arc<Caches>
     let caches = Arc::clone(caches);
     tokio::spawn(async move {
         let classes = &caches.storage_classes;
-        let mut events = Box::pin(watcher(Api::all(client), watcher::Config::default()).default_backoff());
+        let api = Api::<StorageClass>::all(client);
+        let mut events = Box::pin(watcher(api, watcher::Config::default()).default_backoff());
         let mut listed = StorageClasses::new();
         while let Some(event) = events.next().await {
             let changed = match event {

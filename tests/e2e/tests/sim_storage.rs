@@ -1,4 +1,4 @@
-//! StorageClasses that are missing, come, and can't grow are told in the status, and cost nothing else.
+//! `StorageClasses` that are missing, come, and can't grow are told in the status, and cost nothing else.
 
 use std::sync::LazyLock;
 
