@@ -171,6 +171,8 @@ impl Agent {
 
     /// One look and one step; how long to wait before the next, `None` at the end.
     async fn step(&mut self) -> Result<Option<Duration>, AgentError> {
+        // Before anybody is asked: a Lease that expires while they answer proves nothing of what they said,
+        // for its holder may have led on and commits may have reached them since.
         let now = clock::now();
         if now.saturating_sub(self.memory.read_members) >= MEMBERS {
             self.memory.read_members = now;

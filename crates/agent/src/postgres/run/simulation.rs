@@ -48,8 +48,9 @@ struct Process {
     renewed: Duration,
     configured: BTreeSet<Name>,
     in_force_since: Option<Lsn>,
-    /// What was sensed and not acted upon yet.
-    sensed: Option<(Own, BTreeMap<Name, Status>)>,
+    /// What was sensed and not acted upon yet, and when that began: a Lease that had not expired by then is
+    /// not expired for what is concluded, for its holder may have led on meanwhile.
+    sensed: Option<(Duration, Own, BTreeMap<Name, Status>)>,
     phase: u8,
     without_server: Option<Duration>,
     stopping: bool,
@@ -333,6 +334,7 @@ impl World {
     }
 
     fn sense(&mut self, at: usize) {
+        let now = self.clock(at);
         let end = Lsn(self.servers[at].disk.log.len() as u64);
         let process = self.servers[at].process.as_mut().expect("it runs");
         match process.role {
@@ -357,12 +359,12 @@ impl World {
             .filter(|other| *other != at && self.reaches(at, *other))
             .map(|other| (name(other), self.status(other)))
             .collect();
-        self.servers[at].process.as_mut().expect("it runs").sensed = Some((own, peers));
+        self.servers[at].process.as_mut().expect("it runs").sensed = Some((now, own, peers));
     }
 
     fn act(&mut self, at: usize, luck: u8) {
-        let now = self.clock(at);
-        let Some((own, peers)) = self.servers[at].process.as_mut().expect("it runs").sensed.take() else {
+        let Some((now, own, peers)) = self.servers[at].process.as_mut().expect("it runs").sensed.take()
+        else {
             return;
         };
         let me = Holder { name: name(at), life: self.servers[at].life.to_string() };
