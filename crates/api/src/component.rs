@@ -140,11 +140,14 @@ const PROBE_PORTS: &str =
 /// A probe's port must be there; a component without `ports` has at most the role's `http`.
 fn probe_ports() -> Rule {
     let known = ["startup", "liveness", "readiness"]
-        .map(|probe| format!("(!has(q.{probe}) || !has(q.{probe}.port) || q.{probe}.port in n)"));
+        .map(|probe| format!("!has(q.{probe}) || !has(q.{probe}.port) || q.{probe}.port in n"));
     let names = "has(self.ports) && self.ports.size() > 0 ? self.ports.map(p, p.name) : ['http']";
-    Rule::new(format!("!has(self.probes) || [self.probes].all(q, [{names}].all(n, {}))", known.join(" && ")))
-        .message(PROBE_PORTS)
-        .field_path(".probes")
+    Rule::new(format!(
+        "!has(self.probes) || [self.probes].all(q, [{names}].all(n, [{}].all(x, x)))",
+        known.join(", ")
+    ))
+    .message(PROBE_PORTS)
+    .field_path(".probes")
 }
 
 /// Said of a component whose Service would have no port.
@@ -166,7 +169,7 @@ fn volumes_apart() -> Rule {
 }
 
 fn replicas_or_autoscaling() -> Rule {
-    Rule::new("!(has(self.autoscaling) && has(self.replicas))")
+    Rule::new("!has(self.autoscaling) || !has(self.replicas)")
         .message("replicas and autoscaling exclude each other: with autoscaling, set minReplicas and maxReplicas instead of replicas")
         .field_path(".replicas")
 }
@@ -331,7 +334,7 @@ pub struct PodMetadata {
     /// Labels; the operator's own keys can't be replaced.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('app.kubernetes.io/') && !k.startsWith('platform.trading/'))")
+    #[x_kube(validation = Rule::new("!self.exists(k, k.startsWith('app.kubernetes.io/') || k.startsWith('platform.trading/'))")
         .message("labels under app.kubernetes.io/ and platform.trading/ are the operator's: use another key"))]
     #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
     pub labels: BTreeMap<String, LabelValue>,

@@ -8,7 +8,7 @@ use crate::names::{DATA_KEY, DNS_SUBDOMAIN};
 /// One environment variable: a value, or where it comes from.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.value) && has(self.valueFrom))")
+#[x_kube(validation = Rule::new("!has(self.value) || !has(self.valueFrom)")
     .message("set either value or valueFrom, not both")
     .field_path(".valueFrom"))]
 pub struct EnvVar {

@@ -58,7 +58,7 @@ impl PullPolicy {
 /// An image: its repository, and a tag or a digest where it is not the platform's version.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.tag) && has(self.digest))")
+#[x_kube(validation = Rule::new("!has(self.tag) || !has(self.digest)")
     .message("set either tag or digest, not both: a digest already names one exact image")
     .field_path(".digest"))]
 pub struct Image {

@@ -4,8 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Istio (add-on) with sidecars beside the components' pods; data stores have none. Its CNI plugin must be
-/// installed: without it sidecars need rights that the pods don't have.
+/// Istio (add-on) with sidecars beside the components' pods. See docs/mesh.md.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Mesh {
@@ -13,12 +12,12 @@ pub struct Mesh {
     #[schemars(length(max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// `Permissive` (default): mutual TLS between sidecars, and plain text from who has none, such as an
-    /// ingress controller or Prometheus outside of the mesh. `Strict`: mutual TLS alone.
+    /// `Permissive` (default): mutual TLS between sidecars, plain text with who has none, such as an ingress
+    /// controller. `Strict`: mutual TLS alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtls: Option<MutualTls>,
-    /// How often a request to a component is repeated that reached none of its pods; Istio's own where it
-    /// is left out. One that a pod may have worked on is never repeated.
+    /// Requests to a component that reached none of its pods are repeated; Istio's default where it is left
+    /// out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<Retries>,
     /// When callers of a component or of the platform's own Postgres fail at once instead of waiting.

@@ -23,7 +23,7 @@ pub struct Monitoring {
     /// Labels by which Prometheus selects monitors and rules, such as `release: prometheus`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('app.kubernetes.io/') && !k.startsWith('platform.trading/'))")
+    #[x_kube(validation = Rule::new("!self.exists(k, k.startsWith('app.kubernetes.io/') || k.startsWith('platform.trading/'))")
         .message("labels under app.kubernetes.io/ and platform.trading/ are the operator's"))]
     pub labels: BTreeMap<String, LabelValue>,
     /// What is scraped; where it is left out, `/metrics` of every component with a port but the
@@ -333,7 +333,7 @@ pub struct Dashboards {
     /// Labels by which Grafana's sidecar finds them; default `grafana_dashboard: "1"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('app.kubernetes.io/') && !k.startsWith('platform.trading/'))")
+    #[x_kube(validation = Rule::new("!self.exists(k, k.startsWith('app.kubernetes.io/') || k.startsWith('platform.trading/'))")
         .message("labels under app.kubernetes.io/ and platform.trading/ are the operator's"))]
     pub labels: BTreeMap<String, LabelValue>,
     /// Panels of the business dashboard, such as registrations or volume of payments.

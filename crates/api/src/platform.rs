@@ -149,7 +149,8 @@ pub struct TradingPlatformSpec {
     /// Platform-wide switch of autoscaling.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<AutoscalingDefaults>,
-    /// The service mesh that components are part of; none where it is left out.
+    /// Istio (add-on), with sidecars beside the components' pods; its CNI plugin is needed. None where it is
+    /// left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mesh: Option<Mesh>,
     /// Where the platform runs.
@@ -172,7 +173,7 @@ pub struct TradingPlatformSpec {
     pub inherited_metadata: Option<InheritedMetadata>,
 }
 
-const IS_KNOWN_TARGET: &str = "(t == 'redis' ? has(self.redis) : t == 'postgres' ? has(self.postgres) : t == 'postgres-ro' ? has(self.postgres) && (has(self.postgres.instances) ? self.postgres.instances > 1 : has(self.postgres.external) && has(self.postgres.external.readOnlyHost)) : t == 'runtime' ? has(self.containerRuntime) : t == 'frontend' ? has(self.frontend) : t == 'backend' ? has(self.backend) : t == 'scraper' ? has(self.scraper) : t == 'worker' ? has(self.worker) : has(self.services) && self.services.exists(s, s.name == t))";
+const IS_KNOWN_TARGET: &str = "(t == 'redis' ? has(self.redis) : t == 'postgres' ? has(self.postgres) : t == 'postgres-ro' ? has(self.postgres) && (has(self.postgres.instances) ? self.postgres.instances != 1 : has(self.postgres.external) && has(self.postgres.external.readOnlyHost)) : t == 'runtime' ? has(self.containerRuntime) : t == 'frontend' ? has(self.frontend) : t == 'backend' ? has(self.backend) : t == 'scraper' ? has(self.scraper) : t == 'worker' ? has(self.worker) : has(self.services) && self.services.exists(s, s.name == t))";
 const UNKNOWN_TARGET: &str = "connectsTo names the component itself or what the platform does not have: use redis, postgres, postgres-ro (with read replicas), runtime or a component that is there";
 
 /// A data store can't move to another namespace: its volumes would stay behind.
@@ -317,7 +318,7 @@ pub struct InheritedMetadata {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 316)))]
     #[x_kube(merge_strategy = ListMerge::Set)]
-    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('app.kubernetes.io/') && !k.startsWith('platform.trading/'))")
+    #[x_kube(validation = Rule::new("!self.exists(k, k.startsWith('app.kubernetes.io/') || k.startsWith('platform.trading/'))")
         .message("labels under app.kubernetes.io/ and platform.trading/ are the operator's"))]
     pub labels: Vec<String>,
     /// Annotation keys.

@@ -89,7 +89,7 @@ pub struct Postgres {
     /// Parameters of postgresql.conf, such as `work_mem: 16MB`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = Rule::new(format!("self.all(k, k in {PARAMETERS})"))
+    #[x_kube(validation = Rule::new(format!("self.all(k, k.matches('^({PARAMETERS})$'))"))
         .message("a parameter is unknown or the operator's own (paths, ports, TLS, replication, archiving): see docs/postgres.md for those that can be set"))]
     pub parameters: BTreeMap<String, ParameterValue>,
     /// Database that is made with the first start; default `app`. It can't be changed later.
@@ -122,9 +122,9 @@ pub struct Postgres {
     pub scheduling: Scheduling,
 }
 
-/// Parameters that a platform may set, as a list of CEL. Everything else is the operator's, or
+/// Parameters that a platform may set, as alternatives of a pattern. Everything else is the operator's, or
 /// could load code, open files or lose data.
-const PARAMETERS: &str = "['autovacuum', 'autovacuum_analyze_scale_factor', 'autovacuum_analyze_threshold', 'autovacuum_max_workers', 'autovacuum_naptime', 'autovacuum_vacuum_cost_delay', 'autovacuum_vacuum_cost_limit', 'autovacuum_vacuum_scale_factor', 'autovacuum_vacuum_threshold', 'autovacuum_work_mem', 'checkpoint_completion_target', 'checkpoint_timeout', 'deadlock_timeout', 'default_statistics_target', 'default_transaction_isolation', 'effective_cache_size', 'effective_io_concurrency', 'hot_standby_feedback', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'jit', 'lock_timeout', 'log_autovacuum_min_duration', 'log_checkpoints', 'log_connections', 'log_disconnections', 'log_lock_waits', 'log_min_duration_statement', 'log_statement', 'log_temp_files', 'log_timezone', 'maintenance_io_concurrency', 'maintenance_work_mem', 'max_connections', 'max_locks_per_transaction', 'max_parallel_maintenance_workers', 'max_parallel_workers', 'max_parallel_workers_per_gather', 'max_prepared_transactions', 'max_replication_slots', 'max_standby_archive_delay', 'max_standby_streaming_delay', 'max_wal_senders', 'max_wal_size', 'max_worker_processes', 'min_wal_size', 'random_page_cost', 'seq_page_cost', 'shared_buffers', 'statement_timeout', 'synchronous_commit', 'tcp_keepalives_count', 'tcp_keepalives_idle', 'tcp_keepalives_interval', 'temp_buffers', 'temp_file_limit', 'timezone', 'track_activity_query_size', 'track_functions', 'track_io_timing', 'vacuum_cost_delay', 'vacuum_cost_limit', 'wal_buffers', 'wal_compression', 'wal_keep_size', 'work_mem']";
+const PARAMETERS: &str = "autovacuum|autovacuum_analyze_scale_factor|autovacuum_analyze_threshold|autovacuum_max_workers|autovacuum_naptime|autovacuum_vacuum_cost_delay|autovacuum_vacuum_cost_limit|autovacuum_vacuum_scale_factor|autovacuum_vacuum_threshold|autovacuum_work_mem|checkpoint_completion_target|checkpoint_timeout|deadlock_timeout|default_statistics_target|default_transaction_isolation|effective_cache_size|effective_io_concurrency|hot_standby_feedback|idle_in_transaction_session_timeout|idle_session_timeout|jit|lock_timeout|log_autovacuum_min_duration|log_checkpoints|log_connections|log_disconnections|log_lock_waits|log_min_duration_statement|log_statement|log_temp_files|log_timezone|maintenance_io_concurrency|maintenance_work_mem|max_connections|max_locks_per_transaction|max_parallel_maintenance_workers|max_parallel_workers|max_parallel_workers_per_gather|max_prepared_transactions|max_replication_slots|max_standby_archive_delay|max_standby_streaming_delay|max_wal_senders|max_wal_size|max_worker_processes|min_wal_size|random_page_cost|seq_page_cost|shared_buffers|statement_timeout|synchronous_commit|tcp_keepalives_count|tcp_keepalives_idle|tcp_keepalives_interval|temp_buffers|temp_file_limit|timezone|track_activity_query_size|track_functions|track_io_timing|vacuum_cost_delay|vacuum_cost_limit|wal_buffers|wal_compression|wal_keep_size|work_mem";
 
 /// A value in postgresql.conf: one line of printable characters without quotes and backslashes.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
