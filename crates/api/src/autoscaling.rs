@@ -26,6 +26,8 @@ pub struct AutoscalingDefaults {
         length(min = 1, max = 253),
         regex(pattern = r"^https?://[a-z0-9]([a-z0-9.:-]*[a-z0-9])?(/[A-Za-z0-9._/-]*)?$")
     )]
+    #[x_kube(validation = Rule::new("!self.matches('^https?://(localhost|127[.]|169[.]254[.])')")
+        .message("KEDA asks from its own pod: use the host of Prometheus, not loopback or link-local"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prometheus_address: Option<String>,
 }

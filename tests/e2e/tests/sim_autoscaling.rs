@@ -9,6 +9,8 @@ use futures::StreamExt;
 use kube::api::{WatchEvent, WatchParams};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+use trading_core::kinds::{AddOn, Kind};
+use trading_e2e::add_ons;
 use trading_e2e::sim::{SETTLE, Space, Stack, at, database_secret, describe, platform, stays, wait_for};
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
@@ -81,12 +83,25 @@ fn scale(space: &Space<'_>, replicas: i64) -> Result<()> {
 }
 
 async fn has_autoscaler(space: &Space<'_>, wished: bool) -> Result<()> {
-    wait_for("the autoscaler comes or goes", SETTLE, async || {
-        let is_there = space.find("HorizontalPodAutoscaler", BACKEND).await?.is_some();
-        ensure!(is_there == wished, "it is there: {is_there}");
-        Ok(())
-    })
-    .await?;
+    is_scaled_by(space, wished.then_some(Kind::HorizontalPodAutoscaler)).await
+}
+
+/// One of the two scales, or none.
+async fn is_scaled_by(space: &Space<'_>, wished: Option<Kind>) -> Result<()> {
+    for kind in [Kind::HorizontalPodAutoscaler, Kind::ScaledObject] {
+        wait_for("the autoscaler comes or goes", SETTLE, async || {
+            // Without its definition nobody has one.
+            let found = space.find(&kind.to_string(), BACKEND).await;
+            let is_there = if kind == Kind::ScaledObject {
+                found.is_ok_and(|it| it.is_some())
+            } else {
+                found?.is_some()
+            };
+            ensure!(is_there == (wished == Some(kind)), "{kind} is there: {is_there}");
+            Ok(())
+        })
+        .await?;
+    }
     space.ready(NAME).await
 }
 
@@ -128,6 +143,33 @@ async fn switching_it_off_and_on_never_leaves_one_pod() -> Result<()> {
     has_autoscaler(&space, true).await?;
     scale(&space, 7)?;
     space.ready(NAME).await?;
+    watched.never_other_than(&[2, 7])
+}
+
+/// With KEDA's own definitions, and without KEDA: what the operator writes is what counts.
+#[tokio::test]
+async fn keda_takes_over_and_gives_back_without_leaving_one_pod() -> Result<()> {
+    add_ons::install(&STACK.kubectl()?, AddOn::Keda)?;
+    let (space, watched) = begin("scale-keda").await?;
+    scale(&space, 7)?;
+    space.ready(NAME).await?;
+
+    let triggers = json!([{ "type": "RedisList", "source": "orders", "threshold": 100 }]);
+    let autoscaling = json!({ "minReplicas": 2, "maxReplicas": 10, "triggers": triggers });
+    for _ in 0..3 {
+        space.edit(NAME, &json!({ "backend": { "autoscaling": { "triggers": triggers } } })).await?;
+        is_scaled_by(&space, Some(Kind::ScaledObject)).await?;
+        space.edit(NAME, &json!({ "backend": { "autoscaling": { "triggers": null } } })).await?;
+        is_scaled_by(&space, Some(Kind::HorizontalPodAutoscaler)).await?;
+        space.edit(NAME, &json!({ "backend": { "autoscaling": null, "replicas": 7 } })).await?;
+        is_scaled_by(&space, None).await?;
+        space.edit(NAME, &json!({ "backend": { "autoscaling": autoscaling, "replicas": null } })).await?;
+        is_scaled_by(&space, Some(Kind::ScaledObject)).await?;
+        let kept = json!({ "backend": { "autoscaling": { "triggers": null, "cpu": 70 } } });
+        space.edit(NAME, &kept).await?;
+        is_scaled_by(&space, Some(Kind::HorizontalPodAutoscaler)).await?;
+    }
+    replicas_are(&space, 7).await?;
     watched.never_other_than(&[2, 7])
 }
 

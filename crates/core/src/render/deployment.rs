@@ -94,7 +94,9 @@ fn pod_metadata(plan: &Plan, component: &ComponentPlan) -> ObjectMeta {
     all.extend(retention.map(|days| (labels::LOG_RETENTION.to_owned(), format!("{days}d"))));
     let mut annotations: BTreeMap<String, String> =
         given.annotations.into_iter().map(|(key, value)| (key, value.0)).collect();
-    annotations.extend(mesh::annotations(plan));
+    if let Some((key, value)) = mesh::annotations(plan) {
+        annotations.entry(key).or_insert(value);
+    }
     annotations.insert(labels::CONFIG_CHECKSUM.to_owned(), component.checksum.clone());
     ObjectMeta { labels: Some(all), annotations: Some(annotations), ..ObjectMeta::default() }
 }

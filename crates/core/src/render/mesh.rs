@@ -36,7 +36,7 @@ pub(super) fn labels(plan: &Plan, tier: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The application starts when its sidecar can carry its requests.
+/// The application starts when its sidecar can carry its requests, unless its own annotation says more.
 pub(super) fn annotations(plan: &Plan) -> Option<(String, String)> {
     let settings = json!({ "holdApplicationUntilProxyStarts": true });
     plan.mesh.as_ref().map(|_| ("proxy.istio.io/config".to_owned(), settings.to_string()))
