@@ -10,7 +10,7 @@ use trading_core::{kinds::Kind, object::Key, step::Observed};
 
 use super::{
     Entry, PlatformKey,
-    kept::{Kept, KeptKey, Owner},
+    kept::{Kept, KeptKey, Owner, Uid},
 };
 
 /// The cache.
@@ -72,7 +72,8 @@ impl Children {
         let platform = inner.owners.get(&key).map(PlatformKey::from)?;
         let children = inner.by_platform.get_mut(&platform)?;
         // The one that we know may have been made after the one that went.
-        if children.get(&key).is_some_and(|known| meta.uid.as_deref() != Some(&*known.uid)) {
+        let uid = meta.uid.as_deref().map(Uid::from);
+        if children.get(&key).is_some_and(|known| uid.as_ref() != Some(&known.uid)) {
             return None;
         }
         children.remove(&key)?;
