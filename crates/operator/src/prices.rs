@@ -1,15 +1,12 @@
 //! The price table that estimates are made with: a `ConfigMap` in the operator's namespace, or the
 //! built-in list where there is none.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     runtime::{
         WatchStreamExt,
         reflector::Store,
@@ -19,7 +16,7 @@ use kube::{
 use trading_core::cost::PriceTable;
 
 use crate::{
-    cache::{Caches, PlatformKey},
+    cache::{Caches, Latest},
     packed::Packed,
     settings::Settings,
 };
@@ -27,29 +24,8 @@ use crate::{
 /// The prices, or what is wrong with them.
 pub type Table = Result<PriceTable, String>;
 
-/// The prices as they are now.
-#[derive(Default)]
-pub struct Prices(RwLock<Option<Arc<Table>>>);
-
-impl Prices {
-    /// `None` until it is known whether there is a table.
-    pub fn table(&self) -> Option<Arc<Table>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Returns whether they are other than before.
-    fn set(&self, table: Table) -> bool {
-        let mut held = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if held.as_deref() == Some(&table) {
-            return false;
-        }
-        if let Err(error) = &table {
-            tracing::warn!(error, "the price table can't be read; there are no estimates until it is mended");
-        }
-        *held = Some(Arc::new(table));
-        true
-    }
-}
+/// The prices as they are now; none until it is known whether there is a table.
+pub type Prices = Latest<Table>;
 
 fn read(place: &str, data: Option<&BTreeMap<String, String>>) -> Table {
     let Some(data) = data else { return Ok(PriceTable::default()) };
@@ -88,10 +64,15 @@ pub fn watch(client: Client, settings: &Settings, platforms: Vec<Store<Packed>>,
                     continue;
                 }
             };
+            let error = table.as_ref().err().cloned();
             if caches.prices.set(table) {
-                for platform in platforms.iter().flat_map(Store::state) {
-                    caches.triggers.wake(PlatformKey::of(platform.meta()), "the prices changed");
+                if let Some(error) = error {
+                    tracing::warn!(
+                        error,
+                        "the price table can't be read; there are no estimates until it is mended"
+                    );
                 }
+                caches.wake_all(&platforms, "the prices changed");
             }
         }
     });
@@ -104,7 +85,7 @@ mod tests {
     #[test]
     fn only_other_prices_are_a_change() {
         let prices = Prices::default();
-        assert!(prices.table().is_none());
+        assert!(prices.get().is_none());
         assert!(prices.set(read("a", None)));
         assert!(!prices.set(read("a", None)));
         let aws = BTreeMap::from([("provider".to_owned(), "AWS".to_owned())]);

@@ -5,6 +5,7 @@ mod children;
 mod consents;
 mod entry;
 mod kept;
+mod latest;
 mod references;
 mod sync;
 mod triggers;
@@ -15,13 +16,16 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::{Resource, runtime::reflector::Store};
 use tokio::sync::mpsc;
+use trading_core::storage::StorageClasses;
 
-use crate::{metrics::Metrics, prices::Prices, storage_classes::KnownClasses};
+use crate::{metrics::Metrics, packed::Packed, prices::Prices};
 pub use add_ons::AddOns;
 pub use children::Children;
 pub use consents::Consents;
 pub use entry::{Entry, child};
+pub use latest::Latest;
 pub use references::{Known, References};
 pub use sync::Sync;
 pub use triggers::Triggers;
@@ -60,7 +64,7 @@ pub struct Caches {
     /// What things cost.
     pub prices: Prices,
     /// Classes of volumes.
-    pub storage_classes: KnownClasses,
+    pub storage_classes: Latest<StorageClasses>,
     /// Wakes platforms.
     pub triggers: Triggers,
     /// UIDs of platforms that were deleted with `--cascade=orphan`. Kubernetes' mark for it may be
@@ -79,11 +83,18 @@ impl Caches {
             consents: Consents::default(),
             sync: Sync::default(),
             prices: Prices::default(),
-            storage_classes: KnownClasses::default(),
+            storage_classes: Latest::default(),
             triggers,
             orphaned: Mutex::default(),
         };
         (caches, woken)
+    }
+
+    /// Something changed that concerns every platform.
+    pub fn wake_all(&self, platforms: &[Store<Packed>], cause: &str) {
+        for platform in platforms.iter().flat_map(Store::state) {
+            self.triggers.wake(PlatformKey::of(platform.meta()), cause);
+        }
     }
 
     /// A platform was seen with the mark.

@@ -16,7 +16,7 @@ pub fn estimate(
     context: &Context,
     status: &mut TradingPlatformStatus,
 ) {
-    let Some(table) = context.caches.prices.table() else { return };
+    let Some(table) = context.caches.prices.get() else { return };
     let estimate = table.as_ref().as_ref().map_err(Clone::clone).and_then(|prices| {
         cost::estimate(objects, prices, Basis::Requests).map_err(|error| error.to_string())
     });

@@ -94,7 +94,7 @@ async fn keep(
         now: Timestamp::now(),
         operator: context.operator.clone(),
         allowing: Some(context.caches.consents.allowing(key)),
-        storage_classes: context.caches.storage_classes.known(),
+        storage_classes: context.caches.storage_classes.get(),
         references: Some(references::dereference(platform, key, context).await?),
         capabilities: context.caches.add_ons.capabilities(),
     };
