@@ -5,13 +5,16 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use futures::future::try_join_all;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use trading_core::kinds::{AddOn, Kind};
 use trading_e2e::add_ons;
 use trading_e2e::sim::{
-    BRIEF, SETTLE, Space, Stack, at, database_secret, describe, platform, stays, wait_for,
+    BRIEF, Mark, Propagation, SETTLE, Space, Stack, at, database_secret, describe, platform, stays, wait_for,
 };
+use trading_testbed::Kubectl;
+use trading_testbed::audit::Entry;
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
 /// Definitions are the cluster's, so the tests take turns.
@@ -97,17 +100,22 @@ fn cases() -> [Case; 6] {
 }
 
 impl Case {
-    fn install(&self) -> Result<()> {
-        add_ons::install(&STACK.kubectl()?, self.add_on)
+    async fn install(&self) -> Result<()> {
+        self.definitions(add_ons::install).await
     }
 
-    fn remove(&self) -> Result<()> {
-        add_ons::remove(&STACK.kubectl()?, self.add_on)
+    async fn remove(&self) -> Result<()> {
+        self.definitions(add_ons::remove).await
+    }
+
+    async fn definitions(&self, change: fn(&Kubectl, AddOn) -> Result<()>) -> Result<()> {
+        let add_on = self.add_on;
+        tokio::task::spawn_blocking(move || change(&STACK.kubectl()?, add_on)).await?
     }
 
     /// The condition that tells of the add-on's absence, and what else it means for the platform.
     async fn is_missed(&self, space: &Space<'_>) -> Result<String> {
-        let missing = space.condition_is(NAME, "AddOnsAvailable", "False", "AddOnMissing", BRIEF).await?;
+        let missing = space.condition_is(NAME, "AddOnsAvailable", "False", "AddOnMissing", SETTLE).await?;
         if self.add_on.is_aside() {
             space.ready(NAME).await?;
         } else {
@@ -116,18 +124,28 @@ impl Case {
         Ok(missing)
     }
 
-    async fn is_made(&self, space: &Space<'_>) -> Result<Duration> {
+    /// Waits for its object, then for the condition that says so.
+    async fn is_made(&self, space: &Space<'_>) -> Result<()> {
         let began = Instant::now();
         wait_for(&format!("{} {} is made", self.kind, self.object), SETTLE, async || {
             space.get(&self.kind.to_string(), self.object).await
         })
         .await?;
-        Ok(began.elapsed())
+        eprintln!("{}: made after {:?}", self.kind, began.elapsed());
+        space.condition_is(NAME, "AddOnsAvailable", "True", "Served", BRIEF).await?;
+        Ok(())
     }
 }
 
+/// Does it for every add-on, side by side: each has its own definitions and namespaces, and waits most of the
+/// time.
+async fn for_each_add_on<T>(what: impl AsyncFn(usize, &Case) -> Result<T>) -> Result<Vec<T>> {
+    let cases = cases();
+    try_join_all(cases.iter().enumerate().map(|(index, case)| what(index, case))).await
+}
+
 /// A platform that wants the add-on, and its neighbour that doesn't. The neighbour is ready.
-async fn bring_up<'a>(namespace: &str, case: &Case) -> Result<[Space<'a>; 2]> {
+async fn bring_up(namespace: &str, case: &Case) -> Result<[Space<'static>; 2]> {
     let space = STACK.space(namespace).await?;
     let neighbour = STACK.space(&format!("{namespace}-neighbour")).await?;
     for (space, spec) in [(&space, (case.spec)()), (&neighbour, json!({}))] {
@@ -148,102 +166,114 @@ fn alarms(before: usize) -> Result<Vec<String>> {
 #[tokio::test]
 async fn an_add_on_comes_goes_and_comes_back() -> Result<()> {
     let _turn = TURN.lock().await;
-    for (index, case) in cases().iter().enumerate() {
-        case.remove()?;
-        let log = STACK.operator().log()?.len();
-        let process = STACK.operator().id();
-        let [space, neighbour] = bring_up(&format!("addon-{index}"), case).await?;
-        let missing = case.is_missed(&space).await?;
-        let named = add_ons::of(case.add_on).all(|definition| missing.contains(&definition.name()));
-        ensure!(missing.contains(case.object) && named, "{missing}");
-        ensure!(neighbour.condition(NAME, "AddOnsAvailable").await.is_err(), "the neighbour wants nothing");
-        neighbour.requests_until_rest(&STACK.mark()?).await?;
-        let children = space.children(NAME).await?;
-
-        // It is there, later than the platform.
-        let mark = STACK.mark()?;
-        case.install()?;
-        let took = case.is_made(&space).await?;
-        eprintln!("{}: made {took:?} after the definition", case.kind);
-        space.condition_is(NAME, "AddOnsAvailable", "True", "Served", BRIEF).await?;
-        space.ready(NAME).await?;
-        ensure!(took < Duration::from_secs(20), "{took:?}");
-
-        // It goes while the platform wants it, and Kubernetes takes its objects along.
-        case.remove()?;
-        case.is_missed(&space).await?;
-        let whole = if case.add_on.is_aside() { "True" } else { "False" };
-        stays("what it means for the platform", Duration::from_secs(5), async || {
-            let ready = space.condition(NAME, "Ready").await?;
-            ensure!(ready["status"] == whole, "{ready}");
-            Ok(())
-        })
+    for_each_add_on(async |_, case| case.remove().await).await?;
+    let log = STACK.operator().log()?.len();
+    let process = STACK.operator().id();
+    for_each_add_on(async |index, case| comes_goes_and_comes_back(&format!("addon-{index}"), case).await)
         .await?;
-
-        // It comes back.
-        case.install()?;
-        case.is_made(&space).await?;
-        space.condition_is(NAME, "AddOnsAvailable", "True", "Served", BRIEF).await?;
-
-        // Nobody else noticed, and nothing else changed.
-        let noticed = neighbour.requests_since(&mark)?;
-        ensure!(noticed.is_empty(), "the neighbour was touched:\n{}", describe(&noticed));
-        for ((kind, name), before) in &children {
-            let live = space.get(kind, name).await?;
-            ensure!(at(&live, "/metadata/uid") == at(before, "/metadata/uid"), "{kind} {name} is another");
-        }
-        let alarms = alarms(log)?;
-        ensure!(alarms.is_empty(), "{} alarms:\n{}", alarms.len(), alarms.join("\n"));
-        ensure!(STACK.operator().id() == process, "the operator was restarted");
-        case.remove()?;
-    }
+    let alarms = alarms(log)?;
+    ensure!(alarms.is_empty(), "{} alarms:\n{}", alarms.len(), alarms.join("\n"));
+    ensure!(STACK.operator().id() == process, "the operator was restarted");
     Ok(())
+}
+
+async fn comes_goes_and_comes_back(namespace: &str, case: &Case) -> Result<()> {
+    let [space, neighbour] = bring_up(namespace, case).await?;
+    let missing = case.is_missed(&space).await?;
+    let named = add_ons::of(case.add_on).all(|definition| missing.contains(&definition.name()));
+    ensure!(missing.contains(case.object) && named, "{missing}");
+    ensure!(neighbour.condition(NAME, "AddOnsAvailable").await.is_err(), "the neighbour wants nothing");
+    neighbour.requests_until_rest(&STACK.mark()?).await?;
+    let children = space.children(NAME).await?;
+
+    // It is there, later than the platform.
+    let mark = STACK.mark()?;
+    case.install().await?;
+    case.is_made(&space).await?;
+    space.ready(NAME).await?;
+
+    // It goes while the platform wants it, and Kubernetes takes its objects along.
+    case.remove().await?;
+    case.is_missed(&space).await?;
+    let whole = if case.add_on.is_aside() { "True" } else { "False" };
+    stays("what it means for the platform", Duration::from_secs(5), async || {
+        let ready = space.condition(NAME, "Ready").await?;
+        ensure!(ready["status"] == whole, "{ready}");
+        Ok(())
+    })
+    .await?;
+
+    // It comes back.
+    case.install().await?;
+    case.is_made(&space).await?;
+
+    // Nobody else noticed, and nothing else changed.
+    let noticed = neighbour.requests_since(&mark)?;
+    ensure!(noticed.is_empty(), "the neighbour was touched:\n{}", describe(&noticed));
+    for ((kind, name), before) in &children {
+        let live = space.get(kind, name).await?;
+        ensure!(at(&live, "/metadata/uid") == at(before, "/metadata/uid"), "{kind} {name} is another");
+    }
+    case.remove().await
 }
 
 #[tokio::test]
 async fn an_add_on_that_is_there_first_is_used_at_once_and_costs_nothing_at_rest() -> Result<()> {
     let _turn = TURN.lock().await;
-    for (index, case) in cases().iter().enumerate() {
-        case.install()?;
+    let spaces = for_each_add_on(async |index, case| {
+        case.install().await?;
         let [space, _] = bring_up(&format!("addon-first-{index}"), case).await?;
         case.is_made(&space).await?;
-        space.condition_is(NAME, "AddOnsAvailable", "True", "Served", BRIEF).await?;
         space.ready(NAME).await?;
         space.requests_until_rest(&STACK.mark()?).await?;
+        Ok(space)
+    })
+    .await?;
 
-        // A restart finds everything as it is: nothing is written and nothing is said to be missing.
-        let mark = STACK.mark()?;
-        STACK.restart_operator()?;
-        let after = space.requests_until_rest(&mark).await?;
-        let writes: Vec<_> = after.into_iter().filter(trading_testbed::audit::Entry::is_write).collect();
-        ensure!(writes.is_empty(), "a restart wrote:\n{}", describe(&writes));
-
-        // What somebody deletes comes back, as with any kind.
-        let kind = case.kind.to_string();
-        let before = space.get(&kind, case.object).await?;
-        space.delete(&kind, case.object, trading_e2e::sim::Propagation::Background).await?;
-        wait_for("it comes back", BRIEF, async || {
-            let live = space.get(&kind, case.object).await?;
-            ensure!(at(&live, "/metadata/uid") != at(&before, "/metadata/uid"), "it is the old one");
-            Ok(())
-        })
-        .await?;
-        case.remove()?;
-    }
+    let mark = STACK.mark()?;
+    STACK.restart_operator()?;
+    for_each_add_on(async |index, case| {
+        a_restart_writes_nothing(&spaces[index], &mark).await?;
+        comes_back_when_deleted(&spaces[index], case).await?;
+        case.remove().await
+    })
+    .await?;
     Ok(())
+}
+
+/// It finds everything as it is, and nothing is said to be missing.
+async fn a_restart_writes_nothing(space: &Space<'_>, restart: &Mark) -> Result<()> {
+    let after = space.requests_until_rest(restart).await?;
+    let writes: Vec<_> = after.into_iter().filter(Entry::is_write).collect();
+    ensure!(writes.is_empty(), "a restart wrote:\n{}", describe(&writes));
+    Ok(())
+}
+
+/// As any kind does.
+async fn comes_back_when_deleted(space: &Space<'_>, case: &Case) -> Result<()> {
+    let kind = case.kind.to_string();
+    let before = space.get(&kind, case.object).await?;
+    space.delete(&kind, case.object, Propagation::Background).await?;
+    wait_for("it comes back", BRIEF, async || {
+        let live = space.get(&kind, case.object).await?;
+        ensure!(at(&live, "/metadata/uid") != at(&before, "/metadata/uid"), "it is the old one");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test]
 async fn a_platform_can_be_deleted_while_its_add_on_is_away() -> Result<()> {
     let _turn = TURN.lock().await;
-    for (index, case) in cases().iter().enumerate() {
-        case.install()?;
+    for_each_add_on(async |index, case| {
+        case.install().await?;
         let [space, _] = bring_up(&format!("addon-deleted-{index}"), case).await?;
         case.is_made(&space).await?;
-        case.remove()?;
+        case.remove().await?;
         space.condition_is(NAME, "AddOnsAvailable", "False", "AddOnMissing", BRIEF).await?;
-        space.delete("TradingPlatform", NAME, trading_e2e::sim::Propagation::Background).await?;
-        space.gone("TradingPlatform", NAME, SETTLE).await?;
-    }
+        space.delete("TradingPlatform", NAME, Propagation::Background).await?;
+        space.gone("TradingPlatform", NAME, SETTLE).await
+    })
+    .await?;
     Ok(())
 }

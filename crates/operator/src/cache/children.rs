@@ -193,7 +193,7 @@ mod tests {
             }]),
             ..ObjectMeta::default()
         };
-        child(Kind::PodDisruptionBudget, &meta, None, None).expect("it is the operator's")
+        child(Kind::PodDisruptionBudget, &meta).expect("it is the operator's")
     }
 
     #[test]

@@ -5,11 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::{api::coordination::v1::Lease, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use trading_api::labels::{self, FIELD_MANAGER};
 use trading_core::{
     kinds::Kind,
-    status::workload::{Autoscaler, Workload},
     step::{Child, Ownership, ReplicasOwnership},
 };
 
@@ -25,12 +24,6 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The Lease of a database, with its holder: all that matters of what the agents write there.
-    pub fn held_by(mut self, lease: &Lease) -> Self {
-        self.child.holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
-        self
-    }
-
     /// What the core needs of it.
     pub fn into_child(self) -> Child {
         self.child
@@ -46,13 +39,8 @@ fn is_written_by_us(meta: &ObjectMeta) -> bool {
         .any(|entry| entry.manager.as_deref().is_some_and(|manager| manager.starts_with(FIELD_MANAGER)))
 }
 
-/// Reduces an object. `None` where it is not the operator's.
-pub fn child(
-    kind: Kind,
-    meta: &ObjectMeta,
-    workload: Option<Workload>,
-    autoscaler: Option<Autoscaler>,
-) -> Option<Entry> {
+/// Reduces an object to what its metadata says. `None` where it is not the operator's.
+pub fn child(kind: Kind, meta: &ObjectMeta) -> Option<Entry> {
     if !is_written_by_us(meta) {
         return None;
     }
@@ -77,8 +65,8 @@ pub fn child(
         replicas: replicas(meta),
         ownership: Ownership::Fields(fields),
         deleting: meta.deletion_timestamp.is_some(),
-        workload,
-        autoscaler,
+        workload: None,
+        autoscaler: None,
         holder: None,
     };
     let version = meta.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default();

@@ -2,15 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    ByteString,
-    api::{
-        apps::v1::{DaemonSet, Deployment, StatefulSet},
-        autoscaling::v2::HorizontalPodAutoscaler,
-        coordination::v1::Lease,
-        core::v1::Secret,
-    },
-};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, ResourceExt,
     api::{Patch, PostParams},
@@ -26,13 +18,12 @@ use trading_core::{
     kinds::{AddOn, Kind},
     object::{Content, Object, PASSWORD},
     problem::Problem,
-    status::workload::{Autoscaler, Workload},
     step::{Apply, Replicas},
 };
 
 use super::{Context, ReconcileError, references, repair};
 use crate::{
-    cache::{Entry, PlatformKey, child},
+    cache::{PlatformKey, answered, child},
     metrics::ObjectOutcome,
     objects::{apply_as, resource},
 };
@@ -181,7 +172,7 @@ async fn hand_over(object: &Object, known: bool, key: &PlatformKey, context: &Co
 }
 
 fn remember(object: &Object, live: &DynamicObject, context: &Context) {
-    if let Some(entry) = reduce(object.kind, live) {
+    if let Some(entry) = answered(object.kind, live) {
         context.caches.children.applied(entry, &object.digest);
     }
 }
@@ -272,7 +263,7 @@ pub async fn generate(object: &Object, context: &Context) -> Result<(), Reconcil
     };
     let version = made.resource_version().unwrap_or_default();
     context.caches.references.read(&reference, &version, &references::digests(Some(data)));
-    if let Some(entry) = child(object.kind, &made.metadata, None, None) {
+    if let Some(entry) = child(object.kind, &made.metadata) {
         context.caches.children.applied(entry, &object.digest);
     }
     Ok(())
@@ -280,25 +271,6 @@ pub async fn generate(object: &Object, context: &Context) -> Result<(), Reconcil
 
 fn password() -> String {
     rand::rng().sample_iter(rand::distr::Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect()
-}
-
-/// The live object as the cache keeps it.
-fn reduce(kind: Kind, live: &DynamicObject) -> Option<Entry> {
-    let workload = match kind {
-        Kind::Deployment => live.clone().try_parse::<Deployment>().ok().map(|d| Workload::from(&d)),
-        Kind::DaemonSet => live.clone().try_parse::<DaemonSet>().ok().map(|s| Workload::from(&s)),
-        Kind::StatefulSet => live.clone().try_parse::<StatefulSet>().ok().map(|s| Workload::from(&s)),
-        _ => None,
-    };
-    let autoscaler = (kind == Kind::HorizontalPodAutoscaler)
-        .then(|| live.clone().try_parse::<HorizontalPodAutoscaler>().ok())
-        .flatten()
-        .map(|autoscaler| Autoscaler::from(&autoscaler));
-    let entry = child(kind, &live.metadata, workload, autoscaler)?;
-    if kind != Kind::Lease {
-        return Some(entry);
-    }
-    Some(entry.held_by(&live.clone().try_parse::<Lease>().ok()?))
 }
 
 fn cause(object: &Object, error: kube::Error) -> Cause {

@@ -14,14 +14,11 @@ use kube::{
 };
 use serde_json::{Map, Value, json};
 use trading_api::labels::{FIELD_MANAGER, ROLE_REPLICA, STORE_ROLE};
-use trading_core::{
-    inputs::{OperatorSettings, Reference, ReferenceKind},
-    kinds::Kind,
-};
+use trading_core::inputs::{OperatorSettings, Reference, ReferenceKind};
 
 use super::{Context, Memories, ReconcileError, reconcile, reporter};
 use crate::{
-    cache::{Caches, PlatformKey, child},
+    cache::{Caches, Live, PlatformKey},
     metrics::Metrics,
     packed::Packed,
 };
@@ -168,7 +165,7 @@ impl Scenario {
         lease["spec"] = json!({"holderIdentity": format!("{pod}/uid-pods/{pod}"), "leaseTransitions": 1,
             "renewTime": format!("2026-01-01T00:00:{version:02}.000000Z")});
         let lease: Lease = serde_json::from_value(lease).expect("a Lease");
-        let entry = child(Kind::Lease, &lease.metadata, None, None).expect("the operator's").held_by(&lease);
+        let entry = lease.entry().expect("the operator's");
         self.context.caches.children.seen(entry).is_some()
     }
 

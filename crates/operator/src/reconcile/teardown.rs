@@ -127,7 +127,7 @@ async fn listed(
         Err(kube::Error::Api(status)) if info.add_on.is_some() && status.code == 404 => return Ok(Vec::new()),
         result => result.map_err(ReconcileError::reading(info.plural))?,
     };
-    let entries = list.items.iter().filter_map(|object| child(info.kind, &object.metadata, None, None));
+    let entries = list.items.iter().filter_map(|object| child(info.kind, &object.metadata));
     Ok(entries.map(Entry::into_child).collect())
 }
 

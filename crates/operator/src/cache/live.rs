@@ -1,0 +1,95 @@
+//! Live objects of which the caches keep more than the metadata.
+
+use std::fmt::Debug;
+
+use k8s_openapi::api::{
+    apps::v1::{DaemonSet, Deployment, StatefulSet},
+    autoscaling::v2::HorizontalPodAutoscaler,
+    coordination::v1::Lease,
+};
+use kube::{
+    Resource,
+    core::{DynamicObject, NamespaceResourceScope},
+};
+use serde::de::DeserializeOwned;
+use trading_core::{
+    kinds::Kind,
+    status::workload::{Autoscaler, Workload},
+    step::Child,
+};
+
+use super::entry::{Entry, child};
+
+/// A kind that is watched whole.
+pub trait Live:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static
+{
+    /// The kind.
+    const KIND: Kind;
+
+    /// Notes what matters of it beside the metadata.
+    fn describe(&self, child: &mut Child);
+
+    /// The object as the cache keeps it. `None` where it is not the operator's.
+    fn entry(&self) -> Option<Entry> {
+        let mut entry = child(Self::KIND, self.meta())?;
+        self.describe(&mut entry.child);
+        Some(entry)
+    }
+}
+
+impl Live for Deployment {
+    const KIND: Kind = Kind::Deployment;
+
+    fn describe(&self, child: &mut Child) {
+        child.workload = Some(Workload::from(self));
+    }
+}
+
+impl Live for DaemonSet {
+    const KIND: Kind = Kind::DaemonSet;
+
+    fn describe(&self, child: &mut Child) {
+        child.workload = Some(Workload::from(self));
+    }
+}
+
+impl Live for StatefulSet {
+    const KIND: Kind = Kind::StatefulSet;
+
+    fn describe(&self, child: &mut Child) {
+        child.workload = Some(Workload::from(self));
+    }
+}
+
+impl Live for HorizontalPodAutoscaler {
+    const KIND: Kind = Kind::HorizontalPodAutoscaler;
+
+    fn describe(&self, child: &mut Child) {
+        child.autoscaler = Some(Autoscaler::from(self));
+    }
+}
+
+/// The Lease of a database: its holder is all that matters of what the agents write there.
+impl Live for Lease {
+    const KIND: Kind = Kind::Lease;
+
+    fn describe(&self, child: &mut Child) {
+        child.holder = self.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
+    }
+}
+
+/// An answer of the apiserver as the cache keeps it, the same as the watch makes of the object.
+pub fn answered(kind: Kind, live: &DynamicObject) -> Option<Entry> {
+    fn parsed<K: Live>(live: &DynamicObject) -> Option<Entry> {
+        live.clone().try_parse::<K>().ok()?.entry()
+    }
+    match kind {
+        Kind::Deployment => parsed::<Deployment>(live),
+        Kind::DaemonSet => parsed::<DaemonSet>(live),
+        Kind::StatefulSet => parsed::<StatefulSet>(live),
+        Kind::HorizontalPodAutoscaler => parsed::<HorizontalPodAutoscaler>(live),
+        Kind::Lease => parsed::<Lease>(live),
+        _ => child(kind, &live.metadata),
+    }
+}
