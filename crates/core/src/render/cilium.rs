@@ -8,7 +8,7 @@ use super::meta;
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
-    plan::{ComponentPlan, NetworkPlan, POSTGRES, Plan},
+    plan::{ComponentPlan, POSTGRES, Plan},
 };
 
 pub(super) fn render(plan: &Plan) -> Vec<Object> {
@@ -36,7 +36,7 @@ fn of_postgres(plan: &Plan) -> Option<Object> {
 }
 
 fn of_component(plan: &Plan, component: &ComponentPlan) -> Option<Object> {
-    let names: Vec<Value> = NetworkPlan::egress(component).iter().filter_map(to_name).collect();
+    let names: Vec<Value> = component.spec.egress.iter().filter_map(to_name).collect();
     if names.is_empty() {
         return None;
     }

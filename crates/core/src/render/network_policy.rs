@@ -140,7 +140,7 @@ fn of_component(plan: &Plan, network: &NetworkPlan, component: &ComponentPlan) -
     }
     egress.extend(plan.telemetry.tracing.as_ref().and_then(to_collector));
     egress.extend(plan.mesh.as_ref().map(|_| to_control_plane()));
-    egress.extend(NetworkPlan::egress(component).iter().filter_map(outside));
+    egress.extend(component.spec.egress.iter().filter_map(outside));
     policy(plan, &component.name, meta::APPLICATION, Lifetime::Platform, ingress, egress)
 }
 

@@ -1,0 +1,99 @@
+//! The database.
+
+use trading_api::{component::Disruption, network::Cidr, postgres::SslMode, scheduling::Scheduling};
+
+use super::{Host, PasswordSource, ResourcesPlan, VolumePlan};
+
+/// Name of the database among components.
+pub const POSTGRES: &str = "postgres";
+/// What a component connects to for the read replicas of the database.
+pub const POSTGRES_RO: &str = "postgres-ro";
+/// Port of a Postgres server.
+pub const POSTGRES_PORT: i32 = 5432;
+/// Port at which the agent of a Postgres server tells its health, metrics and status.
+pub const POSTGRES_AGENT_PORT: i32 = 8008;
+
+/// The database with every value decided.
+#[derive(Clone, Debug)]
+pub struct PostgresPlan {
+    /// Host as the clients get it.
+    pub host: Host,
+    /// Port.
+    pub port: i32,
+    /// Database.
+    pub database: String,
+    /// TLS mode.
+    pub ssl_mode: SslMode,
+    /// Secret with the login.
+    pub secret: String,
+    /// Key of the user name.
+    pub username_key: String,
+    /// Key of the password.
+    pub password_key: String,
+    /// Address blocks; empty where only the name is known.
+    pub cidrs: Vec<Cidr>,
+    /// Host of the read replicas as the clients get it.
+    pub read_only_host: Option<Host>,
+    /// Secret and key of the certificate authority.
+    pub ca: Option<(String, String)>,
+    /// The servers, where the platform runs them.
+    pub servers: Option<PostgresServers>,
+}
+
+/// Servers of the database with every value decided.
+#[derive(Clone, Debug)]
+pub struct PostgresServers {
+    /// How many; one of them is the primary.
+    pub instances: i32,
+    /// Commits wait until a replica has them.
+    pub synchronous: bool,
+    /// Major version.
+    pub major: i32,
+    /// Full image reference.
+    pub image: String,
+    /// Release shown in labels and status.
+    pub version: String,
+    /// Role that owns the database.
+    pub owner: String,
+    /// Resources of each server.
+    pub resources: ResourcesPlan,
+    /// Size and class of each data volume.
+    pub storage: VolumePlan,
+    /// The same for the write-ahead log, where it has a volume of its own.
+    pub wal_storage: Option<VolumePlan>,
+    /// Lines of postgresql.conf but for secrets.
+    pub parameters: Vec<(String, String)>,
+    /// Passwords of the owner, the superuser and the replicas.
+    pub passwords: PostgresPasswords,
+    /// Digest of what the servers consume.
+    pub checksum: String,
+    /// Where the servers run.
+    pub scheduling: Scheduling,
+    /// Whether the servers are kept apart as far as possible by preset.
+    pub apart: bool,
+    /// User of the server.
+    pub user: i64,
+    /// Group that owns the volumes.
+    pub group: i64,
+    /// What may be away at once, where the resource says it.
+    pub disruption: Option<Disruption>,
+}
+
+/// Where the passwords of a database are; all generated.
+#[derive(Clone, Debug)]
+pub struct PostgresPasswords {
+    /// Of the role that clients log in as.
+    pub owner: PasswordSource,
+    /// Of the superuser.
+    pub superuser: PasswordSource,
+    /// Of the role that replicas log in as.
+    pub replication: PasswordSource,
+}
+
+impl PostgresPasswords {
+    /// All three.
+    #[must_use]
+    pub fn all(&self) -> [&PasswordSource; 3] {
+        [&self.owner, &self.superuser, &self.replication]
+    }
+}

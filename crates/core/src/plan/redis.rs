@@ -1,0 +1,106 @@
+//! Redis.
+
+use trading_api::{
+    Quantity,
+    component::Disruption,
+    network::Cidr,
+    redis::{MaxmemoryPolicy, RedisMode},
+    scheduling::Scheduling,
+};
+
+use super::{Host, PasswordSource, ResourcesPlan};
+
+/// Name of the Redis store among components.
+pub const REDIS: &str = "redis";
+/// Name of the Sentinels among components.
+pub const SENTINEL: &str = "sentinel";
+/// Port of a Sentinel.
+pub const SENTINEL_PORT: i32 = 26379;
+/// Port of a Redis server.
+pub const REDIS_PORT: i32 = 6379;
+/// Port on which the servers of a Redis Cluster talk to each other.
+pub const REDIS_BUS_PORT: i32 = 16379;
+/// Port of the metrics of a Redis server and of a Sentinel.
+pub const REDIS_METRICS_PORT: i32 = 9121;
+
+/// Redis with every value decided.
+#[derive(Clone, Debug)]
+pub struct RedisPlan {
+    /// Topology.
+    pub mode: RedisMode,
+    /// Full image reference.
+    pub image: String,
+    /// Release shown in labels and status.
+    pub version: String,
+    /// Number of servers.
+    pub servers: i32,
+    /// How they make a cluster, in mode `Cluster`.
+    pub cluster: Option<ClusterPlan>,
+    /// The Sentinels, in mode `Replicated`.
+    pub sentinel: Option<SentinelPlan>,
+    /// Resources of each server.
+    pub resources: ResourcesPlan,
+    /// Size of each volume.
+    pub storage_size: Quantity,
+    /// Class of each volume.
+    pub storage_class: Option<String>,
+    /// Lines of redis.conf but for secrets and addresses.
+    pub config: Vec<(String, String)>,
+    /// Where its password is.
+    pub password: PasswordSource,
+    /// Digest of what the servers consume.
+    pub checksum: String,
+    /// Where the servers run.
+    pub scheduling: Scheduling,
+    /// Whether the servers are kept apart as far as possible by preset.
+    pub apart: bool,
+    /// User of the server.
+    pub user: i64,
+    /// Group that owns the volume.
+    pub group: i64,
+    /// What may be away at once, where the resource says it.
+    pub disruption: Option<Disruption>,
+    /// What happens when memory is full.
+    pub maxmemory_policy: MaxmemoryPolicy,
+}
+
+/// A Redis Cluster with every value decided.
+#[derive(Clone, Copy, Debug)]
+pub struct ClusterPlan {
+    /// Masters.
+    pub shards: i32,
+    /// Replicas of each.
+    pub replicas_per_shard: i32,
+}
+
+/// The Sentinels with every value decided.
+#[derive(Clone, Debug)]
+pub struct SentinelPlan {
+    /// How many.
+    pub instances: i32,
+    /// How many must agree.
+    pub quorum: i32,
+    /// Resources of each.
+    pub resources: ResourcesPlan,
+    /// Digest of what they consume.
+    pub checksum: String,
+}
+
+/// Redis that somebody else runs.
+#[derive(Clone, Debug)]
+pub struct ExternalRedisPlan {
+    /// Host as the clients get it.
+    pub host: Host,
+    /// Port.
+    pub port: i32,
+    /// Clients use TLS.
+    pub tls: bool,
+    /// It is a Redis Cluster.
+    pub cluster: bool,
+    /// User of the access control list.
+    pub username: Option<String>,
+    /// Secret and key of the password, where there is one.
+    pub password: Option<(String, String)>,
+    /// Address blocks; empty where only the name is known.
+    pub cidrs: Vec<Cidr>,
+}

@@ -1,0 +1,81 @@
+//! What data stores have in common.
+
+use trading_api::{Quantity, deletion::Store};
+
+use super::{POSTGRES, Plan, REDIS, SENTINEL};
+
+/// Where a password comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordSource {
+    /// Secret.
+    pub secret: String,
+    /// Key in it.
+    pub key: String,
+    /// Made by the operator.
+    pub generated: bool,
+    /// Whether the Secret holds one now.
+    pub is_there: bool,
+}
+
+/// A volume of a data store.
+#[derive(Clone, Debug)]
+pub struct VolumePlan {
+    /// Size.
+    pub size: Quantity,
+    /// Class; the cluster's default where it is left out.
+    pub class: Option<String>,
+}
+
+/// What must hold of a data store that the platform runs, whichever it is.
+#[derive(Clone, Debug)]
+pub struct StoreFacts<'a> {
+    /// Which.
+    pub store: Store,
+    /// Name among components.
+    pub name: &'static str,
+    /// Topology, as the resource writes it.
+    pub mode: &'static str,
+    /// Where its passwords are.
+    pub passwords: Vec<&'a PasswordSource>,
+}
+
+/// Every data store that a platform can run, with its name among components and the word for it.
+pub const STORES: [(Store, &str, &str); 2] =
+    [(Store::Redis, REDIS, "Redis"), (Store::Postgres, POSTGRES, "Postgres")];
+
+/// The store that a component is a part of.
+#[must_use]
+pub fn store_of(component: &str) -> Option<Store> {
+    match component {
+        REDIS | SENTINEL => Some(Store::Redis),
+        POSTGRES => Some(Store::Postgres),
+        _ => None,
+    }
+}
+
+impl Plan {
+    /// The data stores that the platform runs.
+    #[must_use]
+    pub fn stores(&self) -> Vec<StoreFacts<'_>> {
+        let redis = self.redis.as_ref().map(|redis| StoreFacts {
+            store: Store::Redis,
+            name: REDIS,
+            mode: redis.mode.as_str(),
+            passwords: vec![&redis.password],
+        });
+        let servers = self.postgres.as_ref().and_then(|database| database.servers.as_ref());
+        let postgres = servers.map(|servers| StoreFacts {
+            store: Store::Postgres,
+            name: POSTGRES,
+            mode: "Managed",
+            passwords: servers.passwords.all().to_vec(),
+        });
+        redis.into_iter().chain(postgres).collect()
+    }
+
+    /// Whether the platform runs this store.
+    #[must_use]
+    pub fn runs(&self, store: Store) -> bool {
+        self.stores().iter().any(|facts| facts.store == store)
+    }
+}
