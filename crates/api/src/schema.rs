@@ -2,7 +2,7 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
-use regex::Regex;
+use regex::bytes::RegexBuilder;
 use serde_json::Value;
 
 use crate::TradingPlatform;
@@ -150,7 +150,8 @@ fn drop_descriptions(value: &mut Value) -> usize {
 /// Whether an empty text has the form of the pattern, or there is none.
 fn matches_nothing(pattern: Option<&Value>) -> bool {
     let Some(Value::String(pattern)) = pattern else { return true };
-    Regex::new(pattern).map_or(true, |pattern| pattern.is_match(""))
+    // Without Unicode, as Go reads `\w` and `\d`: with it, each of hundreds takes milliseconds to compile.
+    RegexBuilder::new(pattern).unicode(false).build().map_or(true, |pattern| pattern.is_match(b""))
 }
 
 /// The first sentence. Kubernetes' own descriptions begin with the field's name, in lower case.

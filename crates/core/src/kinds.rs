@@ -170,7 +170,7 @@ kinds! {
     Deployment: "apps" "v1" "deployments" Status;
     HorizontalPodAutoscaler: "autoscaling" "v2" "horizontalpodautoscalers" Status;
     TriggerAuthentication: "keda.sh" "v1alpha1" "triggerauthentications" Metadata of Keda;
-    ScaledObject: "keda.sh" "v1alpha1" "scaledobjects" Metadata of Keda;
+    ScaledObject: "keda.sh" "v1alpha1" "scaledobjects" Status of Keda;
     VerticalPodAutoscaler: "autoscaling.k8s.io" "v1" "verticalpodautoscalers" Metadata of VerticalPodAutoscaler;
     Ingress: "networking.k8s.io" "v1" "ingresses" Metadata;
     HTTPRoute: "gateway.networking.k8s.io" "v1" "httproutes" Metadata of GatewayApi;

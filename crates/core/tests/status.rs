@@ -280,7 +280,11 @@ fn autoscaling_is_reported_where_there_is_an_autoscaler() {
     let blind = seen.report(10);
     let verdict = condition(&blind, "AutoscalingActive");
     assert_eq!((verdict.status.as_str(), verdict.reason.as_str()), ("False", "MetricsUnavailable"));
-    assert!(verdict.message.contains("backend: FailedGetPodsMetric"), "{}", verdict.message);
+    assert!(
+        verdict.message.contains("backend: FailedGetPodsMetric (kubectl -n trade describe hpa shop-backend)"),
+        "{}",
+        verdict.message
+    );
     assert_eq!(verdicts(&blind)[0], ("True", "Ready"), "its pods serve all the same");
 }
 
@@ -404,5 +408,24 @@ fn an_autoscaler_fails_for_a_stable_reason() {
     assert_eq!(
         failure(json!([{"type": "AbleToScale", "status": "False", "reason": "FailedGetScale"}])).as_deref(),
         Some("FailedGetScale")
+    );
+}
+
+#[test]
+fn keda_fails_when_it_cannot_ask_what_it_scales_by() {
+    let failure = |conditions: Value| {
+        Autoscaler::of_scaled_object(&json!({"status": {"conditions": conditions}})).failure
+    };
+    let ready = |status: &str, reason: &str| {
+        json!([
+        {"type": "Active", "status": "False", "reason": "ScalerNotActive"},
+        {"type": "Ready", "status": status, "reason": reason, "message": "another every time"}])
+    };
+    assert_eq!(failure(json!(null)), None, "KEDA has not seen it yet");
+    assert_eq!(failure(ready("Unknown", "")), None);
+    assert_eq!(failure(ready("True", "ScaledObjectReady")), None, "no queue, no pods more");
+    assert_eq!(
+        failure(ready("False", "ScaledObjectCheckFailed")).as_deref(),
+        Some("ScaledObjectCheckFailed")
     );
 }

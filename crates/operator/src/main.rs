@@ -21,6 +21,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use tokio::{select, sync::watch as signal};
+use trading_core::admission;
 
 use crate::{
     cache::Caches,
@@ -70,6 +71,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> Result<(), RunError> {
+    // Beside the waiting for lists and the Lease: the first platform and the probes don't wait for it.
+    tokio::task::spawn_blocking(admission::prepare);
     let gate = if settings.leader_elect { Gate::closed() } else { Gate::open() };
     let Clients { reading, writing } = client::clients(&gate).await?;
     let metrics = Arc::new(Metrics::new()?);

@@ -11,7 +11,9 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use trading_core::kinds::{AddOn, Kind};
 use trading_e2e::add_ons;
-use trading_e2e::sim::{SETTLE, Space, Stack, at, database_secret, describe, platform, stays, wait_for};
+use trading_e2e::sim::{
+    BRIEF, SETTLE, Space, Stack, at, database_secret, describe, platform, stays, wait_for,
+};
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
 
@@ -171,6 +173,31 @@ async fn keda_takes_over_and_gives_back_without_leaving_one_pod() -> Result<()> 
     }
     replicas_are(&space, 7).await?;
     watched.never_other_than(&[2, 7])
+}
+
+#[tokio::test]
+async fn what_keda_cannot_ask_is_told() -> Result<()> {
+    const NAMESPACE: &str = "scale-keda-blind";
+    let kubectl = STACK.kubectl()?;
+    add_ons::install(&kubectl, AddOn::Keda)?;
+    let (space, _watched) = begin(NAMESPACE).await?;
+    let triggers = json!([{ "type": "RedisList", "source": "orders", "threshold": 100 }]);
+    space.edit(NAME, &json!({ "backend": { "autoscaling": { "triggers": triggers } } })).await?;
+    is_scaled_by(&space, Some(Kind::ScaledObject)).await?;
+
+    for (status, reason, expected) in
+        [("False", "ScaledObjectCheckFailed", "MetricsUnavailable"), ("True", "ScaledObjectReady", "Scaling")]
+    {
+        // As KEDA writes it.
+        let ready = json!({ "type": "Ready", "status": status, "reason": reason, "message": "" });
+        let patch = json!({ "status": { "conditions": [ready] } }).to_string();
+        let to_status = ["--namespace", NAMESPACE, "--subresource=status", "--type=merge", "--patch", &patch];
+        kubectl.run(&[&["patch", "scaledobject", BACKEND], &to_status[..]].concat())?;
+        let said = space.condition_is(NAME, "AutoscalingActive", status, expected, BRIEF).await?;
+        let remedy = format!("{reason} (kubectl -n {NAMESPACE} describe scaledobject {BACKEND})");
+        ensure!(status == "True" || said.contains(&remedy), "{said}");
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use trading_api::{
     monitoring::{Alert, AlertName, MetricName, MetricNames, Monitoring, ScrapeTarget, Severity, Tracing},
+    postgres::PostgresMode,
     scheduling::LabelValue,
 };
 
@@ -215,7 +216,10 @@ fn is_measured(context: &Context, name: AlertName, metrics: &MetricsPlan) -> Res
     let named = |is_named: bool, field: &'static str| if is_named { Ok(()) } else { Err(field) };
     match name {
         AlertName::DatabaseDown => {
-            named(metrics.database_up.is_some() || context.spec.postgres.is_some(), "databaseUp")
+            // Kubernetes counts the servers of the platform's own.
+            let database = context.spec.postgres.as_ref();
+            let is_own = database.is_some_and(|database| database.mode == PostgresMode::Managed);
+            named(metrics.database_up.is_some() || is_own, "databaseUp")
         }
         AlertName::DatabaseErrors => named(metrics.database_errors.is_some(), "databaseErrors"),
         AlertName::ConnectionPool => named(metrics.pool.is_some(), "poolInUse and poolSize"),

@@ -214,10 +214,7 @@ fn autoscaling(facts: &Facts) -> Option<Verdict> {
         Verdict::new(
             false,
             "MetricsUnavailable",
-            format!(
-                "replicas stay as they are until metrics come back: {}; kubectl describe hpa tells which metric is missing",
-                failures.join(", ")
-            ),
+            format!("replicas stay as they are until metrics come back: {}", failures.join(", ")),
         )
     })
 }

@@ -11,7 +11,7 @@ use crate::{
     plan::{Host, POSTGRES, POSTGRES_RO, Plan, REDIS, REDIS_PORT, RUNTIME, SENTINEL, SENTINEL_PORT, STORES},
     problem::Problem,
     resolve::{network::ADDRESSES_UNKNOWN, redis::EVICTION_RISK},
-    step::{Observed, Steps, servers},
+    step::{Child, Observed, Steps, servers},
 };
 use workload::Workload;
 
@@ -124,15 +124,18 @@ fn component(
     }
 }
 
-/// Why autoscalers don't scale, by name; `None` where there is no autoscaler.
+/// Which autoscalers don't scale, why, and what tells more; `None` where there is no autoscaler.
 fn autoscaling(observed: &Observed) -> Option<Vec<String>> {
     let autoscalers: Vec<_> =
-        observed.values().filter_map(|child| Some((&child.component, child.autoscaler.as_ref()?))).collect();
+        observed.values().filter_map(|child| Some((child, child.autoscaler.as_ref()?))).collect();
     (!autoscalers.is_empty()).then(|| {
         autoscalers
             .into_iter()
-            .filter_map(|(component, autoscaler)| {
-                Some(format!("{component}: {}", autoscaler.failure.as_ref()?))
+            .filter_map(|(child, autoscaler)| {
+                let reason = autoscaler.failure.as_ref()?;
+                let kind = if child.kind == Kind::ScaledObject { "scaledobject" } else { "hpa" };
+                let Child { component, name, namespace, .. } = child;
+                Some(format!("{component}: {reason} (kubectl -n {namespace} describe {kind} {name})"))
             })
             .collect()
     })

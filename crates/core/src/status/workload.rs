@@ -4,6 +4,7 @@ use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, StatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
 };
+use serde_json::Value;
 use trading_api::labels;
 
 /// State of a Deployment's, `StatefulSet`'s or `DaemonSet`'s pods.
@@ -107,5 +108,17 @@ impl From<&HorizontalPodAutoscaler> for Autoscaler {
             failed.then(|| condition.reason.clone().unwrap_or_default())
         });
         Self { failure }
+    }
+}
+
+impl Autoscaler {
+    /// State of KEDA's `ScaledObject`. Its condition `Ready` tells whether its triggers can be asked, and the
+    /// reason of it stays while the message may change.
+    #[must_use]
+    pub fn of_scaled_object(object: &Value) -> Self {
+        let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+        let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready");
+        let failed = ready.filter(|ready| ready["status"] == "False");
+        Self { failure: failed.map(|ready| ready["reason"].as_str().unwrap_or_default().to_owned()) }
     }
 }

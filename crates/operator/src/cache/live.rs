@@ -79,6 +79,13 @@ impl Live for Lease {
     }
 }
 
+/// KEDA's `ScaledObject`, which is none of Kubernetes' own types.
+pub fn scaled_object(live: &DynamicObject) -> Option<Entry> {
+    let mut entry = child(Kind::ScaledObject, &live.metadata)?;
+    entry.child.autoscaler = Some(Autoscaler::of_scaled_object(&live.data));
+    Some(entry)
+}
+
 /// An answer of the apiserver as the cache keeps it, the same as the watch makes of the object.
 pub fn answered(kind: Kind, live: &DynamicObject) -> Option<Entry> {
     fn parsed<K: Live>(live: &DynamicObject) -> Option<Entry> {
@@ -90,6 +97,7 @@ pub fn answered(kind: Kind, live: &DynamicObject) -> Option<Entry> {
         Kind::StatefulSet => parsed::<StatefulSet>(live),
         Kind::HorizontalPodAutoscaler => parsed::<HorizontalPodAutoscaler>(live),
         Kind::Lease => parsed::<Lease>(live),
+        Kind::ScaledObject => scaled_object(live),
         _ => child(kind, &live.metadata),
     }
 }

@@ -9,7 +9,7 @@ use k8s_openapi::api::{
     coordination::v1::Lease,
 };
 use kube::{
-    Client, Resource, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     core::{DynamicObject, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
@@ -22,7 +22,7 @@ use trading_core::kinds::{Kind, KindInfo, Watch};
 
 use super::{PAGE, Report, drive, metadata, name_of, typed};
 use crate::{
-    cache::{Caches, Entry, Live, PlatformKey, child},
+    cache::{Caches, Entry, Live, PlatformKey, child, scaled_object},
     objects::resource,
 };
 
@@ -46,7 +46,18 @@ pub fn children(
         (Watch::Status, Kind::DaemonSet) => whole::<DaemonSet>(client, target),
         (Watch::Status, Kind::StatefulSet) => whole::<StatefulSet>(client, target),
         (Watch::Status, Kind::Lease) => whole::<Lease>(client, target),
+        (Watch::Status, Kind::ScaledObject) => {
+            spawn(watcher(dynamic(client, info, scope), ours()), scaled_object, target)
+        }
         (Watch::Status, _) => whole::<HorizontalPodAutoscaler>(client, target),
+    }
+}
+
+fn dynamic(client: &Client, info: &KindInfo, scope: Option<&str>) -> Api<DynamicObject> {
+    let resource = resource(info);
+    match scope {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
     }
 }
 
