@@ -2,6 +2,7 @@
 
 mod purity;
 mod report;
+mod side_by_side;
 mod targets;
 
 use std::process::ExitCode;
@@ -59,8 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn level_1(report: &mut Report, targets: &Targets) {
-    let names = targets.of(Level::Pure);
-    let selected: Vec<_> = ["--lib", "--bins"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let selected = [&["--lib", "--bins"], &selecting(&targets.of(Level::Pure))[..]].concat();
     measured(report, 1, "formatting", || repo::run(&mut repo::cargo(&["fmt", "--all", "--check"])));
     measured(report, 1, "purity of the core", purity::check);
     measured(report, 1, "lints", || {
@@ -74,9 +74,9 @@ fn level_1(report: &mut Report, targets: &Targets) {
 
 fn level_on_cluster(report: &mut Report, targets: &Targets, level: Level, programs: &[Program]) {
     let number = level.number();
-    let selected = targets.of(level);
-    let selected: Vec<_> = selected.iter().map(String::as_str).collect();
-    if let Some(reason) = missing(level, &selected, programs) {
+    let names = targets.of(level);
+    let selected = selecting(&names);
+    if let Some(reason) = missing(level, &names, programs) {
         // On a person's machine that is a choice, in CI a level that silently does not run is a hole.
         let outcome = if in_ci() { Outcome::Failed } else { Outcome::Skipped };
         report.add(number, "tests", outcome, &reason, 0.0);
@@ -98,12 +98,21 @@ fn level_on_cluster(report: &mut Report, targets: &Targets, level: Level, progra
     if level == Level::Real {
         measured(report, number, "images", || real::Images::make().map(drop));
     }
-    measured(report, number, "tests", || cargo_test(&selected));
+    measured(report, number, "tests", || match level {
+        // The nodes are the machine's.
+        Level::Real => cargo_test(&selected),
+        _ => side_by_side::run(&names),
+    });
+}
+
+/// What selects these integration tests on cargo's command line.
+fn selecting<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    names.iter().flat_map(|name| ["--test", name]).collect()
 }
 
 /// Why the level cannot run here.
-fn missing(level: Level, selected: &[&str], programs: &[Program]) -> Option<String> {
-    if selected.is_empty() {
+fn missing(level: Level, names: &[&str], programs: &[Program]) -> Option<String> {
+    if names.is_empty() {
         return Some(format!("no test is named {}*", level.prefix()));
     }
     if !Programs::obtainable(programs) {

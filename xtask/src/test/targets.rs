@@ -76,10 +76,9 @@ impl Targets {
         Ok(Self(tests.map(|target| target.name).collect()))
     }
 
-    /// What selects the level's integration tests on cargo's command line.
-    pub fn of(&self, level: Level) -> Vec<String> {
-        let names = self.0.iter().filter(|name| Level::of(name) == level);
-        names.flat_map(|name| ["--test".to_owned(), name.clone()]).collect()
+    /// The names of the level's integration tests.
+    pub fn of(&self, level: Level) -> Vec<&str> {
+        self.0.iter().map(String::as_str).filter(|name| Level::of(name) == level).collect()
     }
 }
 
@@ -97,10 +96,10 @@ mod tests {
             {"name":"api_helper","kind":["bin"]}
         ]}]}"#;
         let targets = Targets::parse(metadata)?;
-        assert_eq!(targets.of(Level::Pure), ["--test", "golden"]);
-        assert_eq!(targets.of(Level::Api), ["--test", "api_rules"]);
-        assert_eq!(targets.of(Level::Simulated), ["--test", "sim_create"]);
-        assert_eq!(targets.of(Level::Real), ["--test", "real_loss"]);
+        assert_eq!(targets.of(Level::Pure), ["golden"]);
+        assert_eq!(targets.of(Level::Api), ["api_rules"]);
+        assert_eq!(targets.of(Level::Simulated), ["sim_create"]);
+        assert_eq!(targets.of(Level::Real), ["real_loss"]);
         Ok(())
     }
 }

@@ -1,0 +1,51 @@
+//! Test binaries that run side by side. What one prints comes in one piece, when it has ended.
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::repo;
+
+/// Binaries at once: each has a control plane of its own, and waits for it most of the time.
+const AT_ONCE: usize = 2;
+
+/// Runs every integration test of these names, also after one has failed.
+pub fn run(names: &[&str]) -> Result<()> {
+    let waiting = Mutex::new(names.iter());
+    let failed = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(name) = next(&waiting) {
+                    if let Err(error) = one(name) {
+                        failed.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{error:#}"));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ensure!(failed.is_empty(), "{}", failed.join("; "));
+    Ok(())
+}
+
+fn next<'a>(waiting: &Mutex<impl Iterator<Item = &'a &'a str>>) -> Option<&'a str> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).next().copied()
+}
+
+fn one(name: &str) -> Result<()> {
+    eprintln!("{name} begins");
+    let began = Instant::now();
+    let mut command = repo::cargo(&["test", "--locked", "--workspace", "--test", name]);
+    let output = command.output().with_context(|| format!("cannot run {name}"))?;
+    let seconds = began.elapsed().as_secs_f64();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n{name}: {} after {seconds:.0} s", output.status)?;
+    out.write_all(&output.stderr)?;
+    out.write_all(&output.stdout)?;
+    ensure!(output.status.success(), "{name}: {}", output.status);
+    Ok(())
+}
