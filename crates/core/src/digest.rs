@@ -1,5 +1,7 @@
 //! Digests of JSON values that do not depend on the order of keys.
 
+use std::io;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -49,6 +51,21 @@ fn feed(value: &Value, hasher: &mut Sha256) {
             }
             hasher.update(b"]");
         }
-        scalar => hasher.update(scalar.to_string().as_bytes()),
+        // Neither a scalar nor the hasher can fail.
+        scalar => serde_json::to_writer(Sink(hasher), scalar).unwrap_or_default(),
+    }
+}
+
+/// Takes the text of a scalar as it is written.
+struct Sink<'a>(&'a mut Sha256);
+
+impl io::Write for Sink<'_> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.update(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
