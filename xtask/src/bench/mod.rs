@@ -5,6 +5,7 @@ mod cpu;
 mod machine;
 mod operator;
 mod plane;
+mod rendering;
 mod report;
 mod requests;
 mod result;
@@ -21,6 +22,7 @@ use anyhow::{Context, Result};
 
 use crate::image::build;
 use crate::repo;
+use rendering::Rendering;
 use result::{Comparison, Cost};
 use subject::Subject;
 
@@ -65,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         .map(|&platforms| runtime.block_on(compare(&operator, &subject, platforms, rest)))
         .collect::<Result<Vec<_>>>()?;
 
-    let report = report::write(&subject, &comparisons);
+    let report = report::write(&subject, &Rendering::measure()?, &comparisons);
     println!("{}", report.text);
     let output = arguments.output.clone().unwrap_or_else(|| repo::path(DEFAULT_OUTPUT));
     fs::write(&output, &report.text).with_context(|| format!("cannot write {}", output.display()))?;

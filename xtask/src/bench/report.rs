@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::machine;
+use super::rendering::Rendering;
 use super::requests::{Class, Requests};
 use super::result::{Comparison, Measured};
 use super::subject::Subject;
@@ -17,11 +18,13 @@ pub struct Report {
 /// From how many platforms on a target holds.
 const MANY: usize = 100;
 const MOST: usize = 500;
+/// For all examples together.
+const MOST_RENDERING: Duration = Duration::from_millis(20);
 
 const MEGABYTE: f64 = 1e6;
 
 /// Writes the document.
-pub fn write(subject: &Subject, comparisons: &[Comparison]) -> Report {
+pub fn write(subject: &Subject, rendering: &Rendering, comparisons: &[Comparison]) -> Report {
     let columns: Vec<_> = comparisons.iter().map(|comparison| comparison.operator.platforms).collect();
     let mut rows = Rows { table: Table::new("platforms", &columns), comparisons };
     rows.creation(subject);
@@ -36,11 +39,25 @@ pub fn write(subject: &Subject, comparisons: &[Comparison]) -> Report {
         children = subject.children(),
         kinds = kinds.join(", "),
         autoscaled = subject.autoscaled(),
-        rendering = subject.rendering().as_micros(),
+        rendering = rendering_in_words(rendering),
         window = window,
         table = rows.table.markdown(),
     );
-    Report { text, missed: rows.table.missed }
+    let mut missed = rows.table.missed;
+    if rendering.total() > MOST_RENDERING {
+        missed.push(format!(
+            "rendering all examples: {:?}; target at most {MOST_RENDERING:?}",
+            rendering.total()
+        ));
+    }
+    Report { text, missed }
+}
+
+fn rendering_in_words(rendering: &Rendering) -> String {
+    let milliseconds = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1000.0);
+    let each: Vec<_> =
+        rendering.examples.iter().map(|(name, time)| format!("{name} {}", milliseconds(*time))).collect();
+    format!("{}; together {}", each.join(", "), milliseconds(rendering.total()))
 }
 
 struct Rows<'a> {

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::hint::black_box;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -19,8 +17,6 @@ use crate::repo;
 
 const EXAMPLE: &str = "examples/tradewizard/base";
 
-const RENDERINGS: u32 = 1000;
-
 /// The platform, and the Secret that it needs beforehand.
 pub struct Subject {
     platform: TradingPlatform,
@@ -30,7 +26,10 @@ pub struct Subject {
 impl Subject {
     /// Reads it.
     pub fn load() -> Result<Self> {
-        Ok(Self { platform: read("platform.yaml")?, secret: read("database-credentials.yaml")? })
+        Ok(Self {
+            platform: read(&format!("{EXAMPLE}/platform.yaml"))?,
+            secret: read(&format!("{EXAMPLE}/database-credentials.yaml"))?,
+        })
     }
 
     /// The platform in a namespace.
@@ -75,23 +74,11 @@ impl Subject {
         }
         kinds
     }
-
-    /// How long resolving and rendering takes: the median of many times.
-    pub fn rendering(&self) -> Duration {
-        let mut times: Vec<_> = (0..RENDERINGS)
-            .map(|_| {
-                let started = Instant::now();
-                black_box(self.objects(black_box("any")));
-                started.elapsed()
-            })
-            .collect();
-        times.sort_unstable();
-        times[times.len() / 2]
-    }
 }
 
-fn read<T: DeserializeOwned>(name: &str) -> Result<T> {
-    let path = repo::path(EXAMPLE).join(name);
+/// Reads one resource from a file of the repository.
+pub fn read<T: DeserializeOwned>(name: &str) -> Result<T> {
+    let path = repo::path(name);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_yaml::from_str(&text).with_context(|| format!("{} is something else", path.display()))
 }

@@ -1,0 +1,230 @@
+//! Redis and Postgres in all modes.
+
+use std::collections::BTreeMap;
+
+use trading_api::{
+    component::Qos,
+    postgres::{CaRef, CredentialsRef, ExternalPostgres, ParameterValue, Postgres, PostgresMode, SslMode},
+    redis::{
+        AppendFsync, ConfigValue, ExternalRedis, MaxmemoryPolicy, Redis, RedisAuth, RedisMode,
+        RedisPersistence, Sentinel, Storage,
+    },
+    scheduling::Scheduling,
+};
+
+use super::amounts::{CPU, MEMORY, REDIS_MEMORY, quantity, resources};
+use super::component::{disruption, image, key_ref};
+use super::names::{KEYS, NAMES, unique};
+use super::network::cidrs;
+use super::scheduling::scheduling;
+use crate::tape::Tape;
+
+/// With nothing but what is said of it.
+fn bare_redis(mode: RedisMode) -> Redis {
+    Redis {
+        mode,
+        image: None,
+        instances: None,
+        sentinel: None,
+        external: None,
+        shards: None,
+        replicas_per_shard: None,
+        resources: None,
+        qos: None,
+        storage: None,
+        persistence: None,
+        maxmemory: None,
+        maxmemory_policy: None,
+        auth: None,
+        config: BTreeMap::new(),
+        disruption: None,
+        run_as_user: None,
+        fs_group: None,
+        scheduling: Scheduling::default(),
+    }
+}
+
+const HOSTS: [&str; 5] = ["db.example.com", "db", "192.0.2.5", "2001:db8::5", "256.1.1.1"];
+
+fn host(tape: &mut Tape) -> String {
+    let long = format!("{}com", "a.".repeat(125));
+    if tape.chance(10) { long } else { tape.pick(&HOSTS).to_owned() }
+}
+
+fn external_redis(tape: &mut Tape) -> Redis {
+    Redis {
+        external: Some(ExternalRedis {
+            host: host(tape),
+            port: tape.maybe(40, |tape| tape.copy(&[6379, 1, 65535])),
+            tls: tape.maybe(50, |tape| tape.chance(50)),
+            cluster_mode: tape.maybe(50, |tape| tape.chance(50)),
+            username: tape.maybe(30, |tape| tape.pick(&["app", "a.b_c-9"]).to_owned()),
+            cidrs: cidrs(tape),
+        }),
+        auth: tape.maybe(50, |tape| RedisAuth { password_secret_ref: key_ref(tape) }),
+        ..bare_redis(RedisMode::External)
+    }
+}
+
+fn sentinel(tape: &mut Tape) -> Sentinel {
+    let instances = tape.maybe(50, |tape| tape.copy(&[3, 5, 7]));
+    Sentinel {
+        instances,
+        quorum: tape.maybe(50, |tape| tape.between(1, instances.unwrap_or(3))),
+        resources: tape.maybe(50, |tape| resources(tape, &CPU, &MEMORY)),
+    }
+}
+
+pub(super) fn storage(tape: &mut Tape) -> Storage {
+    Storage {
+        size: quantity(tape.pick(&["1Gi", "1Mi", "1e12", "2.5Ti"])),
+        storage_class_name: tape.maybe(50, |tape| tape.pick(&NAMES).to_owned()),
+    }
+}
+
+pub(super) fn redis(tape: &mut Tape) -> Redis {
+    let mode =
+        tape.copy(&[RedisMode::Standalone, RedisMode::Cluster, RedisMode::Replicated, RedisMode::External]);
+    if mode == RedisMode::External {
+        return external_redis(tape);
+    }
+    let is_cluster = mode == RedisMode::Cluster;
+    let is_replicated = mode == RedisMode::Replicated;
+    let resources = tape.maybe(60, |tape| resources(tape, &CPU, &REDIS_MEMORY));
+    let limit = resources.as_ref().and_then(|all| all.limits.as_ref()?.memory.clone());
+    let most = limit.map_or(REDIS_MEMORY.len(), |limit| {
+        REDIS_MEMORY.iter().position(|amount| *amount == limit.0).expect("one of them")
+    });
+    Redis {
+        mode,
+        image: tape.maybe(50, image),
+        shards: if is_cluster { tape.maybe(50, |tape| tape.copy(&[3, 4, 100])) } else { None },
+        replicas_per_shard: if is_cluster { tape.maybe(50, |tape| tape.between(0, 5)) } else { None },
+        resources,
+        qos: tape.maybe(20, |_| Qos::Guaranteed),
+        instances: if is_replicated { tape.maybe(50, |tape| tape.between(2, 9)) } else { None },
+        sentinel: if is_replicated { tape.maybe(50, sentinel) } else { None },
+        external: None,
+        storage: tape.maybe(50, storage),
+        persistence: tape.maybe(30, |tape| RedisPersistence {
+            append_only: tape.maybe(50, |tape| tape.chance(50)),
+            append_fsync: tape.maybe(50, |tape| {
+                tape.copy(&[AppendFsync::EverySec, AppendFsync::Always, AppendFsync::Never])
+            }),
+        }),
+        maxmemory: if most == 0 {
+            None
+        } else {
+            tape.maybe(30, |tape| quantity(REDIS_MEMORY[tape.below(most)]))
+        },
+        maxmemory_policy: tape.maybe(50, |tape| {
+            use MaxmemoryPolicy as P;
+            tape.copy(&[
+                P::VolatileLru,
+                P::NoEviction,
+                P::VolatileLfu,
+                P::VolatileTtl,
+                P::VolatileRandom,
+                P::AllkeysLru,
+                P::AllkeysLfu,
+                P::AllkeysRandom,
+            ])
+        }),
+        auth: tape.maybe(30, |tape| RedisAuth { password_secret_ref: key_ref(tape) }),
+        config: unique(tape, 3, &["timeout", "cluster-node-timeout", "notify-keyspace-events"])
+            .into_iter()
+            .map(|directive| (directive, ConfigValue(tape.pick(&["300", "KEA", "a b:c/d"]).to_owned())))
+            .collect(),
+        disruption: tape.maybe(30, disruption),
+        run_as_user: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
+        fs_group: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
+        scheduling: scheduling(tape),
+    }
+}
+
+/// Whether something else than the primary can be read from.
+pub(super) fn reads_elsewhere(postgres: &Postgres) -> bool {
+    let outside = postgres.external.as_ref().is_some_and(|external| external.read_only_host.is_some());
+    outside || postgres.instances.is_some_and(|instances| instances > 1)
+}
+
+pub(super) fn postgres(tape: &mut Tape) -> Postgres {
+    let mode = tape.copy(&[PostgresMode::External, PostgresMode::Managed]);
+    if mode == PostgresMode::Managed {
+        return managed_postgres(tape);
+    }
+    Postgres {
+        mode,
+        external: Some(external_postgres(tape)),
+        instances: None,
+        synchronous: None,
+        version: None,
+        image: None,
+        resources: None,
+        qos: None,
+        storage: None,
+        wal_storage: None,
+        parameters: BTreeMap::new(),
+        database: None,
+        owner: None,
+        disruption: None,
+        run_as_user: None,
+        fs_group: None,
+        scheduling: Scheduling::default(),
+    }
+}
+
+fn managed_postgres(tape: &mut Tape) -> Postgres {
+    let instances = tape.maybe(60, |tape| tape.copy(&[1, 2, 3, 9]));
+    Postgres {
+        mode: PostgresMode::Managed,
+        external: None,
+        instances,
+        synchronous: tape.maybe(40, |tape| instances.is_some_and(|it| it > 1) && tape.chance(70)),
+        version: Some(tape.between(14, 18)),
+        image: tape.maybe(40, image),
+        resources: tape.maybe(60, |tape| resources(tape, &CPU, &MEMORY)),
+        qos: tape.maybe(20, |_| Qos::Guaranteed),
+        storage: tape.maybe(50, storage),
+        wal_storage: tape.maybe(30, storage),
+        parameters: unique(tape, 3, &["work_mem", "shared_buffers", "log_min_duration_statement"])
+            .into_iter()
+            .map(|name| (name, ParameterValue(tape.pick(&["16MB", "-1", "a b:c/d"]).to_owned())))
+            .collect(),
+        database: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
+        owner: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
+        disruption: tape.maybe(30, disruption),
+        run_as_user: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
+        fs_group: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
+        scheduling: scheduling(tape),
+    }
+}
+
+fn external_postgres(tape: &mut Tape) -> ExternalPostgres {
+    let ssl_mode = tape.maybe(50, |tape| {
+        use SslMode as S;
+        tape.copy(&[S::Require, S::Disable, S::Prefer, S::VerifyCa, S::VerifyFull])
+    });
+    let verifies = matches!(ssl_mode, Some(SslMode::VerifyCa | SslMode::VerifyFull));
+    ExternalPostgres {
+        host: host(tape),
+        read_only_host: tape.maybe(30, host),
+        port: tape.maybe(40, |tape| tape.copy(&[5432, 1, 65535])),
+        database: tape.pick(&["shop", "_a$-1"]).to_owned(),
+        ssl_mode,
+        ca_secret_ref: if verifies {
+            tape.maybe(50, |tape| CaRef {
+                name: tape.pick(&NAMES).to_owned(),
+                key: tape.maybe(30, |tape| tape.pick(&KEYS).to_owned()),
+            })
+        } else {
+            None
+        },
+        credentials_secret_ref: CredentialsRef {
+            name: tape.pick(&NAMES).to_owned(),
+            username_key: tape.maybe(30, |tape| tape.pick(&KEYS).to_owned()),
+            password_key: tape.maybe(30, |tape| tape.pick(&KEYS).to_owned()),
+        },
+        cidrs: cidrs(tape),
+    }
+}
