@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, ResourceExt,
-    api::{Patch, PostParams},
+    api::{Patch, PatchParams, PostParams},
     core::DynamicObject,
 };
 use rand::RngExt;
@@ -15,7 +15,7 @@ use trading_api::labels::{self, FIELD_MANAGER, REPLICAS_MANAGER};
 use trading_core::{
     add_ons,
     inputs::{Reference, ReferenceKind},
-    kinds::{AddOn, Kind},
+    kinds::{AddOn, Kind, Watch},
     object::{Content, Object, PASSWORD},
     problem::Problem,
     step::{Apply, Replicas},
@@ -23,7 +23,7 @@ use trading_core::{
 
 use super::{Context, ReconcileError, references, repair};
 use crate::{
-    cache::{PlatformKey, answered, child},
+    cache::{Entry, PlatformKey, answered, child},
     metrics::ObjectOutcome,
     objects::{apply_as, resource},
 };
@@ -124,7 +124,7 @@ async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), C
             let params = apply_as(FIELD_MANAGER);
             match api(object, context).patch(&object.name, &params, &Patch::Apply(&body)).await {
                 Ok(live) => {
-                    remember(object, &live, context);
+                    remember(object, answered(object.kind, &live), context);
                     Ok(())
                 }
                 Err(kube::Error::Api(status)) if status.code == 409 || (status.code == 422 && known) => {
@@ -171,10 +171,26 @@ async fn hand_over(object: &Object, known: bool, key: &PlatformKey, context: &Co
     put(object, true, key, context).await
 }
 
-fn remember(object: &Object, live: &DynamicObject, context: &Context) {
-    if let Some(entry) = answered(object.kind, live) {
+fn remember(object: &Object, live: Option<Entry>, context: &Context) {
+    if let Some(entry) = live {
         context.caches.children.applied(entry, &object.digest);
     }
+}
+
+/// Applies the object and remembers the answer, which is no more than the metadata where that is enough.
+async fn send(
+    api: &Api<DynamicObject>,
+    object: &Object,
+    params: &PatchParams,
+    context: &Context,
+) -> Result<(), kube::Error> {
+    let (name, patch) = (&object.name, Patch::Apply(&*object.body));
+    let live = match object.kind.info().watch {
+        Watch::Metadata => child(object.kind, &api.patch_metadata(name, params, &patch).await?.metadata),
+        Watch::Status => answered(object.kind, &api.patch(name, params, &patch).await?),
+    };
+    remember(object, live, context);
+    Ok(())
 }
 
 fn api(object: &Object, context: &Context) -> Api<DynamicObject> {
@@ -183,10 +199,9 @@ fn api(object: &Object, context: &Context) -> Api<DynamicObject> {
 
 async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
     let api = api(object, context);
-    let body: &Value = &object.body;
     let careful = apply_as(FIELD_MANAGER);
-    let params = if known { careful.clone().force() } else { careful.clone() };
-    let live = match api.patch(&object.name, &params, &Patch::Apply(body)).await {
+    let forceful = careful.clone().force();
+    match send(&api, object, if known { &forceful } else { &careful }, context).await {
         Err(kube::Error::Api(status)) if status.code == 409 && !known => {
             // It exists though we had not seen it: ours from before (kept data, a stale cache) or
             // somebody else's?
@@ -194,20 +209,21 @@ async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context)
             if !is_ours(&live, key) {
                 return Err(Cause::Foreign);
             }
-            api.patch(&object.name, &careful.force(), &Patch::Apply(body)).await
+            send(&api, object, &forceful, context).await
         }
         Err(kube::Error::Api(status)) if status.code == 422 && known => {
-            match repair::apply(&api, &object.name, body).await {
-                Ok(Some(live)) => Ok(live),
+            match repair::apply(&api, &object.name, &object.body).await {
+                Ok(Some(live)) => {
+                    remember(object, answered(object.kind, &live), context);
+                    Ok(())
+                }
                 Ok(None) => Err(kube::Error::Api(status)),
                 Err(error) => Err(error),
             }
         }
         result => result,
     }
-    .map_err(|error| cause(object, error))?;
-    remember(object, &live, context);
-    Ok(())
+    .map_err(|error| cause(object, error))
 }
 
 /// Made by an operator of this kind for a platform of this name.
@@ -232,7 +248,7 @@ async fn keep_replicas(object: &Object, live: &DynamicObject, context: &Context)
         .patch(&object.name, &apply_as(REPLICAS_MANAGER), &Patch::Apply(&body))
         .await
         .map_err(|error| cause(object, error))?;
-    remember(object, &live, context);
+    remember(object, answered(object.kind, &live), context);
     Ok(())
 }
 
