@@ -18,7 +18,15 @@ pub fn essence(object: &Value, namespace: &str) -> Value {
         "labels": without(at(object, "/metadata/labels"), &[labels::PLATFORM_UID]),
         "annotations": without(
             at(object, "/metadata/annotations"),
-            &[labels::APPLIED, "deployment.kubernetes.io/revision"],
+            // Controllers write theirs when they come to it.
+            &[
+                labels::APPLIED,
+                "deployment.kubernetes.io/revision",
+                "pv.kubernetes.io/bind-completed",
+                "pv.kubernetes.io/bound-by-controller",
+                "volume.beta.kubernetes.io/storage-provisioner",
+                "volume.kubernetes.io/storage-provisioner",
+            ],
         ),
         "owned": !at(object, "/metadata/ownerReferences").is_null(),
     });
