@@ -281,7 +281,9 @@ fn autoscaling_is_reported_where_there_is_an_autoscaler() {
     let verdict = condition(&blind, "AutoscalingActive");
     assert_eq!((verdict.status.as_str(), verdict.reason.as_str()), ("False", "MetricsUnavailable"));
     assert!(
-        verdict.message.contains("backend: FailedGetPodsMetric (kubectl -n trade describe hpa shop-backend)"),
+        verdict
+            .message
+            .contains("backend: FailedGetPodsMetric (kubectl -n trading describe hpa shop-backend)"),
         "{}",
         verdict.message
     );

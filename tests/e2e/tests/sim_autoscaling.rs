@@ -188,12 +188,12 @@ async fn what_keda_cannot_ask_is_told() -> Result<()> {
     for (status, reason, expected) in
         [("False", "ScaledObjectCheckFailed", "MetricsUnavailable"), ("True", "ScaledObjectReady", "Scaling")]
     {
-        // As KEDA writes it.
+        // As KEDA writes it. Metrics come and go, so it is told within seconds, not at once.
         let ready = json!({ "type": "Ready", "status": status, "reason": reason, "message": "" });
         let patch = json!({ "status": { "conditions": [ready] } }).to_string();
         let to_status = ["--namespace", NAMESPACE, "--subresource=status", "--type=merge", "--patch", &patch];
         kubectl.run(&[&["patch", "scaledobject", BACKEND], &to_status[..]].concat())?;
-        let said = space.condition_is(NAME, "AutoscalingActive", status, expected, BRIEF).await?;
+        let said = space.condition_is(NAME, "AutoscalingActive", status, expected, SETTLE).await?;
         let remedy = format!("{reason} (kubectl -n {NAMESPACE} describe scaledobject {BACKEND})");
         ensure!(status == "True" || said.contains(&remedy), "{said}");
     }

@@ -123,7 +123,7 @@ fn missing(level: Level, names: &[&str], programs: &[Program]) -> Option<String>
 
 /// `--workspace` gives every call the same features, so that nothing compiles twice.
 fn cargo_test(arguments: &[&str]) -> Result<()> {
-    repo::run(&mut repo::cargo(&[&["test", "--locked", "--workspace"], arguments].concat()))
+    repo::run(&mut repo::cargo(&[&["test", "--locked", "--workspace", "--no-fail-fast"], arguments].concat()))
 }
 
 fn measured(report: &mut Report, level: u8, name: &str, check: impl FnOnce() -> Result<()>) {
