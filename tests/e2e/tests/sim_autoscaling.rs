@@ -11,9 +11,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use trading_core::kinds::{AddOn, Kind};
 use trading_e2e::add_ons;
-use trading_e2e::sim::{
-    BRIEF, SETTLE, Space, Stack, at, database_secret, describe, platform, stays, wait_for,
-};
+use trading_e2e::sim::{SETTLE, Space, Stack, at, database_secret, describe, platform, stays, wait_for};
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
 
