@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::repo;
 
-/// Binaries at once: each has a control plane of its own, and waits for it most of the time.
+/// Binaries at once: each has a control plane of its own.
 const AT_ONCE: usize = 2;
 
 /// Runs every integration test of these names, also after one has failed.
