@@ -48,7 +48,7 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
     }
 });
 
-/// Makes the rules, which takes up to a second; otherwise the first check takes it.
+/// Makes the rules, which takes some tenths of a second; otherwise the first check does.
 pub fn prepare() {
     LazyLock::force(&RULES);
 }

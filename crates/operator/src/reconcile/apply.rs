@@ -122,11 +122,8 @@ async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), C
             let body = with_replicas(object, replicas);
             // Without force: a number that is another's, or changed meanwhile, is a conflict and stays.
             let params = apply_as(FIELD_MANAGER);
-            match api(object, context).patch(&object.name, &params, &Patch::Apply(&body)).await {
-                Ok(live) => {
-                    remember(object, answered(object.kind, &live), context);
-                    Ok(())
-                }
+            match send(&api(object, context), object, &body, &params, context).await {
+                Ok(()) => Ok(()),
                 Err(kube::Error::Api(status)) if status.code == 409 || (status.code == 422 && known) => {
                     hand_over(object, known, key, context).await
                 }
@@ -177,14 +174,16 @@ fn remember(object: &Object, live: Option<Entry>, context: &Context) {
     }
 }
 
-/// Applies the object and remembers the answer, which is no more than the metadata where that is enough.
+/// Applies a document of the object and remembers the answer, which is no more than the metadata where that
+/// is enough.
 async fn send(
     api: &Api<DynamicObject>,
     object: &Object,
+    body: &Value,
     params: &PatchParams,
     context: &Context,
 ) -> Result<(), kube::Error> {
-    let (name, patch) = (&object.name, Patch::Apply(&*object.body));
+    let (name, patch) = (&object.name, Patch::Apply(body));
     let live = match object.kind.info().watch {
         Watch::Metadata => child(object.kind, &api.patch_metadata(name, params, &patch).await?.metadata),
         Watch::Status => answered(object.kind, &api.patch(name, params, &patch).await?),
@@ -201,7 +200,7 @@ async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context)
     let api = api(object, context);
     let careful = apply_as(FIELD_MANAGER);
     let forceful = careful.clone().force();
-    match send(&api, object, if known { &forceful } else { &careful }, context).await {
+    match send(&api, object, &object.body, if known { &forceful } else { &careful }, context).await {
         Err(kube::Error::Api(status)) if status.code == 409 && !known => {
             // It exists though we had not seen it: ours from before (kept data, a stale cache) or
             // somebody else's?
@@ -209,7 +208,7 @@ async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context)
             if !is_ours(&live, key) {
                 return Err(Cause::Foreign);
             }
-            send(&api, object, &forceful, context).await
+            send(&api, object, &object.body, &forceful, context).await
         }
         Err(kube::Error::Api(status)) if status.code == 422 && known => {
             match repair::apply(&api, &object.name, &object.body).await {
@@ -244,12 +243,9 @@ async fn keep_replicas(object: &Object, live: &DynamicObject, context: &Context)
         "metadata": {"name": object.name, "namespace": object.namespace, "uid": live.uid()},
         "spec": {"replicas": live.data.pointer("/spec/replicas")},
     });
-    let live = api(object, context)
-        .patch(&object.name, &apply_as(REPLICAS_MANAGER), &Patch::Apply(&body))
+    send(&api(object, context), object, &body, &apply_as(REPLICAS_MANAGER), context)
         .await
-        .map_err(|error| cause(object, error))?;
-    remember(object, answered(object.kind, &live), context);
-    Ok(())
+        .map_err(|error| cause(object, error))
 }
 
 /// Makes a Secret with random values. It fails where the Secret exists: nothing is replaced.
@@ -279,9 +275,7 @@ pub async fn generate(object: &Object, context: &Context) -> Result<(), Reconcil
     };
     let version = made.resource_version().unwrap_or_default();
     context.caches.references.read(&reference, &version, &references::digests(Some(data)));
-    if let Some(entry) = child(object.kind, &made.metadata) {
-        context.caches.children.applied(entry, &object.digest);
-    }
+    remember(object, child(object.kind, &made.metadata), context);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use k8s_openapi::api::{
     coordination::v1::Lease,
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Client, Resource, ResourceExt,
     core::{DynamicObject, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
@@ -20,11 +20,8 @@ use tokio::task::JoinHandle;
 use trading_api::labels;
 use trading_core::kinds::{Kind, KindInfo, Watch};
 
-use super::{PAGE, Report, drive, metadata, name_of, typed};
-use crate::{
-    cache::{Caches, Entry, Live, PlatformKey, child, scaled_object},
-    objects::resource,
-};
+use super::{PAGE, Report, drive, name_of, typed, untyped};
+use crate::cache::{Caches, Entry, Live, PlatformKey, child, scaled_object};
 
 /// Watches the operator's objects of a kind until the handle is aborted.
 pub fn children(
@@ -38,7 +35,7 @@ pub fn children(
     let target = Target { kind, scope: scope.map(str::to_owned), caches: Arc::clone(caches), report };
     match (info.watch, kind) {
         (Watch::Metadata, _) => {
-            let stream = watcher(metadata(client, &resource(info), scope), ours());
+            let stream = watcher(untyped(client, info, scope), ours());
             let reduce = move |live: &PartialObjectMeta<DynamicObject>| child(kind, &live.metadata);
             spawn(stream, reduce, target)
         }
@@ -47,17 +44,9 @@ pub fn children(
         (Watch::Status, Kind::StatefulSet) => whole::<StatefulSet>(client, target),
         (Watch::Status, Kind::Lease) => whole::<Lease>(client, target),
         (Watch::Status, Kind::ScaledObject) => {
-            spawn(watcher(dynamic(client, info, scope), ours()), scaled_object, target)
+            spawn(watcher(untyped(client, info, scope), ours()), scaled_object, target)
         }
         (Watch::Status, _) => whole::<HorizontalPodAutoscaler>(client, target),
-    }
-}
-
-fn dynamic(client: &Client, info: &KindInfo, scope: Option<&str>) -> Api<DynamicObject> {
-    let resource = resource(info);
-    match scope {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use futures::{Stream, StreamExt};
 use kube::{
     Api, Client, Resource,
-    core::{ApiResource, DynamicObject, NamespaceResourceScope, PartialObjectMeta},
+    core::{ApiResource, DynamicResourceScope, NamespaceResourceScope},
     runtime::{
         reflector::Store,
         watcher::{self, Event},
@@ -19,10 +19,10 @@ use kube::{
 };
 use trading_core::{
     inputs::ReferenceKind,
-    kinds::{Kind, built_in, of_add_ons},
+    kinds::{Kind, KindInfo, built_in, of_add_ons},
 };
 
-use crate::{add_ons, cache::Caches, packed::Packed};
+use crate::{add_ons, cache::Caches, objects::resource, packed::Packed};
 pub use children::children;
 
 /// Objects in one page of a list. Small pages keep the peak of memory after a start low.
@@ -68,14 +68,15 @@ where
     }
 }
 
-fn metadata(
-    client: &Client,
-    resource: &ApiResource,
-    scope: Option<&str>,
-) -> Api<PartialObjectMeta<DynamicObject>> {
+/// A kind without a type of its own, or the metadata of any.
+fn untyped<K>(client: &Client, info: &KindInfo, scope: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
+{
+    let resource = resource(info);
     match scope {
-        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
-        None => Api::all_with(client.clone(), resource),
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
     }
 }
 

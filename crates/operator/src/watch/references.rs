@@ -17,11 +17,8 @@ use trading_core::{
     kinds::KindInfo,
 };
 
-use super::{PAGE, drive, in_sync, metadata, name_of};
-use crate::{
-    cache::{Caches, PlatformKey, child},
-    objects::resource,
-};
+use super::{PAGE, drive, in_sync, name_of, untyped};
+use crate::cache::{Caches, PlatformKey, child};
 
 /// Watches everything that a platform may consume, which the operator's own of that kind are among.
 pub fn watch(
@@ -31,8 +28,7 @@ pub fn watch(
     scope: Option<&str>,
     caches: &Arc<Caches>,
 ) {
-    let stream =
-        watcher(metadata(client, &resource(info), scope), watcher::Config::default().page_size(PAGE));
+    let stream = watcher(untyped(client, info, scope), watcher::Config::default().page_size(PAGE));
     let name = name_of(info.plural, scope);
     let report = in_sync(&name, caches);
     let caches = Arc::clone(caches);
