@@ -5,6 +5,7 @@
 #![allow(clippy::missing_errors_doc)]
 
 mod audit;
+mod epilogue;
 mod essence;
 mod metrics;
 mod platform;

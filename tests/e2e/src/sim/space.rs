@@ -1,6 +1,7 @@
 //! A namespace to work in, as administrator.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +16,7 @@ use trading_testbed::ControlPlane;
 use trading_testbed::audit::Entry;
 
 use super::audit::Mark;
+use super::epilogue::Epilogue;
 use super::stack::Stack;
 use super::values::{at, text};
 use super::wait::{SETTLE, wait_for};
@@ -35,6 +37,7 @@ const REST: Duration = Duration::from_secs(12);
 pub struct Space<'a> {
     /// What the operator asked for is in its audit log; none where there is no such log.
     stack: Option<&'a Stack>,
+    _epilogue: Option<Arc<Epilogue<'a>>>,
     /// An administrator's client.
     pub client: Client,
     /// The namespace.
@@ -71,7 +74,13 @@ impl<'a> Space<'a> {
     }
 
     pub(super) async fn existing(stack: &'a Stack, name: &str) -> Result<Self> {
-        Ok(Self { stack: Some(stack), client: stack.cluster().client().await?, name: name.to_owned() })
+        let epilogue = Epilogue { stack, namespace: name.to_owned() };
+        Ok(Self {
+            stack: Some(stack),
+            _epilogue: Some(Arc::new(epilogue)),
+            client: stack.cluster().client().await?,
+            name: name.to_owned(),
+        })
     }
 
     /// A new namespace that admits only restricted pods, without an audit log.
@@ -81,7 +90,7 @@ impl<'a> Space<'a> {
 
     /// A namespace that is there, without an audit log.
     pub async fn unaudited_existing(cluster: &ControlPlane, name: &str) -> Result<Self> {
-        Ok(Self { stack: None, client: cluster.client().await?, name: name.to_owned() })
+        Ok(Self { stack: None, _epilogue: None, client: cluster.client().await?, name: name.to_owned() })
     }
 
     async fn created(self) -> Result<Self> {
