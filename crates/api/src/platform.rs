@@ -29,7 +29,7 @@ pub const MAX_NAME: usize = 40;
 
 /// A whole trading platform: its services, data stores, scaling, network and safeguards. One
 /// resource describes one environment; the operator makes the cluster match it and keeps it so.
-#[derive(CustomResource, Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[derive(CustomResource, Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[kube(
     group = "platform.trading",
     version = "v1alpha1",

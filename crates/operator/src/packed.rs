@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use trading_api::TradingPlatform;
+use trading_api::{TradingPlatform, TradingPlatformSpec, deletion::Deletion};
 
 /// What `kubectl apply` keeps for itself: the whole resource once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -58,6 +58,25 @@ impl Packed {
         platform.metadata = self.metadata.clone();
         Ok(platform)
     }
+
+    /// The platform as far as its deletion needs it. One that an older definition let in must be able to go.
+    ///
+    /// # Errors
+    /// Where it can't be read what becomes of its data.
+    pub fn unpack_for_deletion(&self) -> Result<Box<TradingPlatform>, Box<Unreadable>> {
+        #[derive(Deserialize)]
+        struct Going {
+            deletion: Option<Deletion>,
+        }
+        let going: Going = serde_json::from_str(&self.spec)
+            .map_err(|error| Box::new(Unreadable { metadata: self.metadata.clone(), error }))?;
+        let spec = TradingPlatformSpec { deletion: going.deletion, ..TradingPlatformSpec::default() };
+        let mut platform = Box::new(TradingPlatform::new("", spec));
+        // What is written of a deletion replaces a status that can't be read.
+        platform.status = serde_json::from_str(&self.status).ok();
+        platform.metadata = self.metadata.clone();
+        Ok(platform)
+    }
 }
 
 impl Resource for Packed {
@@ -92,6 +111,7 @@ impl Resource for Packed {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use trading_api::deletion::DataPolicy;
 
     use super::*;
 
@@ -111,6 +131,16 @@ mod tests {
         let annotations: Vec<_> =
             platform.metadata.annotations.iter().flatten().map(|(key, _)| key).collect();
         assert_eq!(annotations, ["team"], "what kubectl keeps for itself is dropped");
+    }
+
+    #[test]
+    fn one_that_can_not_be_read_can_go_unless_it_is_unclear_what_becomes_of_its_data() {
+        let going =
+            |deletion: Value| packed(&json!({"version": 5, "deletion": deletion})).unpack_for_deletion();
+        let platform = going(json!({"data": "Delete"})).expect("it says what becomes of its data");
+        assert_eq!(platform.spec.deletion.and_then(|deletion| deletion.data), Some(DataPolicy::Delete));
+        assert!(going(Value::Null).expect("the default is to keep data").spec.deletion.is_none());
+        assert!(going(json!({"data": "Perhaps"})).is_err());
     }
 
     #[test]

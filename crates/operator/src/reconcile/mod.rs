@@ -18,7 +18,7 @@ mod teardown;
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use kube::runtime::controller::Action;
+use kube::{Resource, runtime::controller::Action};
 use trading_api::TradingPlatform;
 use trading_core::{
     add_ons, admission,
@@ -42,13 +42,15 @@ const UNSERVED: Duration = Duration::from_secs(30);
 /// # Errors
 /// Where the apiserver refuses or fails; it is repeated with backoff.
 pub async fn reconcile(platform: Arc<Packed>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    let platform = match platform.unpack() {
+    let key = PlatformKey::of(platform.meta());
+    let is_going = platform.meta().deletion_timestamp.is_some();
+    let unpacked = if is_going { platform.unpack_for_deletion() } else { platform.unpack() };
+    let platform = match unpacked {
         Ok(platform) => platform,
         Err(unreadable) => return report::unreadable(&unreadable, &context).await,
     };
     let platform = platform.as_ref();
-    let key = PlatformKey::of(&platform.metadata);
-    if platform.metadata.deletion_timestamp.is_some() {
+    if is_going {
         return teardown::tear_down(platform, &key, &context).await;
     }
     if let Some(invalid) = invalid(platform, &key, &context) {
