@@ -9,9 +9,9 @@ use trading_api::TradingPlatform;
 use trading_core::{
     inputs::Inputs, kinds::Kind, plan::monitoring::MetricsPlan, render::render, resolve::resolve,
 };
+use trading_testbed::documents;
 
 use crate::repo;
-use crate::up::documents;
 
 const HEADER: &str = "\
 # Made by `cargo xtask generate` from what the examples scale on: values for the chart prometheus-adapter

@@ -71,6 +71,11 @@ const STEPS: &[Step] = &[
         output: "charts/trading-platform-operator/files/rbac/definitions.yaml",
     },
     Step {
+        what: "the chart's policy that adds the finalizer",
+        make: Make::Code(finalizer_policy),
+        output: "charts/trading-platform-operator/files/finalizer-policy.yaml",
+    },
+    Step {
         what: "golden files",
         make: Make::WrittenByTest {
             // `--workspace` for the features of the tests' own build, so that nothing compiles twice.
@@ -142,6 +147,11 @@ fn chart_rules() -> Result<String> {
 
 fn chart_cluster_rules() -> Result<String> {
     in_chart(&trading_core::rbac::cluster_rules())
+}
+
+fn finalizer_policy() -> Result<String> {
+    let spec = serde_yaml::to_string(&trading_core::finalizer_policy::spec())?;
+    Ok(format!("# Made by `cargo xtask generate`.\n{spec}"))
 }
 
 fn in_chart(rules: &[PolicyRule]) -> Result<String> {

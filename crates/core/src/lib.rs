@@ -9,6 +9,7 @@ pub mod cost;
 
 pub mod digest;
 pub mod fields;
+pub mod finalizer_policy;
 pub mod inputs;
 pub mod kinds;
 pub mod object;

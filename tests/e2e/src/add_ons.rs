@@ -5,12 +5,10 @@
 
 use anyhow::{Context, Result};
 use trading_core::kinds::{AddOn, Kind};
-use trading_testbed::Kubectl;
 use trading_testbed::module::{
     EXTERNAL_SECRETS, GATEWAY_API, ISTIO, KEDA, Module, PROMETHEUS_OPERATOR, VERTICAL_POD_AUTOSCALER,
 };
-
-use crate::api::documents;
+use trading_testbed::{Kubectl, documents};
 
 /// What defines a kind.
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -12,11 +13,12 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use trading_api::labels::FINALIZER;
 use trading_core::rbac;
 use trading_e2e::api::helm::Helm;
 use trading_e2e::api::request::Objects;
-use trading_e2e::api::{documents, namespace, wait_for_kind};
-use trading_testbed::{ControlPlane, Kubectl, Options};
+use trading_e2e::api::{namespace, wait_for_kind};
+use trading_testbed::{ControlPlane, Kubectl, Options, documents};
 
 /// Where the release is, and its name.
 const SYSTEM: &str = "trading-system";
@@ -26,6 +28,9 @@ const CRD: &str = "crd/tradingplatforms.platform.trading";
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 const CONCURRENCY: usize = 16;
+
+/// For a policy to take effect.
+const POLICY: Duration = Duration::from_secs(30);
 
 static CLUSTER: LazyLock<ControlPlane> =
     LazyLock::new(|| ControlPlane::start(Options::api()).expect("a control plane"));
@@ -94,6 +99,7 @@ async fn a_release_lives_and_leaves_the_platforms_behind() -> Result<()> {
         "spec":{"version":"1.0.0","backend":{"image":{"repository":"shop/backend"}}}}"#;
     namespace(&client, "default").await?;
     kubectl.apply(platform)?;
+    its_policy_adds_the_finalizer(&kubectl)?;
     let kept = identities(&kubectl)?;
     upgrades(&helm, &kubectl, &kept)?;
     uninstalls(&helm, &kubectl, &kept)?;
@@ -124,6 +130,8 @@ fn installs(helm: &Helm, kubectl: &Kubectl) -> Result<()> {
         "clusterrolebinding.rbac.authorization.k8s.io/trading-platform-operator-trading-system",
         "configmap/trading-platform-operator-prices",
         "deployment.apps/trading-platform-operator",
+        "mutatingadmissionpolicy.admissionregistration.k8s.io/trading-platform-operator-trading-system-finalizer",
+        "mutatingadmissionpolicybinding.admissionregistration.k8s.io/trading-platform-operator-trading-system-finalizer",
         "networkpolicy.networking.k8s.io/trading-platform-operator",
         "poddisruptionbudget.policy/trading-platform-operator",
         "role.rbac.authorization.k8s.io/trading-platform-operator-lease",
@@ -135,10 +143,46 @@ fn installs(helm: &Helm, kubectl: &Kubectl) -> Result<()> {
     Ok(())
 }
 
+/// What a platform has when it has just been made here, without keeping it.
+fn finalizers_at_first(kubectl: &Kubectl, namespace: &str, finalizers: &[&str]) -> Result<Vec<String>> {
+    let platform = json!({
+        "apiVersion": "platform.trading/v1alpha1",
+        "kind": "TradingPlatform",
+        "metadata": { "name": "trial", "namespace": namespace, "finalizers": finalizers },
+        "spec": { "version": "1.0.0", "backend": { "image": { "repository": "shop/backend" } } },
+    });
+    let args = ["create", "--dry-run=server", "-o", "json", "-f", "-"];
+    let made: Value = serde_json::from_str(&kubectl.run_with_input(&args, &platform.to_string())?)?;
+    let finalizers = made["metadata"]["finalizers"].as_array().into_iter().flatten();
+    Ok(finalizers.filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
+/// The apiserver looks for policies from time to time.
+fn wait_for_finalizers(kubectl: &Kubectl, namespace: &str, expected: &[&str]) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let found = finalizers_at_first(kubectl, namespace, &[])?;
+        if found == expected {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < POLICY, "in {namespace}: {found:?} instead of {expected:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn its_policy_adds_the_finalizer(kubectl: &Kubectl) -> Result<()> {
+    wait_for_finalizers(kubectl, "default", &[FINALIZER])?;
+    let others = finalizers_at_first(kubectl, "default", &["example.com/wait"])?;
+    ensure!(others == ["example.com/wait", FINALIZER], "{others:?}");
+    let once = finalizers_at_first(kubectl, "default", &[FINALIZER])?;
+    ensure!(once == [FINALIZER], "{once:?}");
+    Ok(())
+}
+
 /// What carries the release's label, the kind apart.
 fn owned(kubectl: &Kubectl) -> Result<BTreeSet<String>> {
     let kinds = "clusterrole,clusterrolebinding,deployment,networkpolicy,poddisruptionbudget,role,rolebinding,service,\
-                 serviceaccount,configmap";
+                 serviceaccount,configmap,mutatingadmissionpolicy,mutatingadmissionpolicybinding";
     let selector = format!("app.kubernetes.io/instance={RELEASE}");
     let names = kubectl.run(&["get", kinds, "-n", SYSTEM, "-l", &selector, "-o", "name"])?;
     Ok(names.lines().map(str::to_owned).collect())
@@ -380,6 +424,9 @@ fn scopes_to_namespaces(helm: &Helm, kubectl: &Kubectl) -> Result<()> {
     let operator = kubectl.clone().with_kubeconfig(&kubeconfig);
     operator.run(&["-n", "default", "get", "tradingplatforms,secrets"])?;
     ensure!(operator.run(&["-n", "elsewhere", "get", "secrets"]).is_err(), "it reads Secrets elsewhere");
+    // Nobody would take the finalizer off there.
+    wait_for_finalizers(kubectl, "elsewhere", &[])?;
+    wait_for_finalizers(kubectl, "default", &[FINALIZER])?;
     helm.run(&["upgrade", RELEASE, ".", "-n", SYSTEM])?;
     Ok(())
 }
@@ -389,6 +436,7 @@ fn uninstalls(helm: &Helm, kubectl: &Kubectl, kept: &[String; 2]) -> Result<()> 
     let left = owned(kubectl)?;
     ensure!(left.is_empty(), "left behind: {left:?}");
     ensure!(identities(kubectl)? == *kept, "the kind or the platform went with the release");
+    wait_for_finalizers(kubectl, "default", &[])?;
     Ok(())
 }
 

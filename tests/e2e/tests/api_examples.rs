@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use trading_core::admission;
-use trading_e2e::api::{documents, install_kind, repository};
-use trading_testbed::{ControlPlane, Kubectl, Options};
+use trading_e2e::api::{install_kind, repository};
+use trading_testbed::{ControlPlane, Kubectl, Options, documents};
 
 const KIND: &str = "TradingPlatform";
 

@@ -23,8 +23,8 @@ use trading_core::{
     },
     step::{Observed, steps},
 };
-use trading_e2e::api::documents;
 use trading_e2e::gitops::{argocd, flux};
+use trading_testbed::documents;
 
 /// A platform in some state, and what is said of it.
 struct Situation {

@@ -19,8 +19,8 @@ use trading_core::{admission, render, resolve};
 use trading_e2e::add_ons;
 use trading_e2e::api::mutate::{Mutant, mutants, one_of_each};
 use trading_e2e::api::request::Objects;
-use trading_e2e::api::{cases, documents, install_kind, namespace, platforms, repository};
-use trading_testbed::{ControlPlane, Options};
+use trading_e2e::api::{cases, install_kind, namespace, platforms, repository};
+use trading_testbed::{ControlPlane, Options, documents};
 
 const SPACE: &str = "objects";
 const CONCURRENCY: usize = 8;

@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use trading_api::TradingPlatform;
 use trading_core::{inputs::Inputs, kinds::Kind, render::render, resolve::resolve};
-use trading_e2e::api::{documents, repository};
-use trading_testbed::Tool;
+use trading_e2e::api::repository;
+use trading_testbed::{Tool, documents};
 
 type Objects = Vec<(Kind, Value)>;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
+use trading_api::labels;
 use trading_e2e::sim::{
     LONG, Mark, Propagation, SETTLE, Space, Stack, at, database_secret, describe, differences, every_kind,
     merge, platform, text, wait_for,
@@ -110,10 +111,11 @@ async fn conflicts_are_got_over() -> Result<()> {
     let space = STACK.space("conflicts").await?;
     space.put(&database_secret("a")).await?;
 
-    // Somebody changes the platform all the time, so that the finalizer's patch comes too late.
+    // Somebody takes the finalizer off all the time, so that the patch that puts it back comes too late.
     let disturb = async |kind: &str, name: &str| -> Result<()> {
         for round in 0_u32.. {
-            let note = json!({ "metadata": { "annotations": { "example.com/round": round.to_string() } } });
+            let round_by_round = json!({ "example.com/round": round.to_string() });
+            let note = json!({ "metadata": { "annotations": round_by_round, "finalizers": null } });
             if space.find(kind, name).await?.is_some() && space.patch(kind, name, &note).await.is_err() {
                 return Ok(());
             }
@@ -128,6 +130,12 @@ async fn conflicts_are_got_over() -> Result<()> {
     let found = conflicts(&space, &mark)?;
     ensure!(found > 0, "there was no conflict");
     space.ready(NAME).await?;
+    wait_for("the finalizer is back", SETTLE, async || {
+        let live = space.get("TradingPlatform", NAME).await?;
+        ensure!(live["metadata"]["finalizers"] == json!([labels::FINALIZER]), "{}", live["metadata"]);
+        Ok(())
+    })
+    .await?;
 
     // The same when it goes.
     space.delete("TradingPlatform", NAME, Propagation::Foreground).await?;

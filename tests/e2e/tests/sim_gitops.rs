@@ -16,9 +16,10 @@ use trading_core::{
     render::render,
     resolve::resolve,
 };
-use trading_e2e::api::{documents, repository};
+use trading_e2e::api::repository;
 use trading_e2e::gitops::{argocd, flux};
 use trading_e2e::sim::{Space, Stack, at, text};
+use trading_testbed::documents;
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
 

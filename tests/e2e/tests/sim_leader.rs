@@ -34,7 +34,7 @@ async fn a_leader_that_was_frozen_never_writes_again() -> Result<()> {
     calm.ready(NAME).await?;
     let of_standby = writes(&stack, &second, &mark)?;
     ensure!(of_standby.is_empty(), "the standby wrote\n{}", describe(&of_standby));
-    ensure!(!writes(&stack, &first, &mark)?.is_empty(), "the leader wrote nothing");
+    ensure!(!writes(&stack, first, &mark)?.is_empty(), "the leader wrote nothing");
     ensure!(standby.exited()?.is_none(), "the standby ended:\n{}", standby.log()?);
 
     // Frozen in the middle of its work.
@@ -56,7 +56,7 @@ async fn a_leader_that_was_frozen_never_writes_again() -> Result<()> {
         Ok(())
     })
     .await?;
-    let late = writes(&stack, &first, &thawed)?;
+    let late = writes(&stack, first, &thawed)?;
     ensure!(late.is_empty(), "the old leader wrote\n{}", describe(&late));
 
     // A graceful end hands over at once: the old one starts again as the standby and takes over.

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use trading_api::Quantity;
 use trading_e2e::sim::{Metrics, Space, Stack, at, describe, text, wait_for};
+use trading_testbed::documents;
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
 
@@ -47,7 +48,7 @@ impl Subject {
         let kubectl = STACK.kubectl()?;
         let manifests =
             kubectl.run(&["kustomize", &example.join("overlays/production").to_string_lossy()])?;
-        let documents = trading_e2e::api::documents(&manifests)?;
+        let documents = documents(&manifests)?;
         let platform = documents.iter().find(|document| document["kind"] == "TradingPlatform");
         let platform = platform.with_context(|| format!("no platform in {}", example.display()))?;
         kubectl.apply(&manifests)?;

@@ -23,8 +23,10 @@ pub mod audit;
 mod background;
 mod cargo;
 mod certificates;
+pub mod chart;
 mod component;
 mod control_plane;
+mod documents;
 mod go;
 mod kubeconfig;
 mod kubectl;
@@ -46,6 +48,7 @@ mod workdir;
 
 pub use cargo::{cargo, workspace_binary};
 pub use control_plane::{Aggregated, ControlPlane};
+pub use documents::documents;
 pub use kubectl::Kubectl;
 pub use operator::{Operator, OperatorConfig};
 pub use options::Options;

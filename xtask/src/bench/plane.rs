@@ -11,10 +11,12 @@ use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use trading_api::TradingPlatform;
+use trading_core::finalizer_policy;
 use trading_testbed::audit::{self, Entry};
 use trading_testbed::{ControlPlane, Options};
 
@@ -25,6 +27,7 @@ use super::subject::Subject;
 pub const NAMESPACE: &str = "trading-system";
 
 const ROLE: &str = "trading-operator";
+const POLICY: &str = "trading-operator-finalizer";
 
 /// More at once makes a small apiserver slower.
 pub const CONCURRENCY: usize = 8;
@@ -97,7 +100,29 @@ impl Plane {
             "subjects": subjects,
         }))?])
         .await?;
-        self.kind_is_served().await
+        self.kind_is_served().await?;
+        self.add_policy().await
+    }
+
+    /// The chart's policy, which acts from the first platform on (`try_platform`).
+    async fn add_policy(&self) -> Result<()> {
+        let metadata = json!({ "name": POLICY });
+        let objects = [
+            ("MutatingAdmissionPolicy", "mutatingadmissionpolicies", finalizer_policy::spec()),
+            (
+                "MutatingAdmissionPolicyBinding",
+                "mutatingadmissionpolicybindings",
+                json!({ "policyName": POLICY }),
+            ),
+        ];
+        for (kind, plural, spec) in objects {
+            let gvk = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+            let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
+            let object: DynamicObject = read(json!({ "metadata": metadata, "spec": spec }))?;
+            let api: Api<DynamicObject> = Api::all_with(self.admin.clone(), &resource);
+            api.create(&PostParams::default(), &object).await?;
+        }
+        Ok(())
     }
 
     async fn kind_is_served(&self) -> Result<()> {
@@ -148,12 +173,19 @@ impl Plane {
         Ok(())
     }
 
-    /// Creates a platform without keeping it: the apiserver compiles a kind's rules the first time.
+    /// Creates a platform without keeping it, until the policy acts: the apiserver compiles a kind's rules
+    /// the first time and looks for new policies from time to time.
     pub async fn try_platform(&self, subject: &Subject, namespace: &str) -> Result<()> {
         let api: Api<TradingPlatform> = Api::namespaced(self.admin.clone(), namespace);
         let params = PostParams { dry_run: true, ..PostParams::default() };
-        api.create(&params, &subject.platform(namespace)).await?;
-        Ok(())
+        for _ in 0..100 {
+            let made = Box::pin(api.create(&params, &subject.platform(namespace))).await?.metadata;
+            if made.finalizers.is_some() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("the policy {POLICY} adds no finalizer")
     }
 
     /// Changes one field of one component of the first platform.

@@ -104,7 +104,7 @@ impl Rows<'_> {
         self.per_platform("… children made", &[Class::Create], Some(children));
         self.per_platform("… children changed", &[Class::Apply], Some(0));
         self.per_platform("… replicas handed to the autoscaler", &[Class::Replicas], Some(autoscaled));
-        self.per_platform("… finalizer", &[Class::Finalizer], Some(1));
+        self.per_platform("… finalizer", &[Class::Finalizer], Some(0));
         self.per_platform("… status", &[Class::Status], None);
         self.per_platform("… refused", &[Class::Refused], Some(0));
         self.per_platform("Events for each platform", &[Class::Event], None);

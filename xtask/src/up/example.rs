@@ -7,9 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
 use serde_json::Value;
-use trading_testbed::{Kubectl, real};
+use trading_testbed::{Kubectl, documents, real};
 
 const KUSTOMIZATIONS: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
@@ -119,14 +118,6 @@ impl Example {
         }
         Ok(true)
     }
-}
-
-/// The documents of a YAML stream, without empty ones.
-pub fn documents(yaml: &str) -> Result<Vec<Value>> {
-    serde_yaml::Deserializer::from_str(yaml)
-        .map(|document| Value::deserialize(document).context("not YAML"))
-        .filter(|document| !matches!(document, Ok(Value::Null)))
-        .collect()
 }
 
 fn read(kubectl: &Kubectl, path: &Path) -> Result<String> {

@@ -1,6 +1,5 @@
 //! `up`: a platform on a control plane, for a person to look at.
 
-mod chart;
 mod cluster;
 mod example;
 mod interrupt;
@@ -17,7 +16,6 @@ use trading_testbed::{real, workspace_binary};
 use crate::repo;
 use cluster::{Cluster, Nodes};
 use example::Example;
-pub use example::documents;
 use interrupt::Interrupt;
 use operator::Running;
 use view::View;

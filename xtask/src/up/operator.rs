@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use trading_testbed::chart::{Chart, NAMESPACE};
 use trading_testbed::{Operator, OperatorConfig};
 
-use super::chart::{self, Installed};
 use super::cluster::Cluster;
 use super::{Binaries, tail};
 
@@ -23,11 +23,14 @@ impl Running {
     /// Starts it: on real nodes as its chart does, otherwise here with the rights that the chart gives.
     pub fn start(binaries: &Binaries, cluster: &Cluster) -> Result<Self> {
         if let Some(nodes) = cluster.real_nodes() {
-            nodes.install_operator(chart::NAMESPACE)?;
+            nodes.install_operator(NAMESPACE)?;
             return Ok(Self::Pods);
         }
-        let installed = chart::install(cluster)?;
-        Ok(Self::Here(Operator::start(config(binaries, cluster, installed)?)?))
+        let runtimes = format!("--set=containerRuntime.allowed={}", !cluster.is_persons());
+        // Without its policy: a person's cluster would keep that when the operator here is gone.
+        let chart = Chart::render(&cluster.helm, cluster.dir(), &[&runtimes])?;
+        chart.install(&cluster.kubectl)?;
+        Ok(Self::Here(Operator::start(config(binaries, cluster, &chart)?)?))
     }
 
     /// An error when it has ended by itself.
@@ -46,7 +49,7 @@ impl Running {
             Self::Here(operator) => Ok(tail(&operator.log()?, LINES)),
             Self::Pods => {
                 let nodes = cluster.real_nodes().context("pods without nodes")?;
-                nodes.operator_log(chart::NAMESPACE, LINES)
+                nodes.operator_log(NAMESPACE, LINES)
             }
         }
     }
@@ -61,12 +64,12 @@ impl Running {
 }
 
 /// The operator runs on this machine, with no more rights than the chart gives its service account.
-fn config(binaries: &Binaries, cluster: &Cluster, installed: Installed) -> Result<OperatorConfig> {
+fn config(binaries: &Binaries, cluster: &Cluster, chart: &Chart) -> Result<OperatorConfig> {
     Ok(OperatorConfig {
         binary: binaries.operator.clone(),
-        kubeconfig: cluster.kubeconfig_for(chart::NAMESPACE, &installed.service_account)?,
-        args: installed.arguments,
-        env: vec![("POD_NAMESPACE".into(), chart::NAMESPACE.into())],
+        kubeconfig: cluster.kubeconfig_for(NAMESPACE, chart.service_account()?)?,
+        args: chart.arguments()?,
+        env: vec![("POD_NAMESPACE".into(), NAMESPACE.into())],
         log: cluster.dir().join("operator.log"),
     })
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use trading_testbed::documents;
 
-use super::{documents, repository};
+use super::repository;
 
 /// A resource that is refused, or one that is admitted although it looks odd.
 #[derive(Clone, Debug)]

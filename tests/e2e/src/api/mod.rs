@@ -11,10 +11,10 @@ pub mod verdict;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use kube::Client;
 use kube::api::PostParams;
-use serde_json::{Value, json};
+use serde_json::json;
 use trading_testbed::{ControlPlane, Kubectl};
 
 use request::Objects;
@@ -63,16 +63,4 @@ pub async fn namespace(client: &Client, name: &str) -> Result<()> {
         Err(status) if status.code == 409 => Ok(()),
         Err(status) => bail!("cannot make namespace {name}: {}", status.message),
     }
-}
-
-/// The documents of a YAML text; empty ones are left out.
-///
-/// # Errors
-/// When it is not YAML.
-pub fn documents(yaml: &str) -> Result<Vec<Value>> {
-    use k8s_openapi::serde::Deserialize;
-    serde_yaml::Deserializer::from_str(yaml)
-        .map(|document| Value::deserialize(document).context("not YAML"))
-        .filter(|document| !document.as_ref().is_ok_and(Value::is_null))
-        .collect()
 }

@@ -2,8 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-
-use super::documents;
+use trading_testbed::documents;
 
 /// One that uses every field that becomes objects of KEDA, the Vertical Pod Autoscaler and Istio.
 ///

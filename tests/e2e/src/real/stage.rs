@@ -3,24 +3,17 @@
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::serde::Deserialize;
 use serde_json::{Value, json};
 use trading_testbed::real::{Images, RealCluster};
-use trading_testbed::{Kubectl, workspace_binary};
+use trading_testbed::{Kubectl, chart::NAMESPACE, documents, workspace_binary};
 
-use crate::sim::{NAMESPACE, Space};
+use crate::sim::Space;
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
 
 /// The objects of a kustomization below `examples`.
 pub fn rendered(kubectl: &Kubectl, example: &str) -> Result<Vec<Value>> {
     documents(&kubectl.run(&["kustomize", &format!("{EXAMPLES}/{example}")])?)
-}
-
-fn documents(yaml: &str) -> Result<Vec<Value>> {
-    let documents = serde_yaml::Deserializer::from_str(yaml).map(Value::deserialize);
-    let objects = documents.collect::<Result<Vec<_>, _>>()?;
-    Ok(objects.into_iter().filter(Value::is_object).collect())
 }
 
 const NODES: usize = 3;

@@ -19,6 +19,7 @@ pub use essence::{differences, essence};
 pub use metrics::{Metrics, Numbers};
 pub use platform::{database_secret, every_kind, own_database, platform};
 pub use space::{Children, Propagation, Space, resource};
-pub use stack::{NAMESPACE, Stack};
+pub use stack::Stack;
+pub use trading_testbed::chart::NAMESPACE;
 pub use values::{at, merge, text};
 pub use wait::{BRIEF, LONG, SETTLE, stays, wait_for};

@@ -1,16 +1,10 @@
 //! Installs the operator as a person would: its chart, by helm.
 
-use std::path::Path;
-use std::process::Command;
-
 use anyhow::{Context, Result, ensure};
 
 use super::RealCluster;
+use crate::chart::{PATH, RELEASE, command};
 use crate::programs::{Program, Programs};
-
-/// Of the repository.
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../charts/trading-platform-operator");
-const RELEASE: &str = "trading-platform-operator";
 
 impl RealCluster {
     /// Installs the operator and waits until its pods are ready.
@@ -20,15 +14,11 @@ impl RealCluster {
     pub fn install_operator(&self, namespace: &str) -> Result<()> {
         let programs = Programs::new(&[Program::Helm])?;
         let control_plane = self.control_plane();
-        let home = control_plane.dir().join("helm");
-        let output = Command::new(programs.path(Program::Helm)?)
-            .args(["install", RELEASE])
-            .arg(Path::new(CHART))
+        let output = command(programs.path(Program::Helm)?, control_plane.dir())
+            .args(["install", RELEASE, PATH])
             .args(["--namespace", namespace, "--create-namespace", "--wait", "--timeout", "3m"])
             .arg("--kubeconfig")
             .arg(control_plane.kubeconfig())
-            // Helm keeps caches in the person's home otherwise.
-            .envs(["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"].map(|name| (name, &home)))
             .output()
             .context("cannot run helm")?;
         let said = String::from_utf8_lossy(&output.stderr);
