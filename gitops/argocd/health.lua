@@ -64,6 +64,8 @@ say("Ready")
 -- Worth reading, but nothing that keeps the platform from serving.
 if is("AutoscalingActive", "False") then
   say("AutoscalingActive")
+elseif is("CertificatesAvailable", "False") then
+  say("CertificatesAvailable")
 elseif is("Degraded", "True") then
   say("Degraded")
 end

@@ -146,7 +146,8 @@ fn conditions(conditions: &[Condition], paint: &Paint) -> Vec<String> {
         .filter(|condition| {
             matches!(
                 (condition.type_.as_str(), condition.status.as_str()),
-                ("Degraded" | "Stalled", "True") | ("AutoscalingActive" | "VolumesExpandable", "False")
+                ("Degraded" | "Stalled", "True")
+                    | ("AutoscalingActive" | "CertificatesAvailable" | "VolumesExpandable", "False")
             )
         })
         .map(|condition| {

@@ -12,20 +12,18 @@ pub enum AddOn {
     Keda,
     VerticalPodAutoscaler,
     GatewayApi,
-    CertManager,
     Cilium,
     Istio,
 }
 
 impl AddOn {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::PrometheusOperator,
         Self::ExternalSecrets,
         Self::Keda,
         Self::VerticalPodAutoscaler,
         Self::GatewayApi,
-        Self::CertManager,
         Self::Cilium,
         Self::Istio,
     ];
@@ -39,7 +37,6 @@ impl AddOn {
             Self::Keda => "keda",
             Self::VerticalPodAutoscaler => "vertical-pod-autoscaler",
             Self::GatewayApi => "gateway-api",
-            Self::CertManager => "cert-manager",
             Self::Cilium => "cilium",
             Self::Istio => "istio",
         }
@@ -60,7 +57,6 @@ impl AddOn {
             Self::Keda => "KEDA",
             Self::VerticalPodAutoscaler => "the Vertical Pod Autoscaler",
             Self::GatewayApi => "the Gateway API",
-            Self::CertManager => "cert-manager",
             Self::Cilium => "Cilium",
             Self::Istio => "Istio",
         }
@@ -75,7 +71,6 @@ impl AddOn {
             Self::Keda => "autoscaling.provider KEDA and triggers",
             Self::VerticalPodAutoscaler => "verticalScaling",
             Self::GatewayApi => "ingress.controller",
-            Self::CertManager => "ingress.tls.clusterIssuer",
             Self::Cilium => "egress by name",
             Self::Istio => "mesh",
         }

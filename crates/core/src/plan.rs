@@ -30,7 +30,9 @@ use crate::{
     storage::StorageClasses,
 };
 pub use component::{ComponentPlan, ConsumedReference, ResourcesPlan, Role, Scaling, Target};
-pub use ingress::{AlbPlan, ControllerPlan, CorsPlan, IngressPlan, Route, Stickiness, WebhooksPlan};
+pub use ingress::{
+    AlbPlan, CertificatePlan, ControllerPlan, CorsPlan, IngressPlan, Route, Stickiness, WebhooksPlan,
+};
 use monitoring::{MonitoringPlan, TelemetryPlan};
 pub use network::{Host, IngressSource, NetworkPlan};
 pub use postgres::{

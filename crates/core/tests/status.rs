@@ -291,6 +291,40 @@ fn autoscaling_is_reported_where_there_is_an_autoscaler() {
 }
 
 #[test]
+fn a_certificate_that_is_missing_is_told_with_where_it_comes_from() {
+    let told = |tls: Value, is_there: bool| {
+        let ingress = json!({"ingress": {"hosts": [{"host": "shop.example.com"}], "tls": tls}});
+        let secret = Reference {
+            kind: ReferenceKind::Secret,
+            namespace: "trading".to_owned(),
+            name: "shop-tls".to_owned(),
+        };
+        let state = if is_there { ReferenceState::Present(BTreeMap::new()) } else { ReferenceState::Absent };
+        let inputs =
+            Inputs { references: Some(BTreeMap::from([(secret, state)])), ..Inputs::offline(then()) };
+        let plan = resolve(&shop(&ingress), &inputs);
+        let objects = render(&plan);
+        let live = observed(&objects);
+        let now = status(&plan, &steps(&plan, &objects, &live), &live, None, at(0));
+        assert_eq!(verdicts(&now)[0], ("True", "Ready"), "its pods serve all the same");
+        let verdict = condition(&now, "CertificatesAvailable");
+        (verdict.status.clone(), verdict.message.clone())
+    };
+    let (issued, given) = (json!({"clusterIssuer": "letsencrypt"}), json!({"secretName": "shop-tls"}));
+    assert_eq!(told(issued.clone(), true).0, "True");
+    let (status, message) = told(issued, false);
+    assert_eq!(status, "False");
+    assert!(message.contains("kubectl -n trading describe certificate shop-tls"), "{message}");
+    let (status, message) = told(given, false);
+    assert_eq!(status, "False");
+    assert!(message.contains("kubectl -n trading create secret tls shop-tls"), "{message}");
+
+    let mut without = Seen::running(&json!({"ingress": {"hosts": [{"host": "shop.example.com"}]}}));
+    let conditions = without.report(0).conditions;
+    assert!(conditions.iter().all(|condition| condition.type_ != "CertificatesAvailable"));
+}
+
+#[test]
 fn endpoints_and_what_was_filled_in_are_told() {
     let mut seen = Seen::running(&json!({
         "environment": "Development",

@@ -6,7 +6,8 @@
 use anyhow::{Context, Result};
 use trading_core::kinds::{AddOn, Kind};
 use trading_testbed::module::{
-    EXTERNAL_SECRETS, GATEWAY_API, ISTIO, KEDA, Module, PROMETHEUS_OPERATOR, VERTICAL_POD_AUTOSCALER,
+    CERT_MANAGER, EXTERNAL_SECRETS, GATEWAY_API, ISTIO, KEDA, Module, PROMETHEUS_OPERATOR,
+    VERTICAL_POD_AUTOSCALER,
 };
 use trading_testbed::{Kubectl, documents};
 
@@ -101,6 +102,12 @@ pub fn remove(kubectl: &Kubectl, add_on: AddOn) -> Result<()> {
         kubectl.run(&["delete", "crd", &definition.name(), "--ignore-not-found", "--timeout=30s"])?;
     }
     Ok(())
+}
+
+/// cert-manager's definition of certificates. It makes them of what Ingresses say: no object of the operator's
+/// is of its kinds.
+pub fn certificates() -> Result<String> {
+    CERT_MANAGER.read("deploy/crds/cert-manager.io_certificates.yaml")
 }
 
 impl Definition {

@@ -195,13 +195,20 @@ fn no_condition_is_left_out() -> Result<()> {
 /// Whatever conditions there are: there is an answer, trouble is never healthy, and rest is never in progress.
 #[test]
 fn every_combination_of_conditions_has_an_answer() -> Result<()> {
-    const TYPES: [&str; 6] =
-        ["Ready", "Available", "Reconciling", "Stalled", "Degraded", "AutoscalingActive"];
+    const TYPES: [&str; 7] = [
+        "Ready",
+        "Available",
+        "Reconciling",
+        "Stalled",
+        "Degraded",
+        "AutoscalingActive",
+        "CertificatesAvailable",
+    ];
     let mut objects = Vec::new();
     // Each is true, false or absent.
-    for number in 0..3_usize.pow(6) {
+    for number in 0..3_usize.pow(7) {
         let digit = |place: usize| number / 3_usize.pow(u32::try_from(place).unwrap_or_default()) % 3;
-        let conditions: Vec<Value> = (0..6)
+        let conditions: Vec<Value> = (0..7)
             .filter(|place| digit(*place) < 2)
             .map(|place| {
                 let status = ["True", "False"][digit(place)];

@@ -277,3 +277,44 @@ async fn a_platform_can_be_deleted_while_its_add_on_is_away() -> Result<()> {
     .await?;
     Ok(())
 }
+
+/// Nothing is made of its kinds: it reads Ingresses and writes Secrets, whose absence is told.
+#[tokio::test]
+async fn cert_manager_comes_and_goes_and_its_certificates_are_awaited() -> Result<()> {
+    const DEFINITION: &str = "certificates.cert-manager.io";
+    let _turn = TURN.lock().await;
+    let log = STACK.operator().log()?.len();
+    let tls = json!({ "clusterIssuer": "letsencrypt" });
+    let ingress = json!({ "ingress": { "hosts": [{ "host": "shop.example.com" }], "tls": tls } });
+    let space = STACK.space("certificates").await?;
+    space.put(&database_secret("a")).await?;
+    space.put(&platform(NAME, &ingress)).await?;
+    space.ready(NAME).await?;
+    let told =
+        space.condition_is(NAME, "CertificatesAvailable", "False", "CertificateMissing", SETTLE).await?;
+    ensure!(told.contains("letsencrypt") && told.contains("describe certificate shop-tls"), "{told}");
+    let made = space.get("Ingress", "shop-ingress").await?;
+    let by = at(&made, "/metadata/annotations/cert-manager.io~1cluster-issuer");
+    ensure!(by == "letsencrypt", "{by}");
+    space.requests_until_rest(&STACK.mark()?).await?;
+
+    let mark = STACK.mark()?;
+    STACK.kubectl()?.apply(&add_ons::certificates()?)?;
+    STACK.kubectl()?.wait_until_served(DEFINITION)?;
+    let issued = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": { "name": "shop-tls" },
+        "stringData": { "tls.crt": "certificate", "tls.key": "key" },
+    });
+    space.put(&issued).await?;
+    space.condition_is(NAME, "CertificatesAvailable", "True", "Present", SETTLE).await?;
+    STACK.kubectl()?.run(&["delete", "crd", DEFINITION, "--timeout=30s"])?;
+    let writes: Vec<_> =
+        space.requests_until_rest(&mark).await?.into_iter().filter(Entry::is_write).collect();
+    ensure!(writes.len() == 1, "more than the status was written:\n{}", describe(&writes));
+
+    space.delete("Secret", "shop-tls", Propagation::Background).await?;
+    space.condition_is(NAME, "CertificatesAvailable", "False", "CertificateMissing", SETTLE).await?;
+    let alarms = alarms(log)?;
+    ensure!(alarms.is_empty(), "{} alarms:\n{}", alarms.len(), alarms.join("\n"));
+    Ok(())
+}

@@ -35,6 +35,12 @@ pub const GATEWAY_API: Module = Module {
     version: "v1.6.3",
     sum: "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc=",
 };
+/// cert-manager: `deploy/crds`.
+pub const CERT_MANAGER: Module = Module {
+    path: "github.com/cert-manager/cert-manager",
+    version: "v1.21.2",
+    sum: "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
+};
 /// KEDA: `config/crd/bases`.
 pub const KEDA: Module = Module {
     path: "github.com/kedacore/keda/v2",

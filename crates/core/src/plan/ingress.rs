@@ -7,6 +7,8 @@ use trading_api::{
     network::Cidr,
 };
 
+use crate::inputs::Reference;
+
 /// Access from outside.
 #[derive(Clone, Debug)]
 pub struct IngressPlan {
@@ -20,6 +22,8 @@ pub struct IngressPlan {
     pub tls_secret: Option<String>,
     /// cert-manager's issuer.
     pub cluster_issuer: Option<String>,
+    /// The certificates of all hosts, in each namespace that they lead to.
+    pub certificates: Vec<CertificatePlan>,
     /// Whether HTTP is answered with a redirect to HTTPS; `None` leaves it to the controller.
     pub https_redirect: Option<bool>,
     /// Limits for each client.
@@ -55,6 +59,15 @@ impl IngressPlan {
             ControllerPlan::Any | ControllerPlan::Nginx => Some(redirects || self.tls_secret.is_some()),
         }
     }
+}
+
+/// A Secret with a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CertificatePlan {
+    /// The Secret.
+    pub reference: Reference,
+    /// It exists, or nobody has looked yet.
+    pub is_there: bool,
 }
 
 /// Who serves the hosts.

@@ -5,9 +5,13 @@ use trading_api::ingress::{
     SessionAffinity,
 };
 
-use super::Context;
+use super::{Context, references};
 use crate::{
-    plan::{AlbPlan, ComponentPlan, ControllerPlan, CorsPlan, IngressPlan, Route, Stickiness, WebhooksPlan},
+    inputs::ReferenceState,
+    plan::{
+        AlbPlan, CertificatePlan, ComponentPlan, ControllerPlan, CorsPlan, IngressPlan, Route, Stickiness,
+        WebhooksPlan,
+    },
     problem::Problem,
 };
 
@@ -23,7 +27,8 @@ pub(super) fn resolve(context: &mut Context, ingress: &Ingress, components: &[Co
         .as_ref()
         .map(|tls| tls.secret_name.clone().unwrap_or_else(|| context.identity.child("tls")));
     let cluster_issuer = ingress.tls.as_ref().and_then(|tls| tls.cluster_issuer.clone());
-    let plan = IngressPlan {
+    let mut plan = IngressPlan {
+        certificates: Vec::new(),
         class_name: class_name(context, ingress, &controller),
         hosts: hosts(context, &ingress.hosts, components),
         https_redirect: https_redirect(context, ingress, &controller),
@@ -46,8 +51,40 @@ pub(super) fn resolve(context: &mut Context, ingress: &Ingress, components: &[Co
         tls_secret,
         cluster_issuer,
     };
+    plan.certificates = certificates(context, &plan);
     tell_of_allowed_headers(context, &plan);
     plan
+}
+
+/// A Gateway and a load balancer bring their own.
+fn certificates(context: &Context, ingress: &IngressPlan) -> Vec<CertificatePlan> {
+    if !matches!(ingress.controller, ControllerPlan::Any | ControllerPlan::Nginx) {
+        return Vec::new();
+    }
+    let webhooks = ingress.webhooks.as_ref();
+    let hosts = [
+        (ingress.tls_secret.as_ref(), Some(&ingress.hosts)),
+        (
+            webhooks.and_then(|webhooks| webhooks.tls_secret.as_ref()),
+            webhooks.map(|webhooks| &webhooks.hosts),
+        ),
+    ];
+    let mut found: Vec<CertificatePlan> = hosts
+        .into_iter()
+        .filter_map(|(secret, hosts)| Some((secret?, hosts?)))
+        .flat_map(|(secret, hosts)| {
+            hosts.iter().flat_map(|(_, routes)| routes).map(move |route| (secret, route))
+        })
+        .map(|(secret, route)| {
+            let reference = references::secret(context.identity.namespace_of(&route.component), secret);
+            let states = context.inputs.references.as_ref();
+            let is_absent = states.and_then(|states| states.get(&reference)) == Some(&ReferenceState::Absent);
+            CertificatePlan { reference, is_there: !is_absent }
+        })
+        .collect();
+    found.sort();
+    found.dedup();
+    found
 }
 
 fn controller(context: &mut Context, ingress: &Ingress) -> ControllerPlan {

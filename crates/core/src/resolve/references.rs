@@ -41,6 +41,14 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
     found
 }
 
+/// Secrets of which it only matters whether they exist, beside those that are consumed.
+#[must_use]
+pub fn awaited(plan: &Plan, consumed: &[Reference]) -> Vec<Reference> {
+    let certificates = plan.ingress.iter().flat_map(|ingress| &ingress.certificates);
+    let certificates = certificates.map(|certificate| certificate.reference.clone());
+    certificates.filter(|certificate| !consumed.contains(certificate)).collect()
+}
+
 /// Everything that the component's pods consume, each object once.
 pub(super) fn consumed(
     identity: &Identity,
@@ -152,7 +160,7 @@ fn of_database(namespace: &str, database: &PostgresPlan) -> Vec<ConsumedReferenc
     merged([login].into_iter().chain(ca).collect())
 }
 
-fn secret(namespace: &str, name: &str) -> Reference {
+pub(super) fn secret(namespace: &str, name: &str) -> Reference {
     Reference { kind: ReferenceKind::Secret, namespace: namespace.to_owned(), name: name.to_owned() }
 }
 

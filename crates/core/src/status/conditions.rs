@@ -25,6 +25,8 @@ pub struct Facts<'a> {
     pub problems: &'a [Problem],
     /// Why autoscalers don't scale; `None` where there are none.
     pub autoscaling: Option<Vec<String>>,
+    /// Which certificates are missing; `None` where there are none.
+    pub certificates: Option<Vec<String>>,
     /// Objects of add-ons are asked for.
     pub needs_add_ons: bool,
     /// What is known of volumes.
@@ -42,6 +44,7 @@ pub fn conditions(facts: &Facts, before: &[Condition], now: Timestamp) -> Vec<Co
         Some(("Stalled", stalled(facts))),
         Some(("Degraded", degraded(facts))),
         autoscaling(facts).map(|verdict| ("AutoscalingActive", verdict)),
+        certificates(facts).map(|verdict| ("CertificatesAvailable", verdict)),
         facts.needs_add_ons.then(|| ("AddOnsAvailable", add_ons(facts))),
         facts.volumes.map(|volumes| ("VolumesExpandable", expandable(volumes))),
     ];
@@ -215,6 +218,19 @@ fn autoscaling(facts: &Facts) -> Option<Verdict> {
             false,
             "MetricsUnavailable",
             format!("replicas stay as they are until metrics come back: {}", failures.join(", ")),
+        )
+    })
+}
+
+fn certificates(facts: &Facts) -> Option<Verdict> {
+    let missing = facts.certificates.as_ref()?;
+    Some(if missing.is_empty() {
+        Verdict::new(true, "Present", String::new())
+    } else {
+        Verdict::new(
+            false,
+            "CertificateMissing",
+            format!("visitors get the ingress controller's own until there is one: {}", missing.join("; ")),
         )
     })
 }

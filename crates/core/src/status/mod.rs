@@ -7,8 +7,12 @@ use jiff::Timestamp;
 use trading_api::status::{ComponentStatus, Endpoint, TradingPlatformStatus};
 
 use crate::{
+    inputs::Reference,
     kinds::Kind,
-    plan::{Host, POSTGRES, POSTGRES_RO, Plan, REDIS, REDIS_PORT, RUNTIME, SENTINEL, SENTINEL_PORT, STORES},
+    plan::{
+        CertificatePlan, Host, POSTGRES, POSTGRES_RO, Plan, REDIS, REDIS_PORT, RUNTIME, SENTINEL,
+        SENTINEL_PORT, STORES,
+    },
     problem::Problem,
     resolve::{network::ADDRESSES_UNKNOWN, redis::EVICTION_RISK},
     step::{Child, Observed, Steps, servers},
@@ -45,6 +49,7 @@ pub fn status(
         components: &components,
         problems: &problems,
         autoscaling: autoscaling(observed),
+        certificates: certificates(plan),
         needs_add_ons: steps.needs_add_ons,
         volumes: steps.volumes.as_ref(),
     };
@@ -139,6 +144,26 @@ fn autoscaling(observed: &Observed) -> Option<Vec<String>> {
             })
             .collect()
     })
+}
+
+/// Which certificates are missing and where they come from; `None` where the platform uses none.
+fn certificates(plan: &Plan) -> Option<Vec<String>> {
+    let ingress = plan.ingress.as_ref().filter(|ingress| !ingress.certificates.is_empty())?;
+    let missing = ingress.certificates.iter().filter(|certificate| !certificate.is_there);
+    Some(
+        missing
+            .map(|CertificatePlan { reference: Reference { namespace, name, .. }, .. }| {
+                match &ingress.cluster_issuer {
+                    Some(issuer) => format!(
+                        "cert-manager makes Secret {name:?} by ClusterIssuer {issuer:?} (kubectl -n {namespace} describe certificate {name})"
+                    ),
+                    None => format!(
+                        "Secret {name:?} has to hold tls.crt and tls.key (kubectl -n {namespace} create secret tls {name} --cert=FILE --key=FILE)"
+                    ),
+                }
+            })
+            .collect(),
+    )
 }
 
 fn endpoints(plan: &Plan) -> Vec<Endpoint> {

@@ -13,7 +13,10 @@ use trading_api::TradingPlatform;
 use trading_core::{
     digest,
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
-    resolve::{references::all, resolve},
+    resolve::{
+        references::{all, awaited},
+        resolve,
+    },
 };
 
 use super::{Context, ReconcileError};
@@ -26,17 +29,30 @@ pub async fn dereference(
     context: &Context,
 ) -> Result<BTreeMap<Reference, ReferenceState>, ReconcileError> {
     // What is consumed does not depend on the state of it.
-    let mut consumed = all(&resolve(platform, &Inputs::offline(Timestamp::UNIX_EPOCH)));
+    let plan = resolve(platform, &Inputs::offline(Timestamp::UNIX_EPOCH));
     // What a resource says may not make us look into a namespace that does not allow it.
     let allowing = context.caches.consents.allowing(key);
-    consumed
-        .retain(|reference| reference.namespace == key.namespace || allowing.contains(&reference.namespace));
-    context.caches.references.consumed_by(key, &consumed);
+    let may_be_seen = |reference: &Reference| {
+        reference.namespace == key.namespace || allowing.contains(&reference.namespace)
+    };
+    let mut consumed = all(&plan);
+    let mut awaited = awaited(&plan, &consumed);
+    consumed.retain(may_be_seen);
+    awaited.retain(may_be_seen);
+    let references = &context.caches.references;
+    references.consumed_by(key, &[&consumed[..], &awaited[..]].concat());
     let mut states = BTreeMap::new();
     for reference in consumed {
-        let state = match context.caches.references.known(&reference) {
+        let state = match references.known(&reference) {
             Known::State(state) => state,
             Known::Unread => read(&reference, context).await?,
+        };
+        states.insert(reference, state);
+    }
+    for reference in awaited {
+        let state = match references.known(&reference) {
+            Known::State(state) => state,
+            Known::Unread => ReferenceState::Present(BTreeMap::new()),
         };
         states.insert(reference, state);
     }
