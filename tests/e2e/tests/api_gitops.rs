@@ -127,6 +127,16 @@ fn situations() -> Vec<Situation> {
     let status = reported(&platform, &offline, &blind, Some(&ready));
     add("metrics are missing", with(&platform, status), "Healthy", "metrics come back", "Current");
 
+    let namespace = platform.metadata.namespace.clone().expect("it has one");
+    let certificate =
+        Reference { kind: ReferenceKind::Secret, namespace, name: "tradewizard-tls".to_owned() };
+    let without = Inputs {
+        references: Some([(certificate, ReferenceState::Absent)].into()),
+        ..Inputs::offline(then())
+    };
+    let status = reported(&platform, &without, &whole, Some(&ready));
+    add("a certificate is missing", with(&platform, status), "Healthy", "describe certificate", "Current");
+
     let mut removed = platform.clone();
     removed.spec.redis = None;
     for component in [&mut removed.spec.backend, &mut removed.spec.scraper].into_iter().flatten() {

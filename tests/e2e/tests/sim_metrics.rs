@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
 use serde_json::{Value, json};
 use trading_api::Quantity;
 use trading_e2e::sim::{Metrics, Space, Stack, at, describe, text, wait_for};
@@ -223,10 +224,9 @@ async fn every_autoscaler_is_active_and_every_metric_moves_its_pods() -> Result<
     .await?;
     eprintln!("{} autoscalers of {} platforms are active", began.len(), subjects.len());
 
-    for subject in &subjects {
-        // Progress may be told late.
-        subject.space.requests_until_rest(&STACK.mark()?).await?;
-    }
+    // Progress may be told late.
+    let mark = STACK.mark()?;
+    try_join_all(subjects.iter().map(|subject| subject.space.requests_until_rest(&mark))).await?;
     let mark = STACK.mark()?;
     // As they are, at their own pace: the first metric of each is twice its target.
     rise(&subjects, &metrics, 0).await?;
@@ -238,9 +238,7 @@ async fn every_autoscaler_is_active_and_every_metric_moves_its_pods() -> Result<
     ensure!(written.is_empty(), "the operator wrote while pods became more:\n{}", describe(&written));
 
     // Every other metric alone, without the pace that would make each take minutes.
-    for subject in &subjects {
-        hasten(subject).await?;
-    }
+    try_join_all(subjects.iter().map(hasten)).await?;
     fall(&subjects, &metrics).await?;
     for moved in 1..most_metrics(&subjects).await? {
         rise(&subjects, &metrics, moved).await?;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use futures::future::try_join_all;
 use serde_json::json;
 use tokio::sync::Mutex;
 use trading_e2e::sim::{Mark, Space, Stack, database_secret, describe, every_kind, merge, platform};
@@ -43,14 +44,16 @@ async fn a_fresh_platform_stays_within_its_budget() -> Result<()> {
     merge(&mut scraper, &json!({ "scraper": scaled }));
     let kinds =
         [("fresh-small", json!({}), 1), ("fresh-kinds", every_kind(), 1), ("fresh-scraper", scraper, 2)];
-    let mut begun = Vec::new();
-    for (namespace, patch, autoscaled) in kinds {
+    let begun = try_join_all(kinds.into_iter().map(|(namespace, patch, autoscaled)| async move {
         let mark = STACK.mark()?;
-        begun.push((begin(namespace, &patch).await?, mark, autoscaled));
-    }
-    for (space, mark, autoscaled) in begun {
+        let space = begin(namespace, &patch).await?;
+        let requests = space.requests_until_rest(&mark).await?;
+        anyhow::Ok((space, requests, autoscaled))
+    }))
+    .await?;
+    for (space, requests, autoscaled) in begun {
         let namespace = &space.name;
-        let (writes, reads) = split(space.requests_until_rest(&mark).await?);
+        let (writes, reads) = split(requests);
         let children = space.children(NAME).await?.len();
         let budget = children + autoscaled + BESIDE_CHILDREN;
         eprintln!(
@@ -93,13 +96,13 @@ async fn at_rest_it_asks_for_nothing() -> Result<()> {
 async fn a_restart_writes_nothing_and_reads_little() -> Result<()> {
     let _turn = TURN.lock().await;
     let spaces = [begin("restart-a", &every_kind()).await?, begin("restart-b", &json!({})).await?];
-    for space in &spaces {
-        space.requests_until_rest(&STACK.mark()?).await?;
-    }
+    let begun = STACK.mark()?;
+    try_join_all(spaces.iter().map(|space| space.requests_until_rest(&begun))).await?;
     let mark = STACK.mark()?;
     STACK.restart_operator()?;
-    for space in &spaces {
-        let (writes, reads) = split(space.requests_until_rest(&mark).await?);
+    let restarted = try_join_all(spaces.iter().map(|space| space.requests_until_rest(&mark))).await?;
+    for (space, requests) in spaces.iter().zip(restarted) {
+        let (writes, reads) = split(requests);
         eprintln!("{}: {} writes, {} reads at a restart", space.name, writes.len(), reads.len());
         ensure!(writes.is_empty(), "writes at a restart:\n{}", describe(&writes));
         ensure!(reads.len() <= 3, "reads at a restart:\n{}", describe(&reads));

@@ -74,17 +74,37 @@ pub async fn tear_down(
                 }
                 DataPolicy::Delete => "volumes and passwords were deleted, as deletion.data asks",
             };
-            publish(platform, context, "Deleted", what).await;
-            finalizer::remove(platform, context).await?;
-            Ok(Action::await_change())
+            let_go(platform, key, context, "Deleted", what).await
         }
         Teardown::Release => {
-            publish(platform, context, "Released", "everything is left running, as --cascade=orphan asks")
-                .await;
-            finalizer::remove(platform, context).await?;
-            Ok(Action::await_change())
+            let what = "everything is left running, as --cascade=orphan asks";
+            let_go(platform, key, context, "Released", what).await
         }
     }
+}
+
+/// Takes the finalizer off and tells what became of the platform, or why it can't go.
+async fn let_go(
+    platform: &TradingPlatform,
+    key: &PlatformKey,
+    context: &Context,
+    reason: &str,
+    what: &str,
+) -> Result<Action, ReconcileError> {
+    let removed = finalizer::remove(platform, context).await;
+    match &removed {
+        Ok(()) => publish(platform, context, EventType::Normal, reason, what).await,
+        // An older definition let it in: nobody can write to it now but who mends it.
+        Err(ReconcileError::Write { source: kube::Error::Api(status), .. }) if status.code == 422 => {
+            let note = format!(
+                "its spec breaks the rules of the kind, so the apiserver does not let it go: mend what is wrong with `kubectl -n {} edit tradingplatform {}`: {}",
+                key.namespace, key.name, status.message
+            );
+            publish(platform, context, EventType::Warning, "InvalidResource", &note).await;
+        }
+        Err(_) => {}
+    }
+    removed.map(|()| Action::await_change())
 }
 
 /// Where the platform may have objects: its own namespace, those that allow it, and those that did
@@ -141,13 +161,14 @@ async fn say(
     if context.memories.update(key, |memory| memory.teardown.replace(waiting_for) == Some(waiting_for)) {
         return Ok(());
     }
-    publish(platform, context, "Deleting", &format!("waiting for {waiting_for}")).await;
+    let note = format!("waiting for {waiting_for}");
+    publish(platform, context, EventType::Normal, "Deleting", &note).await;
     report::deleting(platform, context, waiting_for).await
 }
 
-async fn publish(platform: &TradingPlatform, context: &Context, reason: &str, note: &str) {
+async fn publish(platform: &TradingPlatform, context: &Context, type_: EventType, reason: &str, note: &str) {
     let event = Event {
-        type_: EventType::Normal,
+        type_,
         reason: reason.to_owned(),
         note: Some(note.to_owned()),
         action: "Delete".to_owned(),

@@ -150,16 +150,17 @@ fn environment(pod: &str) -> Vec<(String, String)> {
     vec![("POD_NAMESPACE".into(), NAMESPACE.into()), ("POD_NAME".into(), pod.into())]
 }
 
-/// The apiserver looks for new policies from time to time.
+/// The apiserver looks for new policies from time to time, and takes a moment more for a kind that it serves.
 fn wait_for_policy(kubectl: &Kubectl) -> Result<()> {
     let trial = platform("trial", &json!({})).to_string();
+    let args = ["create", "--dry-run=server", "-o", "jsonpath={.metadata.finalizers}", "-f", "-"];
     let began = Instant::now();
     loop {
-        let args = ["create", "--dry-run=server", "-o", "jsonpath={.metadata.finalizers}", "-f", "-"];
-        if kubectl.run_with_input(&args, &trial)?.contains(labels::FINALIZER) {
+        let made = kubectl.run_with_input(&args, &trial);
+        if made.as_ref().is_ok_and(|finalizers| finalizers.contains(labels::FINALIZER)) {
             return Ok(());
         }
-        ensure!(began.elapsed() < START, "the policy of the chart adds no finalizer");
+        ensure!(began.elapsed() < START, "the policy of the chart adds no finalizer: {made:?}");
         std::thread::sleep(Duration::from_millis(200));
     }
 }
