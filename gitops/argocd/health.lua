@@ -68,5 +68,7 @@ elseif is("CertificatesAvailable", "False") then
   say("CertificatesAvailable")
 elseif is("Degraded", "True") then
   say("Degraded")
+elseif is("VolumesExpandable", "False") then
+  say("VolumesExpandable")
 end
 return hs

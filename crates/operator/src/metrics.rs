@@ -133,3 +133,33 @@ impl Metrics {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_has_its_series_until_it_is_gone() -> Result<(), prometheus::Error> {
+        let metrics = Metrics::new()?;
+        metrics.reconciled("ok", 0.2);
+        metrics.objects(Kind::Deployment, ObjectOutcome::Applied, 2);
+        metrics.queue_depth(3);
+        metrics.platform("prod", "shop", true);
+        metrics.cost("prod", "shop", [Decimal::ONE, Decimal::TWO, Decimal::TEN]);
+        let text = || String::from_utf8_lossy(&metrics.text()).into_owned();
+        for line in [
+            "trading_operator_reconcile_seconds_count{outcome=\"ok\"} 1",
+            "trading_operator_objects_total{kind=\"Deployment\",outcome=\"applied\"} 2",
+            "trading_operator_queue_depth 3",
+            "trading_platform_ready{name=\"shop\",namespace=\"prod\"} 1",
+            "trading_platform_estimated_monthly_cost{bound=\"maximum\",name=\"shop\",namespace=\"prod\"} 10",
+        ] {
+            assert!(text().contains(line), "{line} is not in\n{}", text());
+        }
+        metrics.platform("prod", "shop", false);
+        assert!(text().contains("trading_platform_ready{name=\"shop\",namespace=\"prod\"} 0"));
+        metrics.forget_platform("prod", "shop");
+        assert!(!text().contains("shop"), "{}", text());
+        Ok(())
+    }
+}

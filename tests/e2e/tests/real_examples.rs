@@ -87,7 +87,12 @@ async fn tradesense_runs() -> Result<()> {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": { "name": "tradesense-secrets" },
-        "stringData": { "API_KEY": "not a real one" },
+        "stringData": {
+            "stripe-secret-key": "not a real one",
+            "stripe-webhook-secret": "not a real one",
+            "paypal-client-secret": "not a real one",
+            "jwt-secret-key": "not a real one",
+        },
     });
     run("tradesense/overlays/production", &[secret]).await
 }

@@ -56,12 +56,13 @@ pub async fn warm_up(plane: &Plane, subject: &Subject) -> Result<()> {
 }
 
 async fn apply(client: &Client, objects: Vec<(String, Object)>) -> Result<()> {
-    let params = PatchParams::apply("bare-client");
+    // As the operator asks: no search for unknown fields, and answers of metadata only.
+    let params = PatchParams::apply("bare-client").validation_ignore();
     stream::iter(objects)
         .map(|(namespace, object)| {
             let (api, params) = (api(client, &namespace, &object), params.clone());
             async move {
-                let result = api.patch(&object.name, &params, &Patch::Apply(&*object.body)).await;
+                let result = api.patch_metadata(&object.name, &params, &Patch::Apply(&*object.body)).await;
                 result.with_context(|| format!("{} {}", object.kind, object.name))
             }
         })

@@ -74,7 +74,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     for missed in &report.missed {
         eprintln!("missed: {missed}");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if report.missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The bare client must not be slow for want of optimisation, so this program is built anew and takes over.

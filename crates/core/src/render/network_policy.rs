@@ -247,7 +247,7 @@ fn of_postgres(plan: &Plan, network: &NetworkPlan, servers: &PostgresServers) ->
         egress.push(to(vec![pods(plan, POSTGRES, POSTGRES)], with_agent.to_vec()));
     }
     if !network.monitoring_namespace.is_empty() {
-        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &with_agent));
+        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &[tcp(POSTGRES_AGENT_PORT)]));
     }
     policy(plan, POSTGRES, meta::DATABASE, Lifetime::Store, ingress, egress)
 }

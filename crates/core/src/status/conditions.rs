@@ -33,6 +33,19 @@ pub struct Facts<'a> {
     pub volumes: Option<&'a Volumes>,
 }
 
+/// Every type of condition.
+pub const TYPES: [&str; 9] = [
+    "Ready",
+    "Available",
+    "Reconciling",
+    "Stalled",
+    "Degraded",
+    "AutoscalingActive",
+    "CertificatesAvailable",
+    "AddOnsAvailable",
+    "VolumesExpandable",
+];
+
 /// All conditions; a time changes only with its status.
 #[must_use]
 pub fn conditions(facts: &Facts, before: &[Condition], now: Timestamp) -> Vec<Condition> {

@@ -86,7 +86,6 @@ pub const TRADEWISE: Matrix = Matrix {
         ("precompute", "redis", 6379, "TCP"),
         ("prometheus", "api", 5000, "TCP"),
         ("prometheus", "precompute", 5001, "TCP"),
-        ("prometheus", "postgres", 5432, "TCP"),
         ("prometheus", "postgres", 8008, "TCP"),
         // Its servers agree by a Lease who takes writes.
         ("postgres", API, 443, "TCP"),
@@ -125,7 +124,6 @@ pub const TRADESENSE: Matrix = Matrix {
         ("postgres", "postgres", 8008, "TCP"),
         ("prometheus", "api", 8000, "TCP"),
         ("prometheus", "analytics", 8001, "TCP"),
-        ("prometheus", "postgres", 5432, "TCP"),
         ("prometheus", "postgres", 8008, "TCP"),
         // Its servers agree by a Lease who takes writes.
         ("postgres", API, 443, "TCP"),
@@ -228,7 +226,6 @@ pub const VIBEBOX: Matrix = Matrix {
         ("runtime", "anywhere", 443, "TCP"),
         ("prometheus", "frontend", 80, "TCP"),
         ("prometheus", "backend", 3000, "TCP"),
-        ("prometheus", "postgres", 5432, "TCP"),
         ("prometheus", "postgres", 8008, "TCP"),
         // Its servers agree by a Lease who takes writes.
         ("postgres", API, 443, "TCP"),

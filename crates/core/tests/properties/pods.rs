@@ -7,7 +7,6 @@ use trading_api::Quantity;
 use trading_core::{kinds::Kind, object::Object};
 
 use crate::{
-    generate::NAMES,
     restricted::{containers, refusal},
     world::{World, items, template},
 };
@@ -64,7 +63,9 @@ fn of_pod(pod: &Value, workload: &Object, world: &World) -> Option<String> {
     let mut claims = items(&pod["volumes"])
         .filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
     let has = |kind: Kind, name: &str| world.get(kind, &workload.namespace, name).is_some();
-    let is_there = |claim: &str| NAMES.contains(&claim) || has(Kind::PersistentVolumeClaim, claim);
+    // Others are the person's.
+    let own = format!("{}-", world.plan.identity.name);
+    let is_there = |claim: &str| !claim.starts_with(&own) || has(Kind::PersistentVolumeClaim, claim);
     if let Some(claim) = claims.find(|claim| !is_there(claim)) {
         return Some(format!("mounts claim {claim}, which the platform does not make"));
     }

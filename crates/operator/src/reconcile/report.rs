@@ -109,6 +109,7 @@ pub async fn deleting(
     context: &Context,
     waiting_for: &str,
 ) -> Result<(), ReconcileError> {
+    is_not_ready(&platform.metadata, context);
     let now = whole_seconds(Timestamp::now());
     let generation = platform.metadata.generation.unwrap_or_default();
     let mut status = platform.status.clone().unwrap_or_default();
@@ -131,6 +132,7 @@ pub async fn deleting(
 pub async fn unreadable(invalid: &Unreadable, context: &Context) -> Result<Action, ReconcileError> {
     let message = format!("nothing is changed until this is mended: {}", invalid.error);
     tracing::warn!(error = %invalid.error, "the resource can't be read; nothing of it is changed");
+    is_not_ready(&invalid.metadata, context);
     let generation = invalid.metadata.generation.unwrap_or_default();
     let now = whole_seconds(Timestamp::now());
     let conditions = vec![
@@ -144,6 +146,11 @@ pub async fn unreadable(invalid: &Unreadable, context: &Context) -> Result<Actio
     };
     write(&invalid.metadata, context, &status).await?;
     Ok(Action::await_change())
+}
+
+fn is_not_ready(platform: &ObjectMeta, context: &Context) {
+    let key = PlatformKey::of(platform);
+    context.metrics.platform(&key.namespace, &key.name, false);
 }
 
 async fn write(
@@ -249,4 +256,44 @@ fn transitions(before: &[Condition], now: &[Condition]) -> Vec<Event> {
     let degraded =
         degraded.filter(|degraded| add_ons.as_ref().is_none_or(|add_ons| add_ons.reason != degraded.reason));
     ready.into_iter().chain(degraded).chain(add_ons).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn condition(type_: &str, status: &str, reason: &str) -> Condition {
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: reason.to_lowercase(),
+            observed_generation: Some(1),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    fn reasons(before: &[Condition], now: &[Condition]) -> Vec<(String, bool)> {
+        let is_normal = |event: &Event| matches!(event.type_, EventType::Normal);
+        transitions(before, now).into_iter().map(|event| (event.reason.clone(), is_normal(&event))).collect()
+    }
+
+    #[test]
+    fn events_tell_of_transitions_only() {
+        let coming = [condition("Ready", "False", "Progressing"), condition("Degraded", "False", "AsWished")];
+        let ready = [condition("Ready", "True", "Ready"), condition("Degraded", "False", "AsWished")];
+        let missing = [
+            condition("Ready", "False", "ReferenceMissing"),
+            condition("Degraded", "True", "ReferenceMissing"),
+        ];
+        let risky = [condition("Ready", "True", "Ready"), condition("Degraded", "True", "EvictionRisk")];
+        assert_eq!(reasons(&[], &coming), [("Progressing".to_owned(), true)]);
+        assert_eq!(reasons(&coming, &coming), []);
+        assert_eq!(reasons(&coming, &ready), [("Ready".to_owned(), true)]);
+        assert_eq!(reasons(&ready, &missing), [("ReferenceMissing".to_owned(), false)], "once, not for both");
+        assert_eq!(reasons(&ready, &risky), [("EvictionRisk".to_owned(), false)]);
+        assert_eq!(reasons(&risky, &ready), [], "its end is in the status");
+    }
 }
