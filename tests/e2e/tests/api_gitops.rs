@@ -6,7 +6,7 @@
 #[path = "../../../crates/core/tests/support/mod.rs"]
 mod support;
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -199,14 +199,14 @@ fn argocd_and_flux_understand_every_status() -> Result<()> {
 /// The situations have every condition that there is, with both answers.
 #[test]
 fn no_condition_is_left_out() -> Result<()> {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for situation in situations() {
         for condition in situation.object["status"]["conditions"].as_array().into_iter().flatten() {
             seen.insert((condition["type"].to_string(), condition["status"].to_string()));
         }
     }
-    let types: std::collections::BTreeSet<&String> = seen.iter().map(|(type_, _)| type_).collect();
-    let all: std::collections::BTreeSet<String> = TYPES.iter().map(|type_| format!("\"{type_}\"")).collect();
+    let types: BTreeSet<&String> = seen.iter().map(|(type_, _)| type_).collect();
+    let all: BTreeSet<String> = TYPES.iter().map(|type_| format!("\"{type_}\"")).collect();
     ensure!(types.iter().copied().eq(&all), "{types:?}, not {all:?}");
     let one_sided: Vec<_> = types
         .iter()
@@ -276,6 +276,23 @@ fn drift_is_seen() -> Result<()> {
     Ok(())
 }
 
+/// Every environment of every example, from the root of the repository.
+fn overlays() -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    for example in std::fs::read_dir(repository("examples"))? {
+        let example = example?;
+        for overlay in std::fs::read_dir(example.path().join("overlays"))? {
+            let (example, overlay) = (example.file_name(), overlay?.file_name());
+            found.insert(format!(
+                "examples/{}/overlays/{}",
+                example.to_string_lossy(),
+                overlay.to_string_lossy()
+            ));
+        }
+    }
+    Ok(found)
+}
+
 /// The Applications name folders that are there, and deliver as docs/gitops.md says.
 #[test]
 fn applications_deliver_what_is_there() -> Result<()> {
@@ -302,10 +319,9 @@ fn applications_deliver_what_is_there() -> Result<()> {
             let of = |element: &Value, key: &str| element[key].as_str().unwrap_or_default().to_owned();
             all.iter()
                 .map(|element| {
-                    (
-                        path.replace("{{ .environment }}", &of(element, "environment")),
-                        of(element, "namespace"),
-                    )
+                    let path = path.replace("{{ .platform }}", &of(element, "platform"));
+                    let path = path.replace("{{ .environment }}", &of(element, "environment"));
+                    (path, of(element, "namespace"))
                 })
                 .collect()
         } else {
@@ -313,6 +329,11 @@ fn applications_deliver_what_is_there() -> Result<()> {
             vec![(path.to_owned(), namespace.to_owned())]
         };
         ensure!(!delivered.is_empty(), "{name} delivers nothing");
+        if elements.is_some() {
+            let delivered: BTreeSet<&str> = delivered.iter().map(|(path, _)| path.as_str()).collect();
+            let all = overlays()?;
+            ensure!(delivered.iter().copied().eq(&all), "{name} delivers {delivered:?}, not {all:?}");
+        }
         for (path, namespace) in delivered {
             let folder = repository(&path);
             ensure!(folder.is_dir(), "{name}: there is no {path}");
