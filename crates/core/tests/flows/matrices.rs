@@ -224,6 +224,9 @@ pub const VIBEBOX: Matrix = Matrix {
         ("backend", "redis", 6379, "TCP"),
         ("backend", "runtime", 2375, "TCP"),
         ("runtime", "anywhere", 443, "TCP"),
+        // Traces, to where monitoring is.
+        ("frontend", "prometheus", 4317, "TCP"),
+        ("backend", "prometheus", 4317, "TCP"),
         ("prometheus", "frontend", 80, "TCP"),
         ("prometheus", "backend", 3000, "TCP"),
         ("prometheus", "postgres", 8008, "TCP"),

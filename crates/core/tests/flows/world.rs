@@ -44,7 +44,8 @@ impl World {
         let is_home = |object: &&Object| object.body["metadata"]["labels"].get(labels::HOME).is_none();
         let namespace = objects.iter().find(is_home).unwrap().namespace.clone();
         let of_kind = |kind: Kind| objects.iter().filter(move |object| object.kind == kind);
-        let policies = of_kind(Kind::NetworkPolicy).map(|policy| policy.clone().into_body()).collect();
+        let policies: Vec<Value> =
+            of_kind(Kind::NetworkPolicy).map(|policy| policy.clone().into_body()).collect();
         let (mut ends, mut twins) = (Vec::new(), Vec::new());
         let mut ports: BTreeSet<Port> = [
             (53, "UDP"),
@@ -80,11 +81,18 @@ impl World {
             ends.push(pod(name, of, labels, &format!("10.244.2.{}", number + 1)));
         }
         ends.append(&mut twins);
+        // Others may live where tiers do.
+        let homes: BTreeSet<&String> = objects.iter().map(|object| &object.namespace).collect();
+        for (number, home) in homes.into_iter().enumerate() {
+            let labels = json!({ "app.kubernetes.io/name": "batch" });
+            ends.push(pod(&format!("other in {home}"), home, labels, &format!("10.244.4.{}", number + 1)));
+        }
         ends.extend(outside.iter().map(|(name, address)| End {
             name: (*name).to_owned(),
             pod: None,
             address: address.parse().unwrap(),
         }));
+        ports.extend(policies.iter().flat_map(named));
         // A port that nobody serves.
         ports.insert((4242, "TCP"));
         ports.insert((4242, "UDP"));
@@ -140,6 +148,18 @@ impl World {
     fn is_ours(&self, end: &End) -> bool {
         self.own.contains(&end.name)
     }
+}
+
+/// Ports that a policy names.
+fn named(policy: &Value) -> Vec<Port> {
+    let rules = ["ingress", "egress"].into_iter().filter_map(|way| policy["spec"][way].as_array()).flatten();
+    rules
+        .flat_map(|rule| rule["ports"].as_array().into_iter().flatten())
+        .filter_map(|port| {
+            let protocol = if port["protocol"] == "UDP" { "UDP" } else { "TCP" };
+            Some((port["port"].as_i64()?, protocol))
+        })
+        .collect()
 }
 
 fn pod(name: &str, namespace: &str, labels: Value, address: &str) -> End {
