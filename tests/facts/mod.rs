@@ -74,9 +74,14 @@ impl Papers {
     }
 }
 
-/// What a field of an object is. `$alert/<name>` is one of its alerts, and `limit` of that the comparison
-/// with which its expression ends.
+/// What a field of an object is. `$env/<name>` is a variable of its first container, `$alert/<name>` one of its
+/// alerts, and `limit` of that the comparison with which its expression ends.
 fn value(body: &Value, field: &str) -> Option<Value> {
+    if let Some(name) = field.strip_prefix("$env/") {
+        let variables = body.pointer(&pointer("$container/env"))?.as_array()?;
+        let variable = variables.iter().find(|variable| variable["name"] == name)?;
+        return variable.get("value").or_else(|| variable.get("valueFrom")).cloned();
+    }
     let Some((name, field)) = field.strip_prefix("$alert/").and_then(|field| field.split_once('/')) else {
         return body.pointer(&pointer(field)).cloned();
     };
