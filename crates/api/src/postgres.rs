@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    component::{Disruption, Qos, Resources},
+    component::{Qos, Resources},
     image::Image,
     names::{DATA_KEY, DNS_SUBDOMAIN, is_host, is_outside},
     network::Cidr,
@@ -25,7 +25,7 @@ use crate::{
 #[x_kube(validation = Rule::new("(self.mode == 'External') == has(self.external)")
     .message("mode External needs external (where the database is), and the other modes must not have it")
     .field_path(".external"))]
-#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.instances) || has(self.synchronous) || has(self.version) || has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.walStorage) || has(self.parameters) || has(self.database) || has(self.owner) || has(self.disruption) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
+#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.instances) || has(self.synchronous) || has(self.version) || has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.walStorage) || has(self.parameters) || has(self.database) || has(self.owner) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
     .message("with mode External somebody else runs the database: remove everything but external")
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("self.mode == 'External' || has(self.version)")
@@ -105,9 +105,6 @@ pub struct Postgres {
         .message("the name is one of Postgres' or the operator's own roles: choose another"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    /// How many servers a node drain may take at once; default one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub disruption: Option<Disruption>,
     /// Numeric user of the server, which must be in the image's /etc/passwd; default that of the
     /// official images: 999, or 70 with `alpine` in the tag.
     #[schemars(range(min = 1, max = 65535))]

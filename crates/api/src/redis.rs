@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Quantity,
-    component::{Disruption, Qos, Resources},
+    component::{Qos, Resources},
     env::KeyRef,
     image::Image,
     names::{DNS_SUBDOMAIN, is_host, is_outside},
@@ -35,7 +35,7 @@ use crate::{
 #[x_kube(validation = Rule::new("(self.mode == 'External') == has(self.external)")
     .message("mode External needs external (where Redis is), and the other modes must not have it")
     .field_path(".external"))]
-#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.persistence) || has(self.maxmemory) || has(self.maxmemoryPolicy) || has(self.config) || has(self.disruption) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
+#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.persistence) || has(self.maxmemory) || has(self.maxmemoryPolicy) || has(self.config) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
     .message("with mode External somebody else runs the servers: remove everything but external and auth")
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("(has(self.shards) ? self.shards : 3) == (has(oldSelf.shards) ? oldSelf.shards : 3) && (has(self.replicasPerShard) ? self.replicasPerShard : 1) == (has(oldSelf.replicasPerShard) ? oldSelf.replicasPerShard : 1)")
@@ -107,9 +107,6 @@ pub struct Redis {
     #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z][a-z-]*$'))")
         .message("directives are lower-case words such as 'timeout' or 'lua-time-limit'"))]
     pub config: BTreeMap<String, ConfigValue>,
-    /// How many servers a node drain may take at once; default one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub disruption: Option<Disruption>,
     /// Numeric user of the server; default 999, the user of the official images.
     #[schemars(range(min = 1, max = 65535))]
     #[serde(skip_serializing_if = "Option::is_none")]

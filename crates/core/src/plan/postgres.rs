@@ -1,6 +1,6 @@
 //! The database.
 
-use trading_api::{component::Disruption, network::Cidr, postgres::SslMode, scheduling::Scheduling};
+use trading_api::{network::Cidr, postgres::SslMode, scheduling::Scheduling};
 
 use super::{Host, PasswordSource, ResourcesPlan, VolumePlan};
 
@@ -75,8 +75,6 @@ pub struct PostgresServers {
     pub user: i64,
     /// Group that owns the volumes.
     pub group: i64,
-    /// What may be away at once, where the resource says it.
-    pub disruption: Option<Disruption>,
 }
 
 /// Where the passwords of a database are; all generated.

@@ -2,7 +2,6 @@
 
 use trading_api::{
     Quantity,
-    component::Disruption,
     network::Cidr,
     redis::{MaxmemoryPolicy, RedisMode},
     scheduling::Scheduling,
@@ -58,8 +57,6 @@ pub struct RedisPlan {
     pub user: i64,
     /// Group that owns the volume.
     pub group: i64,
-    /// What may be away at once, where the resource says it.
-    pub disruption: Option<Disruption>,
     /// What happens when memory is full.
     pub maxmemory_policy: MaxmemoryPolicy,
 }

@@ -32,7 +32,7 @@ pub(super) fn render(plan: &Plan, component: &ComponentPlan) -> Option<Object> {
 }
 
 /// The bounds of a budget; one pod at a time where nothing is said.
-pub(super) fn spec(given: Option<&Disruption>) -> PodDisruptionBudgetSpec {
+fn spec(given: Option<&Disruption>) -> PodDisruptionBudgetSpec {
     match given {
         None => PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),

@@ -1,9 +1,12 @@
 //! KEDA: a `ScaledObject` in the place of a `HorizontalPodAutoscaler`, and how KEDA logs in to Redis.
 //! KEDA makes an autoscaler of its own from it.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::autoscaling::v2::HPAScalingRules;
 use serde_json::{Value, json};
 use trading_api::{
-    autoscaling::{Autoscaling, Provider, Trigger, TriggerKind},
+    autoscaling::{Autoscaling, Behavior, Provider, Trigger, TriggerKind},
     redis::RedisMode,
 };
 
@@ -54,11 +57,22 @@ fn scaled(plan: &Plan, component: &ComponentPlan, autoscaling: &Autoscaling, has
         "maxReplicaCount": autoscaling.max_replicas,
         "triggers": used.chain(triggers).collect::<Vec<_>>(),
     });
-    if let Some(behavior) = &autoscaling.behavior {
-        let behavior = autoscaler::behavior(behavior);
+    let behavior = autoscaling.behavior.as_ref().map(rules).unwrap_or_default();
+    if !behavior.is_empty() {
         spec["advanced"] = json!({ "horizontalPodAutoscalerConfig": { "behavior": behavior } });
     }
     object(plan, component, Kind::ScaledObject, &spec)
+}
+
+/// Without empty rules. Where the last field of an object is taken away that the operator applied, the apiserver
+/// leaves null, and the definition wants an object.
+fn rules(behavior: &Behavior) -> BTreeMap<&'static str, HPAScalingRules> {
+    let behavior = autoscaler::behavior(behavior);
+    [("scaleUp", behavior.scale_up), ("scaleDown", behavior.scale_down)]
+        .into_iter()
+        .filter_map(|(direction, rules)| Some((direction, rules?)))
+        .filter(|(_, rules)| *rules != HPAScalingRules::default())
+        .collect()
 }
 
 fn utilization(what: &str, percent: i32) -> Value {

@@ -64,7 +64,7 @@ pub(super) fn render(plan: &Plan, database: &PostgresPlan, servers: &PostgresSer
         objects.push(store.service(ANY, ports(), store.selector()));
     }
     objects.extend(secrets(&store, database, servers));
-    objects.extend(store.budget(servers.instances, servers.disruption.as_ref()));
+    objects.extend(store.budget(servers.instances));
     objects
 }
 

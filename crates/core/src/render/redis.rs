@@ -45,7 +45,7 @@ pub(super) fn render(plan: &Plan, redis: &RedisPlan) -> Vec<Object> {
     }
     // With fewer masters than a majority a cluster stops, so more than one at a time may be away
     // only where the resource says so.
-    objects.extend(store.budget(redis.servers, redis.disruption.as_ref()));
+    objects.extend(store.budget(redis.servers));
     if let Some(sentinels) = &redis.sentinel {
         objects.extend(sentinel::render(&store, redis, sentinels));
     }

@@ -37,7 +37,7 @@ pub(super) fn render(redis_store: &Store, redis: &RedisPlan, sentinels: &Sentine
         store.headless_service(ports()),
         stateful_set(&store, redis, sentinels),
     ];
-    objects.extend(store.budget(sentinels.instances, None));
+    objects.extend(store.budget(sentinels.instances));
     objects
 }
 

@@ -17,9 +17,9 @@ use k8s_openapi::{
     },
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
 };
-use trading_api::{Quantity, component::Disruption, labels};
+use trading_api::{Quantity, labels};
 
-use super::{disruption, meta};
+use super::meta;
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
@@ -121,9 +121,9 @@ impl Store<'_> {
         format!("{}-0.{}", self.plan.identity.child(self.name), self.domain())
     }
 
-    /// One pod at a time where the resource does not say otherwise; none where there is a single
-    /// pod, which would block every node drain for ever.
-    pub(super) fn budget(&self, pods: i32, given: Option<&Disruption>) -> Option<Object> {
+    /// One pod at a time, so that no drain can take a quorum; none where there is a single pod, which
+    /// would block every node drain for ever.
+    pub(super) fn budget(&self, pods: i32) -> Option<Object> {
         if pods < 2 {
             return None;
         }
@@ -131,7 +131,8 @@ impl Store<'_> {
             metadata: self.metadata(self.name),
             spec: Some(PodDisruptionBudgetSpec {
                 selector: Some(meta::matching(self.selector())),
-                ..disruption::spec(given)
+                max_unavailable: Some(IntOrString::Int(1)),
+                ..PodDisruptionBudgetSpec::default()
             }),
             status: None,
         };

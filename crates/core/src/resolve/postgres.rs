@@ -113,7 +113,6 @@ fn servers(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresSe
         apart: context.preset.spread && instances > 1 && postgres.scheduling.anti_affinity.is_none(),
         user,
         group: postgres.fs_group.unwrap_or(user),
-        disruption: postgres.disruption.clone(),
     }
 }
 

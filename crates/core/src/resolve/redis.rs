@@ -93,7 +93,6 @@ fn servers_of(context: &mut Context, redis: &Redis) -> RedisPlan {
         apart: context.preset.spread && redis.scheduling.anti_affinity.is_none(),
         user,
         group: redis.fs_group.unwrap_or(user),
-        disruption: redis.disruption.clone(),
         maxmemory_policy: policy,
     }
 }

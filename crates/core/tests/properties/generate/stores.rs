@@ -13,7 +13,7 @@ use trading_api::{
 };
 
 use super::amounts::{CPU, MEMORY, REDIS_MEMORY, quantity, resources};
-use super::component::{disruption, image, key_ref};
+use super::component::{image, key_ref};
 use super::names::{KEYS, NAMES, unique};
 use super::network::cidrs;
 use super::scheduling::scheduling;
@@ -37,7 +37,6 @@ fn bare_redis(mode: RedisMode) -> Redis {
         maxmemory_policy: None,
         auth: None,
         config: BTreeMap::new(),
-        disruption: None,
         run_as_user: None,
         fs_group: None,
         scheduling: Scheduling::default(),
@@ -135,7 +134,6 @@ pub(super) fn redis(tape: &mut Tape) -> Redis {
             .into_iter()
             .map(|directive| (directive, ConfigValue(tape.pick(&["300", "KEA", "a b:c/d"]).to_owned())))
             .collect(),
-        disruption: tape.maybe(30, disruption),
         run_as_user: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
         fs_group: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
         scheduling: scheduling(tape),
@@ -167,7 +165,6 @@ pub(super) fn postgres(tape: &mut Tape) -> Postgres {
         parameters: BTreeMap::new(),
         database: None,
         owner: None,
-        disruption: None,
         run_as_user: None,
         fs_group: None,
         scheduling: Scheduling::default(),
@@ -193,7 +190,6 @@ fn managed_postgres(tape: &mut Tape) -> Postgres {
             .collect(),
         database: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
         owner: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
-        disruption: tape.maybe(30, disruption),
         run_as_user: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
         fs_group: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
         scheduling: scheduling(tape),
