@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::DynamicObject;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use trading_api::TradingPlatform;
@@ -17,12 +17,17 @@ use trading_core::kinds::Kind;
 use trading_core::object::Object;
 use trading_core::{admission, render, resolve};
 use trading_e2e::add_ons;
-use trading_e2e::api::mutate::{Mutant, mutants, one_of_each};
+use trading_e2e::api::mutate::{Mutant, REMOVED, mutants, one_of_each};
 use trading_e2e::api::request::Objects;
 use trading_e2e::api::{cases, install_kind, namespace, platforms, repository};
+use trading_e2e::sim::{Children, differences, resource};
 use trading_testbed::{ControlPlane, Options, documents};
 
 const SPACE: &str = "objects";
+/// Where objects are kept.
+const HELD: &str = "held";
+/// Where none are, so that what is applied is new.
+const FRESH: &str = "fresh";
 const CONCURRENCY: usize = 8;
 
 static CLUSTER: LazyLock<ControlPlane> = LazyLock::new(|| start().expect("a control plane with the kind"));
@@ -128,6 +133,76 @@ async fn whatever_is_admitted_can_be_made() -> Result<()> {
     let list: Vec<_> = wrong.into_values().collect();
     ensure!(list.is_empty(), "{} can be written but not made:\n{}", list.len(), list.join("\n"));
     Ok(())
+}
+
+/// The oracle: what was made of a platform, after a field was taken out of it, is what is made of a platform
+/// that never had it.
+#[tokio::test]
+async fn a_field_that_is_removed_leaves_nothing() -> Result<()> {
+    let client = client().await?;
+    namespace(&client, HELD).await?;
+    namespace(&client, FRESH).await?;
+    let (mut removals, mut wrong) = (0, Vec::new());
+    for platform in every_platform()? {
+        let before: BTreeMap<_, _> = objects(&platform)?
+            .context("not a platform")?
+            .into_iter()
+            .filter(|object| object.kind != Kind::CiliumNetworkPolicy && object.namespace == SPACE)
+            .map(|object| ((object.kind, object.name.clone()), object))
+            .collect();
+        for object in before.values() {
+            apply(&client, object, HELD, false)
+                .await?
+                .map_err(|refusal| anyhow::anyhow!("{} {}: {refusal}", object.kind, object.name))?;
+        }
+        let removed = mutants(&platform, "/spec").into_iter().filter(|mutant| mutant.how == REMOVED);
+        for mutant in one_of_each(removed.collect()) {
+            if !admission::check(&mutant.value, Some(&platform)).is_empty() {
+                continue;
+            }
+            removals += 1;
+            for object in objects(&mutant.value)?.context("not a platform")? {
+                let earlier = before.get(&(object.kind, object.name.clone()));
+                if earlier.is_none_or(|earlier| earlier.digest == object.digest) {
+                    continue;
+                }
+                let words = |what: &str| format!("{} {}: {} {what}", mutant.at, object.kind, object.name);
+                let later = apply(&client, &object, HELD, true).await?;
+                let fresh = apply(&client, &object, FRESH, true).await?;
+                match (later, fresh) {
+                    (Ok(later), Ok(fresh)) => {
+                        let children = |live| Children::from([((String::new(), String::new()), live)]);
+                        let left = differences(&children(later), SPACE, &children(fresh), SPACE);
+                        wrong.extend(left.iter().map(|what| words(what)));
+                    }
+                    (later, fresh) => wrong.push(words(&format!("{:?} {:?}", later.err(), fresh.err()))),
+                }
+            }
+        }
+    }
+    eprintln!("{removals} removals");
+    ensure!(removals > 300, "only {removals} fields were removed");
+    ensure!(wrong.is_empty(), "{} leave something:\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
+}
+
+/// Applies an object, in this namespace, as the operator does.
+async fn apply(
+    client: &Client,
+    object: &Object,
+    namespace: &str,
+    dry_run: bool,
+) -> Result<std::result::Result<Value, String>> {
+    let params = PatchParams { dry_run, ..PatchParams::apply("trading-operator").force() };
+    let mut body = (*object.body).clone();
+    body["metadata"]["namespace"] = json!(namespace);
+    let api =
+        Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource(&object.kind.to_string()));
+    match api.patch(&object.name, &params, &Patch::Apply(&body)).await {
+        Ok(live) => Ok(Ok(serde_json::to_value(live)?)),
+        Err(kube::Error::Api(status)) => Ok(Err(status.message.clone())),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// What no rule about a single field can know, where the platform has the field.
@@ -247,19 +322,15 @@ fn objects(platform: &Value) -> Result<Option<Vec<Object>>> {
 }
 
 async fn refusal(client: &Client, object: &Object) -> Result<Option<String>> {
-    let info = object.kind.info();
-    let resource = ApiResource {
-        group: info.group.to_owned(),
-        version: info.version.to_owned(),
-        api_version: info.kind.api_version(),
-        kind: info.kind.to_string(),
-        plural: info.plural.to_owned(),
-    };
     let params = PatchParams { dry_run: true, ..PatchParams::apply("trading-operator").validation_strict() };
     if object.namespace != SPACE {
         namespace(client, &object.namespace).await?;
     }
-    let api = Api::<DynamicObject>::namespaced_with(client.clone(), &object.namespace, &resource);
+    let api = Api::<DynamicObject>::namespaced_with(
+        client.clone(),
+        &object.namespace,
+        &resource(&object.kind.to_string()),
+    );
     match api.patch(&object.name, &params, &Patch::Apply(&*object.body)).await {
         Ok(_) => Ok(None),
         Err(kube::Error::Api(status)) => Ok(Some(status.message.clone())),

@@ -1,6 +1,7 @@
 //! Level 2: what the tests with etcd and kube-apiserver share.
 
 pub mod cases;
+pub mod constraints;
 pub mod helm;
 pub mod mutate;
 pub mod platforms;

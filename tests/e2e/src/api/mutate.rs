@@ -15,6 +15,9 @@ pub struct Mutant {
     pub value: Value,
 }
 
+/// How a copy is damaged that lacks something.
+pub const REMOVED: &str = "is removed";
+
 /// Copies of a value with one thing changed at or below a pointer.
 #[must_use]
 pub fn mutants(whole: &Value, below: &str) -> Vec<Mutant> {
@@ -29,7 +32,7 @@ pub fn mutants(whole: &Value, below: &str) -> Vec<Mutant> {
             found.push(Mutant { at: at.clone(), how, value: copy });
         }
         if let Some(copy) = without(whole, &at) {
-            found.push(Mutant { at: at.clone(), how: "is removed".to_owned(), value: copy });
+            found.push(Mutant { at: at.clone(), how: REMOVED.to_owned(), value: copy });
         }
     }
     found

@@ -22,6 +22,7 @@ pub fn essence(object: &Value, namespace: &str) -> Value {
             &[
                 labels::APPLIED,
                 "deployment.kubernetes.io/revision",
+                "deprecated.daemonset.template.generation",
                 "pv.kubernetes.io/bind-completed",
                 "pv.kubernetes.io/bound-by-controller",
                 "volume.beta.kubernetes.io/storage-provisioner",
