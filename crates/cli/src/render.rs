@@ -1,18 +1,19 @@
 //! `render`: every object that platforms become, without a cluster.
 
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use trading_api::TradingPlatform;
 use trading_core::{
-    add_ons::{self, Capabilities},
+    add_ons::Capabilities,
     inputs::{Inputs, Reference},
     kinds::AddOn,
     object::{Content, Object},
     plan::Plan,
     render::render,
     resolve::resolve,
+    step::{Observed, Steps, steps},
 };
 
 use crate::{
@@ -29,19 +30,44 @@ pub struct Arguments {
     /// Image that holds the agent for data store pods; by default that of this release
     #[arg(long, value_name = "IMAGE")]
     agent_image: Option<String>,
-    /// Add-ons that the cluster has, such as prometheus-operator,keda; none where it is empty, all
-    /// by default. What the others would serve is left out with a warning
-    #[arg(long, value_name = "ADD-ONS", value_parser = capabilities)]
-    capabilities: Option<Capabilities>,
+    /// What the cluster has, such as prometheus-operator,keda; nothing where it is empty, all by
+    /// default. Beside add-ons: container-runtime, where the operator allows container runtimes, and
+    /// consent, where other namespaces admit the platform's tiers. What the rest would serve is left
+    /// out with a warning
+    #[arg(long, value_name = "LIST", value_parser = assumptions)]
+    capabilities: Option<Assumptions>,
 }
 
-fn capabilities(list: &str) -> Result<Capabilities, String> {
+/// The operator's `--allow-container-runtime`.
+const CONTAINER_RUNTIME: &str = "container-runtime";
+/// The label `platform.trading/allows` of other namespaces.
+const CONSENT: &str = "consent";
+
+/// What is taken for given of a cluster.
+#[derive(Clone, Debug)]
+struct Assumptions {
+    add_ons: Capabilities,
+    allow_container_runtime: bool,
+    consent: bool,
+}
+
+fn assumptions(list: &str) -> Result<Assumptions, String> {
+    let names: BTreeSet<&str> = list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let (beside, add_ons): (BTreeSet<&str>, BTreeSet<&str>) =
+        names.into_iter().partition(|name| [CONTAINER_RUNTIME, CONSENT].contains(name));
     let known = || AddOn::ALL.map(AddOn::id).join(", ");
-    let ids = list.split(',').map(str::trim).filter(|id| !id.is_empty());
-    let add_ons = ids
-        .map(|id| AddOn::from_id(id).ok_or_else(|| format!("{id} is none of {}", known())))
+    let add_ons = add_ons
+        .into_iter()
+        .map(|name| {
+            AddOn::from_id(name)
+                .ok_or_else(|| format!("{name} is none of {}, {CONTAINER_RUNTIME}, {CONSENT}", known()))
+        })
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Capabilities::of(&add_ons))
+    Ok(Assumptions {
+        add_ons: Capabilities::of(&add_ons),
+        allow_container_runtime: beside.contains(CONTAINER_RUNTIME),
+        consent: beside.contains(CONSENT),
+    })
 }
 
 /// Prints the objects of every platform in the file, or refuses them all.
@@ -67,11 +93,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let mut text = Vec::new();
     for plan in &plans {
-        let (served, left_out): (Vec<Object>, Vec<Object>) =
-            render(plan).into_iter().partition(|object| plan.capabilities.serves(object.kind));
-        validate::warn(source, plan, &add_ons::missing(&left_out));
-        for object in &served {
-            text.push(document(object)?);
+        let first = first_steps(plan);
+        validate::warn(source, plan, &first.problems);
+        for apply in &first.apply {
+            text.push(document(&apply.object)?);
         }
     }
     print(&text.join("---\n"))?;
@@ -83,8 +108,17 @@ fn plan(platform: &TradingPlatform, arguments: &Arguments) -> Plan {
     if let Some(image) = &arguments.agent_image {
         image.clone_into(&mut inputs.operator.agent_image);
     }
-    inputs.capabilities = arguments.capabilities.clone().unwrap_or_default();
+    if let Some(assumed) = &arguments.capabilities {
+        inputs.capabilities = assumed.add_ons.clone();
+        inputs.operator.allow_container_runtime = assumed.allow_container_runtime;
+        inputs.allowing = (!assumed.consent).then(BTreeSet::new);
+    }
     resolve(platform, &inputs)
+}
+
+/// What is done in a cluster that has nothing of the platform yet.
+pub(crate) fn first_steps(plan: &Plan) -> Steps {
+    steps(plan, &render(plan), &Observed::new())
 }
 
 /// What is known without a cluster.

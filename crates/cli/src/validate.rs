@@ -62,7 +62,8 @@ fn validate(source: &Source, old: Option<&[Document]>) -> Result<bool> {
         let before = old.map(|old| earlier(document, old));
         match check(document, before.flatten()) {
             Ok(platform) => {
-                warn(source, &resolve(&platform, &render::inputs()), &[]);
+                let plan = resolve(&platform, &render::inputs());
+                warn(source, &plan, &render::first_steps(&plan).problems);
                 let new = if before == Some(None) { "; it is new, --old does not have it" } else { "" };
                 print(&format!("{source}: tradingplatform/{name} is valid{new}\n"))?;
             }

@@ -92,6 +92,42 @@ fn the_agents_image_can_be_chosen() {
 }
 
 #[test]
+fn what_the_cluster_lacks_is_left_out_and_told() {
+    let platform = "tests/golden/vibebox/production/input.yaml";
+    let rendered = |capabilities: &str| {
+        let done = run(&["render", "-f", platform, "--capabilities", capabilities]);
+        assert_eq!(done.code, 0, "{}", done.err);
+        (documents(&done.out), done.err)
+    };
+    let is = |kind: &'static str| move |document: &Value| document["kind"] == kind;
+    let is_abroad = |document: &Value| document["metadata"]["namespace"] != "vibebox";
+
+    let whole = documents(&run(&["render", "-f", platform]).out);
+    for has in [
+        whole.iter().any(is("DaemonSet")),
+        whole.iter().any(is("PrometheusRule")),
+        whole.iter().any(is_abroad),
+    ] {
+        assert!(has, "the example does not show it");
+    }
+    let (bare, warnings) = rendered("");
+    assert!(!bare.iter().any(|document| is("DaemonSet")(document) || is("PrometheusRule")(document)));
+    assert!(!bare.iter().any(is_abroad), "without consent nothing is made elsewhere");
+    for part in
+        ["--allow-container-runtime", "platform.trading/allows=", "the Prometheus operator is not there"]
+    {
+        assert!(warnings.contains(part), "{part} is not in {warnings}");
+    }
+    let (allowed, _) = rendered("container-runtime,consent");
+    assert!(allowed.iter().any(is("DaemonSet")) && allowed.iter().any(is_abroad));
+    assert!(!allowed.iter().any(is("PrometheusRule")));
+
+    let done = run(&["render", "-f", platform, "--capabilities", "kubernetes"]);
+    assert_eq!(done.code, 2);
+    assert!(done.err.contains("kubernetes is none of prometheus-operator, "), "{}", done.err);
+}
+
+#[test]
 fn text_that_kubectl_would_misread_is_quoted() {
     let platform = example().replace(
         "    probes:\n      liveness: { path: /api/health }",
