@@ -4,6 +4,7 @@
 #![allow(clippy::missing_errors_doc)]
 
 use anyhow::{Context, Result};
+use serde_json::json;
 use trading_core::kinds::{AddOn, Kind};
 use trading_testbed::module::{
     CERT_MANAGER, EXTERNAL_SECRETS, GATEWAY_API, ISTIO, KEDA, Module, PROMETHEUS_OPERATOR,
@@ -94,6 +95,29 @@ pub fn install_all(kubectl: &Kubectl) -> Result<()> {
     ]
     .into_iter()
     .try_for_each(|add_on| install(kubectl, add_on))
+}
+
+/// Installs a kind with the name of Cilium's policies that takes whatever it is given, since Cilium's own
+/// definition can't be had.
+pub fn install_policies_of_cilium(kubectl: &Kubectl) -> Result<()> {
+    let info = Kind::CiliumNetworkPolicy.info();
+    let anything = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": info.definition() },
+        "spec": {
+            "group": info.group,
+            "names": { "kind": info.kind.to_string(), "plural": info.plural },
+            "scope": "Namespaced",
+            "versions": [{
+                "name": info.version, "served": true, "storage": true,
+                "schema": { "openAPIV3Schema": anything },
+            }],
+        },
+    });
+    kubectl.run_with_input(&["apply", "--server-side", "-f", "-"], &definition.to_string())?;
+    kubectl.wait_until_served(&info.definition())
 }
 
 /// Removes an add-on's definitions, and with them all objects.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use trading_e2e::sim::{
     Propagation, SETTLE, Space, Stack, at, database_secret, describe, differences, every_kind, merge,
-    platform, stays, text, wait_for,
+    own_database, platform, stays, text, wait_for,
 };
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
@@ -43,7 +43,9 @@ async fn written(space: &Space<'_>, spec: &Value) -> Result<BTreeMap<String, usi
 }
 
 /// Edits of one thing, and exactly what they write.
-fn single_edits() -> Vec<(Value, &'static [&'static str])> {
+type Edits = Vec<(Value, &'static [&'static str])>;
+
+fn edits_of_components() -> Edits {
     vec![
         (json!({ "frontend": { "image": { "tag": "9" } } }), &["patch deployments frontend"]),
         (json!({ "frontend": { "replicas": 3 } }), &["patch deployments frontend"]),
@@ -72,25 +74,60 @@ fn single_edits() -> Vec<(Value, &'static [&'static str])> {
             json!({ "backend": { "resources": { "requests": { "cpu": "150m" } } } }),
             &["patch deployments backend"],
         ),
+    ]
+}
+
+fn edits_of_further_components() -> Edits {
+    let search = |more: Value| {
+        let mut service = json!({ "name": "search", "image": { "repository": "shop/search" } });
+        merge(&mut service, &more);
+        json!({ "services": [service] })
+    };
+    vec![
         (
-            json!({ "redis": { "disruption": { "maxUnavailable": 2 } } }),
-            &["patch poddisruptionbudgets redis"],
+            json!({ "scraper": { "probes": { "liveness": { "path": "/live" } } } }),
+            &["patch deployments scraper"],
         ),
+        (json!({ "scraper": { "autoscaling": { "cpu": 55 } } }), &["patch horizontalpodautoscalers scraper"]),
+        (json!({ "worker": { "args": ["--queue", "b"] } }), &["patch deployments worker"]),
+        (json!({ "worker": { "image": { "repository": "shop/other" } } }), &["patch deployments worker"]),
+        (search(json!({ "terminationGracePeriodSeconds": 50 })), &["patch deployments search"]),
+        (
+            search(json!({ "replicas": 2 })),
+            &["patch deployments search", "patch poddisruptionbudgets search"],
+        ),
+        (
+            json!({ "worker": { "replicas": 0 } }),
+            &["delete poddisruptionbudgets worker", "patch deployments worker"],
+        ),
+    ]
+}
+
+fn edits_of_the_rest() -> Edits {
+    vec![
         (
             json!({ "redis": { "config": { "timeout": "300" } } }),
             &["patch configmaps redis", "patch statefulsets redis"],
         ),
+        (
+            json!({ "redis": { "image": { "repository": "redis", "tag": "7.2-alpine" } } }),
+            &["patch statefulsets redis"],
+        ),
+        (
+            json!({ "postgres": { "parameters": { "work_mem": "8MB" } } }),
+            &["patch configmaps postgres", "patch statefulsets postgres"],
+        ),
         (json!({ "ingress": { "hosts": [{ "host": "new.example.com" }] } }), &["patch ingresses ingress"]),
         (json!({ "quota": { "hard": { "pods": "90" } } }), &["patch resourcequotas quota"]),
         (json!({ "deletion": { "data": "Delete" } }), &[]),
-        (json!({ "version": "2.0.0" }), &["patch deployments backend"]),
+        (json!({ "version": "2.0.0" }), &["patch deployments backend", "patch deployments frontend"]),
     ]
 }
 
-#[tokio::test]
-async fn an_edit_writes_only_what_it_changes() -> Result<()> {
-    let space = begin("edits-single", &every_kind()).await?;
-    for (edit, expected) in single_edits() {
+/// Each edit in turn writes what is expected, and nothing else.
+async fn edits_write(namespace: &str, patch: &Value, edits: Edits) -> Result<()> {
+    let space = begin(namespace, patch).await?;
+    for (edit, expected) in edits {
         let found = written(&space, &edit).await?;
         let expected: BTreeMap<String, usize> = expected.iter().map(|line| ((*line).to_owned(), 1)).collect();
         ensure!(found == expected, "{edit} wrote {found:?}, not {expected:?}");
@@ -99,8 +136,27 @@ async fn an_edit_writes_only_what_it_changes() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_edit_writes_only_what_it_changes() -> Result<()> {
+    let image = |name: &str| json!({ "repository": format!("shop/{name}") });
+    let further = json!({
+        "scraper": { "image": image("scraper"), "autoscaling": { "minReplicas": 2, "maxReplicas": 3, "cpu": 60 } },
+        "worker": { "image": image("worker"), "replicas": 2 },
+        "services": [{ "name": "search", "image": image("search") }],
+    });
+    let components = every_kind();
+    let mut rest = every_kind();
+    rest["postgres"] = own_database()["postgres"].clone();
+    tokio::try_join!(
+        edits_write("edits-components", &components, edits_of_components()),
+        edits_write("edits-further", &further, edits_of_further_components()),
+        edits_write("edits-rest", &rest, edits_of_the_rest()),
+    )?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn components_come_and_go() -> Result<()> {
-    let space = begin("edits-components", &json!({})).await?;
+    let space = begin("edits-come-and-go", &json!({})).await?;
     let before = space.children(NAME).await?;
     let image = |name: &str| json!({ "repository": format!("shop/{name}") });
     let added = json!({
@@ -141,7 +197,8 @@ async fn components_come_and_go() -> Result<()> {
     .await
 }
 
-/// Every optional field that there is, at something else than its default.
+/// Optional fields of every part, at something else than their defaults, as far as simulated nodes run it;
+/// `api_objects` removes every field that there is.
 fn everything() -> Value {
     let probe = |path: &str| json!({ "path": path, "periodSeconds": 7, "failureThreshold": 4 });
     json!({
@@ -443,6 +500,29 @@ async fn what_can_never_work_is_refused() -> Result<()> {
     }
     let refusal = space.put(&platform(&"a".repeat(41), &json!({}))).await.err().context("it is admitted")?;
     ensure!(format!("{refusal:#}").contains("at most 40 characters"), "{refusal:#}");
+
+    // What is too dear for the apiserver to find, the operator does.
+    let dear = [
+        (json!({ "quota": { "hard": { "pods": "1500m" } } }), "counted in whole numbers"),
+        (
+            json!({ "quota": null, "services": [{
+                "name": "greedy", "image": { "repository": "shop/x" },
+                "resources": { "requests": { "cpu": 2 }, "limits": { "cpu": 1 } },
+            }] }),
+            "requests.cpu must not be greater than limits.cpu",
+        ),
+    ];
+    let before = space.children(NAME).await?;
+    for (edit, reason) in dear {
+        space.edit(NAME, &edit).await?;
+        let message = space.condition_is(NAME, "Ready", "False", "InvalidResource", SETTLE).await?;
+        ensure!(message.contains(reason), "{message}");
+        let now = space.children(NAME).await?;
+        let differences = differences(&before, &space.name, &now, &space.name);
+        ensure!(differences.is_empty(), "what runs is changed: {}", differences.join("\n"));
+    }
+    space.edit(NAME, &json!({ "services": null })).await?;
+    space.ready(NAME).await?;
 
     // The longest names that are admitted work.
     let (long, service) = ("a".repeat(40), "b".repeat(22));

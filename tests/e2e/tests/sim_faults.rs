@@ -1,8 +1,9 @@
 //! Crashes, conflicts and resources that nobody can read: the end is the same as without them. The operator
 //! is this file's own, so its tests take turns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
+use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -11,15 +12,15 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use trading_api::labels;
 use trading_e2e::sim::{
-    LONG, Mark, Propagation, SETTLE, Space, Stack, at, database_secret, describe, differences, every_kind,
-    merge, platform, text, wait_for,
+    Children, LONG, Mark, Propagation, SETTLE, Space, Stack, at, database_secret, describe, differences,
+    every_kind, merge, platform, text, wait_for,
 };
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
 static TURN: Mutex<()> = Mutex::const_new(());
 
 const NAME: &str = "shop";
-const ROUNDS: u64 = 10;
+const ROUNDS: u64 = 4;
 
 async fn begin(namespace: &str) -> Result<Space<'static>> {
     let space = STACK.space(namespace).await?;
@@ -50,32 +51,74 @@ fn traces(space: &Space<'_>, mark: &Mark) -> Result<Vec<String>> {
         .collect())
 }
 
+/// Changes every object of a platform.
+async fn edit(space: &Space<'_>) -> Result<()> {
+    let spec = json!({ "version": "2.0.0", "inheritedMetadata": { "labels": ["team"] } });
+    let everywhere = json!({ "metadata": { "labels": { "team": "a" } }, "spec": spec });
+    space.patch("TradingPlatform", NAME, &everywhere).await.map(drop)
+}
+
+/// What is left of a platform that was deleted: what holds its data.
+async fn remains(space: &Space<'_>) -> Result<BTreeSet<(String, String)>> {
+    space.gone("TradingPlatform", NAME, SETTLE).await?;
+    wait_for("what nobody owns any more is gone", SETTLE, async || {
+        let left: BTreeSet<_> = space.children(NAME).await?.into_keys().collect();
+        ensure!(left.iter().all(|(kind, _)| kind == "Secret" || kind == "PersistentVolumeClaim"), "{left:?}");
+        Ok(left)
+    })
+    .await
+}
+
+/// Kills the operator after a while, and starts it again.
+async fn crash_within(within: RangeInclusive<u64>, random: u64) -> Result<String> {
+    let millis = within.start() + random % (within.end() - within.start());
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+    STACK.restart_operator()?;
+    Ok(format!("killed after {millis} ms"))
+}
+
+/// In the middle of creation, of an edit that changes every object, and of deletion.
 #[tokio::test]
-async fn crashes_during_creation_leave_no_trace() -> Result<()> {
+async fn crashes_leave_no_trace() -> Result<()> {
     let _turn = TURN.lock().await;
     let mark = STACK.mark()?;
     let calm = begin("crash-never").await?;
     calm.ready(NAME).await?;
-    let expected = calm.children(NAME).await?;
+    let created = calm.children(NAME).await?;
     let made = creations(&calm, &mark)?;
-    ensure!(made.len() == expected.len() && made.values().all(|times| *times == 1), "{made:?}");
+    ensure!(made.len() == created.len() && made.values().all(|times| *times == 1), "{made:?}");
+    edit(&calm).await?;
+    calm.ready(NAME).await?;
+    let edited = calm.children(NAME).await?;
+    let changes = differences(&created, &calm.name, &edited, &calm.name).len();
+    ensure!(changes >= created.len(), "{changes} changes of {} objects", created.len());
+    calm.delete("TradingPlatform", NAME, Propagation::Background).await?;
+    let kept = remains(&calm).await?;
 
     let random = RandomState::new();
     for round in 0..ROUNDS {
         let mark = STACK.mark()?;
         let space = begin(&format!("crash-{round}")).await?;
-        // All writes of a fresh platform happen within about a second.
-        let millis = 250 + random.hash_one(round) % 1000;
-        tokio::time::sleep(Duration::from_millis(millis)).await;
-        STACK.restart_operator()?;
-        space.ready(NAME).await.with_context(|| format!("killed after {millis} ms"))?;
-
-        let children = space.children(NAME).await?;
-        let differences = differences(&expected, &calm.name, &children, &space.name);
-        ensure!(differences.is_empty(), "killed after {millis} ms: {}", differences.join("\n"));
-        let traces = traces(&space, &mark)?;
-        ensure!(traces.is_empty(), "killed after {millis} ms: {}", traces.join("\n"));
-        space.delete("TradingPlatform", NAME, Propagation::Background).await?;
+        let same = async |expected: &Children, when: &str| -> Result<()> {
+            space.ready(NAME).await.with_context(|| when.to_owned())?;
+            let differences = differences(expected, &calm.name, &space.children(NAME).await?, &space.name);
+            ensure!(differences.is_empty(), "{when}: {}", differences.join("\n"));
+            let traces = traces(&space, &mark)?;
+            ensure!(traces.is_empty(), "{when}: {}", traces.join("\n"));
+            Ok(())
+        };
+        // All writes of a fresh platform happen within about a second, those of an edit in half of it.
+        let when = crash_within(250..=1250, random.hash_one((round, "creation"))).await?;
+        same(&created, &format!("creation, {when}")).await?;
+        edit(&space).await?;
+        let when = crash_within(20..=600, random.hash_one((round, "edit"))).await?;
+        same(&edited, &format!("edit, {when}")).await?;
+        let [propagation, other] = [Propagation::Background, Propagation::Foreground];
+        let propagation = if round % 2 == 0 { propagation } else { other };
+        space.delete("TradingPlatform", NAME, propagation).await?;
+        let when = crash_within(20..=600, random.hash_one((round, "deletion"))).await?;
+        let left = remains(&space).await.with_context(|| format!("deletion, {when}"))?;
+        ensure!(left == kept, "deletion, {when}: {left:?} is left, not {kept:?}");
     }
     Ok(())
 }

@@ -99,8 +99,8 @@ fn level_on_cluster(report: &mut Report, targets: &Targets, level: Level, progra
         measured(report, number, "images", || real::Images::make().map(drop));
     }
     measured(report, number, "tests", || match level {
-        Level::Api => side_by_side::run(&names),
-        // They say what happens within seconds, which they can't while others take the machine.
+        // They wait most of the time.
+        Level::Api | Level::Simulated => side_by_side::run(&names),
         _ => cargo_test(&selected),
     });
 }

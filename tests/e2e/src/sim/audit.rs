@@ -33,6 +33,12 @@ impl Stack {
         Ok(Mark { offset: std::fs::metadata(path)?.len(), at: Timestamp::now() })
     }
 
+    /// Before anybody asked for anything.
+    #[must_use]
+    pub fn beginning() -> Mark {
+        Mark { offset: 0, at: Timestamp::UNIX_EPOCH }
+    }
+
     /// All requests that came since then, of anybody for anything.
     pub fn requests_since(&self, mark: &Mark) -> Result<Vec<Entry>> {
         let mut log = std::fs::File::open(self.cluster().audit_log())?;

@@ -78,6 +78,16 @@ impl Stack {
         &self.user
     }
 
+    /// The rules of the chart's roles that the operator is bound to.
+    pub fn rules(&self) -> impl Iterator<Item = &Value> {
+        let own = |role: &&Value| {
+            let labels = role["metadata"]["labels"].as_object();
+            !labels.is_some_and(|labels| labels.keys().any(|label| label.contains("aggregate-to-")))
+        };
+        let roles = self.chart.of(&["ClusterRole", "Role"]).filter(own);
+        roles.filter_map(|role| role["rules"].as_array()).flatten()
+    }
+
     /// Waits until the operator has begun to work so many times, restarts included.
     pub fn wait_until_working(&self, times: usize) -> Result<()> {
         let began = Instant::now();
