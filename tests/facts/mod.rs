@@ -75,12 +75,17 @@ impl Papers {
 }
 
 /// What a field of an object is. `$env/<name>` is a variable of its first container, `$alert/<name>` one of its
-/// alerts, and `limit` of that the comparison with which its expression ends.
+/// alerts, and `limit` of that the comparison with which its expression ends. `$redis/<name>` is a setting of its
+/// `redis.conf`.
 fn value(body: &Value, field: &str) -> Option<Value> {
     if let Some(name) = field.strip_prefix("$env/") {
         let variables = body.pointer(&pointer("$container/env"))?.as_array()?;
         let variable = variables.iter().find(|variable| variable["name"] == name)?;
         return variable.get("value").or_else(|| variable.get("valueFrom")).cloned();
+    }
+    if let Some(name) = field.strip_prefix("$redis/") {
+        let mut lines = body["data"]["redis.conf"].as_str()?.lines().filter_map(|line| line.split_once(' '));
+        return lines.find(|(setting, _)| *setting == name).map(|(_, value)| value.into());
     }
     let Some((name, field)) = field.strip_prefix("$alert/").and_then(|field| field.split_once('/')) else {
         return body.pointer(&pointer(field)).cloned();
