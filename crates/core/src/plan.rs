@@ -18,7 +18,7 @@ use trading_api::{
     deletion::{DataPolicy, Store},
     image::PullPolicy,
     mesh::Mesh,
-    placement::Quota,
+    placement::{Quota, TrafficDistribution},
     platform::{Environment, SharedVolume},
     scheduling::{LabelValue, Toleration},
     secrets::ExternalSecret,
@@ -181,8 +181,12 @@ pub struct PodDefaults {
     pub tolerations: Vec<Toleration>,
     /// Region and zones that pods must stay in, by node label.
     pub pinned: Vec<(&'static str, Vec<String>)>,
-    /// Spread over zones as far as possible.
+    /// Several pods are kept on different nodes as far as possible, where nothing else is said of them.
+    pub apart: bool,
+    /// Several pods are spread over zones as far as possible.
     pub spread_over_zones: bool,
+    /// Which pods of components' Services are preferred.
+    pub traffic_distribution: Option<TrafficDistribution>,
 }
 
 /// A Secret that is copied to where pods consume it.

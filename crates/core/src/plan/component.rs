@@ -51,8 +51,8 @@ pub struct ComponentPlan {
     pub checksum: String,
     /// Where the pods run.
     pub scheduling: Scheduling,
-    /// Whether the pods of the component are kept apart as far as possible by preset.
-    pub apart: bool,
+    /// Whether there can be several pods.
+    pub several: bool,
     /// User of the container.
     pub user: i64,
     /// Group that owns volumes.

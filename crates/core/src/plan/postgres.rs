@@ -69,8 +69,6 @@ pub struct PostgresServers {
     pub checksum: String,
     /// Where the servers run.
     pub scheduling: Scheduling,
-    /// Whether the servers are kept apart as far as possible by preset.
-    pub apart: bool,
     /// User of the server.
     pub user: i64,
     /// Group that owns the volumes.

@@ -51,8 +51,6 @@ pub struct RedisPlan {
     pub checksum: String,
     /// Where the servers run.
     pub scheduling: Scheduling,
-    /// Whether the servers are kept apart as far as possible by preset.
-    pub apart: bool,
     /// User of the server.
     pub user: i64,
     /// Group that owns the volume.

@@ -80,7 +80,7 @@ fn template(plan: &Plan, component: &ComponentPlan) -> PodTemplateSpec {
     spec.volumes = Some(volumes);
     spec.termination_grace_period_seconds =
         Some(component.spec.termination_grace_period_seconds.unwrap_or(GRACE_SECONDS));
-    scheduling::place(plan, &component.name, &component.scheduling, component.apart, &mut spec);
+    scheduling::place(plan, &component.name, &component.scheduling, component.several, &mut spec);
     PodTemplateSpec { metadata: Some(pod_metadata(plan, component)), spec: Some(spec) }
 }
 

@@ -168,7 +168,7 @@ fn template(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -
             ..Volume::default()
         },
     ]);
-    scheduling::place(plan, POSTGRES, &servers.scheduling, servers.apart, &mut spec);
+    scheduling::place(plan, POSTGRES, &servers.scheduling, servers.instances > 1, &mut spec);
     let mut template = store.template(&servers.version, &servers.checksum, spec);
     if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
         labels.insert(labels::STORE_ROLE.to_owned(), labels::ROLE_REPLICA.to_owned());

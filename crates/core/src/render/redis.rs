@@ -109,7 +109,7 @@ fn template(store: &Store, redis: &RedisPlan) -> PodTemplateSpec {
     spec.init_containers = Some(vec![prepare(store, redis)]);
     spec.containers = vec![server(store, redis)];
     spec.volumes = Some(volumes(name));
-    scheduling::place(plan, REDIS, &redis.scheduling, redis.apart, &mut spec);
+    scheduling::place(plan, REDIS, &redis.scheduling, redis.servers > 1, &mut spec);
     store.template(&redis.version, &redis.checksum, spec)
 }
 

@@ -15,16 +15,16 @@ use crate::plan::Plan;
 const HOSTNAME: &str = "kubernetes.io/hostname";
 const ZONE: &str = "topology.kubernetes.io/zone";
 
-/// Writes the platform's placement and the component's own wishes into a pod.
-pub(super) fn place(plan: &Plan, component: &str, scheduling: &Scheduling, apart: bool, pod: &mut PodSpec) {
+/// Writes the platform's placement and the component's own wishes into a pod, which may be one of several.
+pub(super) fn place(plan: &Plan, component: &str, scheduling: &Scheduling, several: bool, pod: &mut PodSpec) {
     let mut node_selector = plan.pods.node_selector.clone();
     node_selector.extend(scheduling.node_selector.clone());
     pod.node_selector = some(node_selector.into_iter().map(|(key, value)| (key, value.0)).collect());
     pod.tolerations =
         some(plan.pods.tolerations.iter().chain(&scheduling.tolerations).map(toleration).collect::<Vec<_>>());
     pod.priority_class_name.clone_from(&scheduling.priority_class_name);
-    pod.affinity = affinity(plan, component, scheduling, apart);
-    pod.topology_spread_constraints = some(spread(plan, component, scheduling, apart));
+    pod.affinity = affinity(plan, component, scheduling, several);
+    pod.topology_spread_constraints = some(spread(plan, component, scheduling, several));
 }
 
 fn some<T>(collection: T) -> Option<T>
@@ -58,9 +58,9 @@ fn toleration(toleration: &api::Toleration) -> Toleration {
     }
 }
 
-fn affinity(plan: &Plan, component: &str, scheduling: &Scheduling, apart: bool) -> Option<Affinity> {
+fn affinity(plan: &Plan, component: &str, scheduling: &Scheduling, several: bool) -> Option<Affinity> {
     let node_affinity = node_affinity(plan, scheduling);
-    let pod_anti_affinity = anti_affinity(plan, component, scheduling, apart);
+    let pod_anti_affinity = anti_affinity(plan, component, scheduling, several);
     (node_affinity.is_some() || pod_anti_affinity.is_some()).then_some(Affinity {
         node_affinity,
         pod_anti_affinity,
@@ -126,11 +126,12 @@ fn anti_affinity(
     plan: &Plan,
     component: &str,
     scheduling: &Scheduling,
-    apart: bool,
+    several: bool,
 ) -> Option<PodAntiAffinity> {
     let rule = scheduling.anti_affinity.as_ref();
-    let mode = rule
-        .map_or(if apart { AntiAffinityMode::Preferred } else { AntiAffinityMode::None }, |rule| rule.mode);
+    let is_apart = plan.pods.apart && several;
+    let by_preset = if is_apart { AntiAffinityMode::Preferred } else { AntiAffinityMode::None };
+    let mode = rule.map_or(by_preset, |rule| rule.mode);
     let term = PodAffinityTerm {
         label_selector: Some(matching(selector(&plan.identity.name, component))),
         topology_key: rule.and_then(|rule| rule.topology_key.clone()).unwrap_or_else(|| HOSTNAME.to_owned()),
@@ -156,7 +157,7 @@ fn spread(
     plan: &Plan,
     component: &str,
     scheduling: &Scheduling,
-    apart: bool,
+    several: bool,
 ) -> Vec<TopologySpreadConstraint> {
     let constraint = |max_skew, topology_key: &str, when: &str| TopologySpreadConstraint {
         label_selector: Some(matching(selector(&plan.identity.name, component))),
@@ -171,7 +172,7 @@ fn spread(
         .map(|spread| constraint(spread.max_skew, &spread.topology_key, spread.when_unsatisfiable.as_str()))
         .collect();
     let says_zone = given.iter().any(|spread| spread.topology_key == ZONE);
-    let by_preset = (plan.pods.spread_over_zones && apart && !says_zone)
+    let by_preset = (plan.pods.spread_over_zones && several && !says_zone)
         .then(|| constraint(1, ZONE, api::WhenUnsatisfiable::ScheduleAnyway.as_str()));
     given.into_iter().chain(by_preset).collect()
 }

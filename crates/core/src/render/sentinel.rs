@@ -73,7 +73,7 @@ fn template(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> PodTe
     spec.init_containers = Some(vec![prepare]);
     spec.containers = vec![server(store, redis, sentinels)];
     spec.volumes = Some(volumes(name));
-    scheduling::place(plan, SENTINEL, &redis.scheduling, redis.apart, &mut spec);
+    scheduling::place(plan, SENTINEL, &redis.scheduling, sentinels.instances > 1, &mut spec);
     store.template(&redis.version, &sentinels.checksum, spec)
 }
 

@@ -47,6 +47,7 @@ pub(super) fn render(plan: &Plan, component: &ComponentPlan) -> Option<Object> {
                     }),
                 }
             }),
+            traffic_distribution: plan.pods.traffic_distribution.map(|preferred| format!("{preferred:?}")),
             ..ServiceSpec::default()
         }),
         status: None,

@@ -3,7 +3,6 @@
 use trading_api::{
     autoscaling::{Autoscaling, Provider},
     component::{Component, Port},
-    scheduling::AntiAffinityMode,
 };
 
 use super::{Context, Stores, image_reference, preset, references};
@@ -52,7 +51,7 @@ fn resolve(
     let (image, version) = image_reference(&component.image, registry, &context.spec.version);
     let targets = targets(context, role, component);
     let scaling = scaling(context, &path, role, component);
-    let apart = spreads(context, component, &scaling);
+    let several = are_several(&scaling);
     let user = component.run_as_user.unwrap_or(DEFAULT_USER);
     let references = references::consumed(context.identity, name, component, &targets, stores);
     let checksum = references::checksum(context.inputs, &references, component.config.as_ref());
@@ -71,7 +70,7 @@ fn resolve(
         references,
         checksum,
         scheduling: component.scheduling.clone(),
-        apart,
+        several,
         user,
         group: component.fs_group.unwrap_or(user),
         scaling,
@@ -167,12 +166,9 @@ fn provider(context: &Context, autoscaling: &Autoscaling) -> Provider {
     if autoscaling.metrics.is_empty() { chosen.unwrap_or_default() } else { Provider::HPA }
 }
 
-/// Whether the preset keeps the pods apart: the resource doesn't say, and there can be several.
-fn spreads(context: &Context, component: &Component, scaling: &Scaling) -> bool {
-    let several = match scaling {
+fn are_several(scaling: &Scaling) -> bool {
+    match scaling {
         Scaling::Fixed(replicas) => *replicas > 1,
         Scaling::Auto(autoscaling, _) => autoscaling.max_replicas > 1,
-    };
-    let given = component.scheduling.anti_affinity.as_ref().map(|rule| rule.mode);
-    context.preset.spread && several && given.is_none_or(|mode| mode == AntiAffinityMode::Preferred)
+    }
 }

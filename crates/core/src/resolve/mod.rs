@@ -226,12 +226,14 @@ fn pod_defaults(context: &mut Context) -> PodDefaults {
         pull_secrets: image.pull_secrets,
         agent_image: context.inputs.operator.agent_image.clone(),
         pinned: pinned(&placement),
+        apart: preset.spread,
         spread_over_zones: context.fill(
             "placement.spreadOverZones",
             placement.spread_over_zones.as_ref(),
             preset.spread,
             &from,
         ),
+        traffic_distribution: placement.traffic_distribution,
         node_selector: placement.node_selector,
         tolerations: placement.tolerations,
     }

@@ -110,7 +110,6 @@ fn servers(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresSe
         passwords,
         resources,
         scheduling: postgres.scheduling.clone(),
-        apart: context.preset.spread && instances > 1 && postgres.scheduling.anti_affinity.is_none(),
         user,
         group: postgres.fs_group.unwrap_or(user),
     }

@@ -90,7 +90,6 @@ fn servers_of(context: &mut Context, redis: &Redis) -> RedisPlan {
         storage_class: storage.and_then(|storage| storage.storage_class_name.clone()),
         password,
         scheduling: redis.scheduling.clone(),
-        apart: context.preset.spread && redis.scheduling.anti_affinity.is_none(),
         user,
         group: redis.fs_group.unwrap_or(user),
         maxmemory_policy: policy,

@@ -6,7 +6,7 @@ use trading_api::{
     TradingPlatformSpec,
     component::{Component, ResourceAmounts},
     names::NamespaceName,
-    placement::{ContainerLimits, Placement, Quota},
+    placement::{ContainerLimits, Placement, Quota, TrafficDistribution},
     runtime::{ContainerRuntime, RuntimeTls},
 };
 
@@ -24,6 +24,7 @@ pub(super) fn placement(tape: &mut Tape) -> Placement {
         region: tape.maybe(50, label_value),
         zones: tape.list(3, |tape, _| label_value(tape)),
         spread_over_zones: tape.maybe(50, |tape| tape.chance(50)),
+        traffic_distribution: tape.maybe(30, |_| TrafficDistribution::PreferClose),
         node_selector: labels(tape, 2),
         tolerations: tape.list(2, |tape, _| toleration(tape)),
         namespaces: BTreeMap::new(),
