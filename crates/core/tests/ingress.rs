@@ -109,6 +109,7 @@ fn webhooks_of_nginx_have_an_ingress_with_their_ranges() {
     let (_, objects) = good("ingress-nginx");
     let webhooks = find(&objects, Kind::Ingress, "shop-webhooks").unwrap();
     let wanted = table([
+        ("custom-headers", "default/shop-ingress"),
         ("proxy-body-size", "8m"),
         ("proxy-read-timeout", "3600"),
         ("proxy-send-timeout", "3600"),

@@ -57,7 +57,7 @@ pub struct Line {
     pub name: String,
     /// Its pods run on spot nodes.
     pub spot: bool,
-    /// A pod runs on each node; one is counted.
+    /// A pod runs on each node; one is counted, where nothing else is said.
     pub per_node: bool,
     /// Number of pods.
     pub pods: Span,
@@ -91,6 +91,19 @@ pub struct Estimate {
 }
 
 impl Estimate {
+    /// The same where what has a pod on each node has so many of them.
+    #[must_use]
+    pub fn on_nodes(mut self, nodes: u32) -> Self {
+        for line in self.lines.iter_mut().filter(|line| line.per_node) {
+            let Line { pods, cpu, memory, storage, cpu_cost, memory_cost, storage_cost, cost, .. } = line;
+            for span in [pods, cpu, memory, storage, cpu_cost, memory_cost, storage_cost, cost] {
+                *span = span.map(|amount| amount * Decimal::from(nodes));
+            }
+        }
+        self.total = self.lines.iter().map(|line| line.cost).sum();
+        self
+    }
+
     /// What it costs with the pods that are asked for now: between the fewest and the most.
     #[must_use]
     pub fn at_present(&self, components: &[ComponentStatus]) -> Decimal {

@@ -86,6 +86,8 @@ pub const TRADEWISE: Matrix = Matrix {
         ("precompute", "redis", 6379, "TCP"),
         ("prometheus", "api", 5000, "TCP"),
         ("prometheus", "precompute", 5001, "TCP"),
+        // What serves the worker's health serves the length of its queue, too.
+        ("prometheus", "worker", 5002, "TCP"),
         ("prometheus", "postgres", 8008, "TCP"),
         // Its servers agree by a Lease who takes writes.
         ("postgres", API, 443, "TCP"),
@@ -119,6 +121,8 @@ pub const TRADESENSE: Matrix = Matrix {
         ("analytics", "redis", 6379, "TCP"),
         ("workers", "postgres", 5432, "TCP"),
         ("workers", "redis", 6379, "TCP"),
+        // They hold the providers' keys.
+        ("workers", "payment provider", 443, "TCP"),
         ("postgres", "postgres", 5432, "TCP"),
         // Who would take over asks the others how far they are.
         ("postgres", "postgres", 8008, "TCP"),

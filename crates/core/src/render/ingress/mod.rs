@@ -74,7 +74,7 @@ fn of_hosts(plan: &Plan, ingress: &IngressPlan) -> Vec<Object> {
 fn of_webhooks(plan: &Plan, ingress: &IngressPlan, webhooks: &WebhooksPlan) -> Vec<Object> {
     let mut annotations = shared_annotations(ingress);
     match &ingress.controller {
-        ControllerPlan::Nginx => annotations.extend(nginx::of_webhooks(ingress, webhooks)),
+        ControllerPlan::Nginx => annotations.extend(nginx::of_webhooks(plan, ingress, webhooks)),
         ControllerPlan::Alb(alb) => annotations.extend(alb::of_webhooks(plan, ingress, alb, webhooks)),
         ControllerPlan::Any | ControllerPlan::Gateway(_) | ControllerPlan::None => {}
     }

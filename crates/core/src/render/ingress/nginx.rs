@@ -33,19 +33,24 @@ pub(super) fn of_hosts(plan: &Plan, ingress: &IngressPlan) -> Annotations {
             all.extend(named([("session-cookie-secure", "true".to_owned())]));
         }
     }
-    if !ingress.headers.is_empty() {
-        let map = format!("{}/{}", plan.identity.namespace, plan.identity.child(INGRESS));
-        all.extend(named([("custom-headers", map)]));
-    }
+    all.extend(headers(plan, ingress));
     all.extend(ingress.cors.iter().flat_map(cors));
     all
 }
 
-pub(super) fn of_webhooks(ingress: &IngressPlan, webhooks: &WebhooksPlan) -> Annotations {
+/// Without the rate limit: whoever calls is known, and delivers in bursts.
+pub(super) fn of_webhooks(plan: &Plan, ingress: &IngressPlan, webhooks: &WebhooksPlan) -> Annotations {
     let mut all = connection(ingress);
+    all.extend(headers(plan, ingress));
     let ranges: Vec<&str> = webhooks.ranges.iter().map(|range| range.0.as_str()).collect();
     all.extend(named([("whitelist-source-range", ranges.join(","))]));
     all
+}
+
+/// Where the security headers are.
+fn headers(plan: &Plan, ingress: &IngressPlan) -> Option<(String, String)> {
+    let map = format!("{}/{}", plan.identity.namespace, plan.identity.child(INGRESS));
+    named([("custom-headers", map)]).next().filter(|_| !ingress.headers.is_empty())
 }
 
 fn connection(ingress: &IngressPlan) -> Annotations {

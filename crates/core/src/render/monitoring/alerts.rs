@@ -98,7 +98,7 @@ fn words(queries: &Queries, alert: &AlertPlan) -> Option<Words> {
         AlertName::DatabaseDown => {
             let here = format!(
                 "max by (namespace) (kube_statefulset_status_replicas_ready{{{}}}) == 0",
-                queries.stateful_sets(crate::plan::POSTGRES)
+                queries.sets_of(crate::plan::POSTGRES)
             );
             let expr = match &metrics.database_up {
                 Some(up) => format!("max by (namespace) ({up}{{{namespace}}}) == 0 or {here}"),
@@ -131,12 +131,8 @@ fn words(queries: &Queries, alert: &AlertPlan) -> Option<Words> {
         ),
         AlertName::ComponentDown => (
             "PlatformComponentDown",
-            format!(
-                "(kube_deployment_status_replicas_available{{{}}} == 0 and kube_deployment_spec_replicas > 0) or (kube_statefulset_status_replicas_ready{{{}}} == 0 and kube_statefulset_replicas > 0)",
-                queries.deployments(),
-                queries.stateful_sets("redis|postgres")
-            ),
-            "{{ $labels.deployment }}{{ $labels.statefulset }} has no ready pod",
+            queries.down(),
+            "{{ $labels.deployment }}{{ $labels.statefulset }}{{ $labels.daemonset }} has no ready pod",
         ),
         AlertName::Cpu => (
             "PlatformCpu",

@@ -143,11 +143,9 @@ fn business(queries: &Queries, dashboards: &DashboardsPlan) -> Vec<Panel> {
 }
 
 fn stores(queries: &Queries) -> Vec<Panel> {
-    let servers = queries.plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
-    let mut panels = Vec::new();
-    if queries.plan.redis.is_some() || servers.is_some() {
-        panels.extend(servers_of_its_own(queries));
-    }
+    let own = queries.stateful_sets().zip(queries.store_pods());
+    let mut panels: Vec<Panel> =
+        own.iter().flat_map(|(sets, pods)| servers_of_its_own(queries, sets, pods)).collect();
     panels.extend(
         queries.monitoring.metrics.database_up.iter().map(|name| {
             panel("Database up", "short", "up", format!("max({name}{{{}}})", queries.namespace()))
@@ -156,8 +154,7 @@ fn stores(queries: &Queries) -> Vec<Panel> {
     panels
 }
 
-fn servers_of_its_own(queries: &Queries) -> [Panel; 4] {
-    let (sets, pods) = (queries.stateful_sets("redis|postgres"), queries.store_pods());
+fn servers_of_its_own(queries: &Queries, sets: &str, pods: &str) -> [Panel; 4] {
     [
         panel(
             "Ready servers",

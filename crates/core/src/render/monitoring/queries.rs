@@ -1,7 +1,7 @@
 //! The PromQL that alerts and dashboards share.
 
 use crate::plan::{
-    POSTGRES, Plan, REDIS,
+    Identity, POSTGRES, Plan, REDIS, RUNTIME,
     monitoring::{ErrorsMetric, MonitoringPlan},
 };
 
@@ -40,12 +40,14 @@ impl Queries<'_> {
         if self.chosen {
             return format!("{},pod=~\"{}\"", self.namespace(), self.deployed());
         }
-        format!("{},pod=~\"{}|{}\"", self.namespace(), self.deployed(), self.stored())
+        let pods: Vec<String> =
+            [self.deployed()].into_iter().chain(self.stored()).chain(self.on_every_node()).collect();
+        format!("{},pod=~\"{}\"", self.namespace(), pods.join("|"))
     }
 
-    /// Selects the containers of the data stores' pods.
-    pub fn store_pods(&self) -> String {
-        format!("{},pod=~\"{}\"", self.namespace(), self.stored())
+    /// Selects the containers of the data stores' pods, where the platform runs some.
+    pub fn store_pods(&self) -> Option<String> {
+        Some(format!("{},pod=~\"{}\"", self.namespace(), self.stored()?))
     }
 
     /// Pods of Deployments: their names end with two random parts.
@@ -54,8 +56,21 @@ impl Queries<'_> {
     }
 
     /// Pods of `StatefulSets`: their names end with a number.
-    fn stored(&self) -> String {
-        format!("{}-({REDIS}|{POSTGRES})(-[a-z0-9]+)*-[0-9]+", self.plan.identity.name)
+    fn stored(&self) -> Option<String> {
+        Some(format!("{}-({})(-[a-z0-9]+)*-[0-9]+", self.plan.identity.name, self.stores()?))
+    }
+
+    /// Pods of the container runtime's `DaemonSet`: their names end with one random part.
+    fn on_every_node(&self) -> Option<String> {
+        self.plan.runtime.as_ref().map(|_| format!("{}-{RUNTIME}-[a-z0-9]{{5}}", self.plan.identity.name))
+    }
+
+    /// The data stores that the platform runs itself.
+    fn stores(&self) -> Option<String> {
+        let redis = self.plan.redis.as_ref().map(|_| REDIS);
+        let postgres = self.plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
+        let names: Vec<&str> = redis.into_iter().chain(postgres.map(|_| POSTGRES)).collect();
+        (!names.is_empty()).then(|| names.join("|"))
     }
 
     fn components(&self) -> String {
@@ -81,9 +96,39 @@ impl Queries<'_> {
         )
     }
 
-    /// Selects the data stores' `StatefulSets`.
-    pub fn stateful_sets(&self, stores: &str) -> String {
+    /// Selects the data stores' `StatefulSets`, where the platform runs some.
+    pub fn stateful_sets(&self) -> Option<String> {
+        Some(self.sets_of(&self.stores()?))
+    }
+
+    /// Selects the `StatefulSets` of these stores.
+    pub fn sets_of(&self, stores: &str) -> String {
         format!("{},statefulset=~\"{}-({stores})(-[a-z0-9]+)*\"", self.namespace(), self.plan.identity.name)
+    }
+
+    /// Selects the container runtime's `DaemonSet`, where the platform has one.
+    pub fn daemon_set(&self) -> Option<String> {
+        let Identity { name, .. } = &self.plan.identity;
+        self.plan.runtime.as_ref().map(|_| format!("{},daemonset=\"{name}-{RUNTIME}\"", self.namespace()))
+    }
+
+    /// What should have pods and has none that is ready.
+    pub fn down(&self) -> String {
+        let deployments = self.deployments();
+        let deployments = format!(
+            "(kube_deployment_status_replicas_available{{{deployments}}} == 0 and kube_deployment_spec_replicas > 0)"
+        );
+        let sets = self.stateful_sets().map(|sets| {
+            format!(
+                "(kube_statefulset_status_replicas_ready{{{sets}}} == 0 and kube_statefulset_replicas > 0)"
+            )
+        });
+        let daemons = self.daemon_set().map(|set| {
+            format!(
+                "(kube_daemonset_status_number_ready{{{set}}} == 0 and kube_daemonset_status_desired_number_scheduled > 0)"
+            )
+        });
+        [deployments].into_iter().chain(sets).chain(daemons).collect::<Vec<_>>().join(" or ")
     }
 
     /// Selects the data stores' volume claims.
