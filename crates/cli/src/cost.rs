@@ -47,6 +47,9 @@ pub struct Arguments {
     /// Count what pods may use at most, and not what is set aside for them
     #[arg(long)]
     limits: bool,
+    /// On how many nodes a pod runs of what has one on each, such as a container runtime
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    nodes: u32,
     /// How it is printed
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -79,9 +82,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut documents = Vec::new();
     for platform in &platforms {
         let plan = resolve(platform, &inputs());
-        let estimate = estimate(&render(&plan), &prices, basis)?;
+        let estimate = estimate(&render(&plan), &prices, basis)?.on_nodes(arguments.nodes);
         documents.push(match arguments.output {
-            Output::Table => cost_table::text(&plan.identity.name, &estimate, basis),
+            Output::Table => cost_table::text(&plan.identity.name, &estimate, basis, arguments.nodes),
             Output::Json => format!("{}\n", cost_table::json(&plan.identity, &estimate, &prices, basis)),
         });
     }

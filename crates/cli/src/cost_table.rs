@@ -13,7 +13,7 @@ const HEADER: [&str; 9] =
 
 /// For people.
 #[must_use]
-pub fn text(name: &str, estimate: &Estimate, basis: Basis) -> String {
+pub fn text(name: &str, estimate: &Estimate, basis: Basis, nodes: u32) -> String {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_header(HEADER);
     for line in &estimate.lines {
@@ -41,7 +41,7 @@ pub fn text(name: &str, estimate: &Estimate, basis: Basis) -> String {
         estimate.currency,
         in_words(basis),
         estimate.prices,
-        notes(estimate),
+        notes(estimate, nodes),
     )
 }
 
@@ -71,11 +71,16 @@ fn row(line: &Line) -> [String; 9] {
     ]
 }
 
-fn notes(estimate: &Estimate) -> &'static str {
-    if estimate.lines.iter().any(|line| line.per_node) {
-        "\nA pod on each node is counted once. Nodes' spare room, traffic and services outside are not counted.\n"
-    } else {
-        "\nNodes' spare room, traffic and services outside are not counted.\n"
+fn notes(estimate: &Estimate, nodes: u32) -> String {
+    let rest = "Nodes' spare room, traffic and services outside are not counted.\n";
+    if !estimate.lines.iter().any(|line| line.per_node) {
+        return format!("\n{rest}");
+    }
+    match nodes {
+        1 => {
+            format!("\nOf what has a pod on each node, one is counted: say on how many with --nodes. {rest}")
+        }
+        _ => format!("\nWhat has a pod on each node is counted on {nodes} nodes. {rest}"),
     }
 }
 

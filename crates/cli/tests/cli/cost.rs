@@ -48,6 +48,27 @@ fn limits_cost_more_than_requests() {
 }
 
 #[test]
+fn a_pod_on_each_node_is_counted_on_all_that_are_named() {
+    let platform = "tests/golden/vibebox/production/input.yaml";
+    let cost = |arguments: &[&str]| {
+        let done = run(&[&["cost", "-f", platform, "-o", "json"], arguments].concat());
+        let printed: Value = serde_json::from_str(&done.out).unwrap();
+        let all = printed["components"].as_array().unwrap();
+        let number = |value: &Value| value.as_str().unwrap().parse::<f64>().unwrap();
+        let of_runtime: f64 =
+            all.iter().filter(|line| line["perNode"] == true).map(|line| number(&line["cost"]["min"])).sum();
+        (of_runtime, number(&printed["total"]["min"]))
+    };
+    let ((one, least), (ten, most)) = (cost(&[]), cost(&["--nodes", "10"]));
+    assert!(one > 0.0 && (ten - 10.0 * one).abs() < 0.1, "{one} and {ten}");
+    assert!((most - least - (ten - one)).abs() < 0.1, "{least} and {most}");
+    let printed = |arguments: &[&str]| run(&[&["cost", "-f", platform], arguments].concat());
+    assert!(printed(&[]).out.contains("say on how many with --nodes"));
+    assert!(printed(&["--nodes", "10"]).out.contains("is counted on 10 nodes"));
+    assert_eq!(printed(&["--nodes", "0"]).code, 2);
+}
+
+#[test]
 fn a_program_reads_amounts_and_prices() {
     let done = run_with_stdin(&["cost", "-f", "-", "-o", "json", "--provider", "Azure"], &example());
     let printed: Value = serde_json::from_str(&done.out).unwrap();
