@@ -57,8 +57,8 @@ pub const MAX_NAME: usize = 40;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.frontend) || has(self.backend) || has(self.scraper) || has(self.worker) || (has(self.services) && self.services.size() > 0)")
     .message("a platform needs at least one component: frontend, backend, scraper, worker or an entry of services"))]
-#[x_kube(validation = Rule::new("(has(self.environment) && self.environment == 'Development') == (has(oldSelf.environment) && oldSelf.environment == 'Development') || !(has(self.redis) && has(oldSelf.redis) && self.redis.mode != 'External' && !has(self.redis.storage) || has(self.postgres) && has(oldSelf.postgres) && self.postgres.mode != 'External' && !has(self.postgres.storage))")
-    .message("environment can't be changed to or from Development while a store has no storage of its own: volumes of 1Gi would have to become 10Gi or the other way round, and can't")
+#[x_kube(validation = Rule::new("!(has(self.environment) && self.environment == 'Development') || has(oldSelf.environment) && oldSelf.environment == 'Development' || !(has(self.redis) && has(oldSelf.redis) && self.redis.mode != 'External' && !has(self.redis.storage) || has(self.postgres) && has(oldSelf.postgres) && self.postgres.mode != 'External' && !has(self.postgres.storage))")
+    .message("environment can't become Development while a store has no storage of its own: its volumes would have to shrink from 10Gi to 1Gi, and can't")
     .field_path(".environment"))]
 #[x_kube(validation = known_targets("frontend"))]
 #[x_kube(validation = known_targets("backend"))]

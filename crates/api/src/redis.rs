@@ -205,11 +205,12 @@ pub struct ExternalRedis {
     .message("the storage class of existing volumes can't be changed: make a second platform with the new class and move the data")
     .field_path(".storageClassName"))]
 pub struct Storage {
-    /// Size of each server's volume, such as `10Gi`.
+    /// Size of each server's volume, such as `10Gi`. It can grow, where the storage class lets volumes
+    /// grow; servers keep running.
     #[x_kube(validation = Rule::new("!quantity(string(self)).isLessThan(quantity('1Mi'))")
         .message("a volume needs at least 1Mi: is the unit missing, as in 10Gi?"))]
-    #[x_kube(validation = Rule::new("quantity(string(self)).compareTo(quantity(string(oldSelf))) == 0")
-        .message("size can't be changed yet: volumes can't shrink at all, and growing them is not supported by this release"))]
+    #[x_kube(validation = Rule::new("!quantity(string(self)).isLessThan(quantity(string(oldSelf)))")
+        .message("volumes can't shrink: keep the size, or make a second platform and move the data"))]
     pub size: Quantity,
     /// StorageClass; the cluster's default where it is left out. It can't be changed later.
     #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]

@@ -10,6 +10,7 @@ pub mod cost;
 pub mod digest;
 pub mod fields;
 pub mod finalizer_policy;
+pub mod growth;
 pub mod inputs;
 pub mod kinds;
 pub mod object;

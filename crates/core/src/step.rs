@@ -12,6 +12,7 @@ use trading_api::{
 
 use crate::{
     add_ons, fields,
+    growth::{self, Change, Growth},
     kinds::Kind,
     object::{Content, Key, Lifetime, Object},
     plan::{Identity, PasswordSource, Plan, REDIS, SENTINEL, STORES, StoreFacts, store_of},
@@ -161,6 +162,8 @@ pub struct Steps {
     /// Autoscalers that go before their targets get a fixed number of replicas, or another autoscaler:
     /// KEDA refuses a target that has one.
     pub prune_first: Vec<Prune>,
+    /// Data stores whose volumes grow.
+    pub grow: Vec<Growth>,
     /// Objects that are new, changed or drifted.
     pub apply: Vec<Apply>,
     /// Objects that are no longer wished.
@@ -230,6 +233,19 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
             steps.problems.push(name_taken(object, other));
             steps.held.push(key);
             continue;
+        }
+        match growth::change(plan, object, child) {
+            Change::None => {}
+            Change::Grows(growth) => {
+                steps.grow.push(growth);
+                steps.held.push(key);
+                continue;
+            }
+            Change::Impossible(problem) => {
+                steps.problems.push(problem);
+                steps.held.push(key);
+                continue;
+            }
         }
         match decide(object, child) {
             Some(replicas) => {

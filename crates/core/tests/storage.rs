@@ -13,10 +13,11 @@ use support::{observed, repository, shop, then};
 use trading_api::status::TradingPlatformStatus;
 use trading_core::{
     inputs::Inputs,
+    kinds::Kind,
     render::render,
     resolve::resolve,
     status::status,
-    step::steps,
+    step::{Steps, steps},
     storage::{StorageClass, StorageClasses},
 };
 
@@ -104,4 +105,71 @@ fn the_documented_classes_are_those_of_the_papers() {
     for (name, value) in [("type", "gp3"), ("iops", "3000"), ("encrypted", "true")] {
         assert_eq!(parameters[name], value);
     }
+}
+
+/// What is done with a platform that asks for this, where one that asked for that runs.
+fn resized(before: &str, after: &str, class: Option<StorageClass>) -> Steps {
+    let with = |size: &str| {
+        shop(&json!({
+            "redis": {"mode": "Cluster", "storage": {"size": size, "storageClassName": "fast"}},
+            "postgres": {"mode": "Managed", "version": 16, "storage": {"size": "1Gi"}, "walStorage": {"size": size}},
+        }))
+    };
+    let inputs = Inputs::offline(then());
+    let live = observed(&render(&resolve(&with(before), &inputs)));
+    let classes = class.map(|class| Arc::new(BTreeMap::from([("fast".to_owned(), class)])));
+    let plan = resolve(&with(after), &Inputs { storage_classes: classes, ..inputs });
+    steps(&plan, &render(&plan), &live)
+}
+
+fn sets_applied(steps: &Steps) -> Vec<&str> {
+    let sets = steps.apply.iter().filter(|apply| apply.object.kind == Kind::StatefulSet);
+    sets.map(|apply| apply.object.name.as_str()).collect()
+}
+
+#[test]
+fn claims_grow_before_the_set_is_made_anew() {
+    let steps = resized("1Gi", "2Gi", Some(GROWS));
+    assert_eq!(sets_applied(&steps), [""; 0], "a set's templates can't be changed");
+    let grown: Vec<(&str, Vec<(&str, &str)>)> = steps
+        .grow
+        .iter()
+        .map(|growth| {
+            let sizes = growth.sizes.iter().map(|(template, size)| (template.as_str(), size.0.as_str()));
+            (growth.set.key.name.as_str(), sizes.collect())
+        })
+        .collect();
+    assert_eq!(grown, [("shop-postgres", vec![("wal", "2Gi")]), ("shop-redis", vec![("data", "2Gi")])]);
+    assert_eq!(steps.grow[1].set.uid, "uid of StatefulSet shop-redis");
+}
+
+#[test]
+fn the_same_size_in_other_words_is_none() {
+    let steps = resized("1Gi", "1024Mi", None);
+    assert!(steps.grow.is_empty() && steps.problems.is_empty(), "{:?}", steps.problems);
+}
+
+#[test]
+fn nothing_shrinks() {
+    let steps = resized("2Gi", "1Gi", Some(GROWS));
+    assert!(steps.grow.is_empty() && sets_applied(&steps).is_empty());
+    let said: Vec<&str> = steps.problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert!(
+        said.iter().any(|said| said.contains("volumes of redis have 2Gi and can't shrink to 1Gi")),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_class_that_lets_nothing_grow_is_not_even_asked() {
+    let steps = resized("1Gi", "2Gi", Some(StorageClass::default()));
+    let grown: Vec<&str> = steps.grow.iter().map(|growth| growth.component.as_str()).collect();
+    assert_eq!(grown, ["postgres"], "of the default class nothing is known");
+    let problem = steps.problems.iter().find(|problem| problem.reason == "VolumesCannotGrow").unwrap();
+    assert!(
+        problem.message.contains("StorageClass \"fast\" does not say allowVolumeExpansion"),
+        "{}",
+        problem.message
+    );
+    assert!(sets_applied(&steps).is_empty());
 }

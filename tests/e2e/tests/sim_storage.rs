@@ -1,13 +1,17 @@
-//! `StorageClasses` that are missing, come, and can't grow are told in the status, and cost nothing else.
+//! `StorageClasses` that are missing, come, and can't grow are told in the status, and cost nothing else. Volumes
+//! grow under running servers, wherever the operator is killed meanwhile.
 
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use serde_json::json;
-use trading_e2e::sim::{SETTLE, Stack, platform, text, wait_for};
+use serde_json::{Value, json};
+use trading_e2e::sim::{SETTLE, Space, Stack, at, differences, platform, text, wait_for};
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
 
@@ -42,4 +46,126 @@ async fn what_a_class_lacks_is_told_until_it_is_mended() -> Result<()> {
     says("True", "Expandable", "").await?;
     classes.delete(CLASS, &DeleteParams::default()).await?;
     says("False", "StorageClassMissing", "create it").await
+}
+
+/// A Redis Cluster, and a database with a volume of its own for its log.
+fn stores(size: &str, class: &str) -> Value {
+    let storage = json!({ "size": size, "storageClassName": class });
+    platform(
+        NAME,
+        &json!({
+            "frontend": null,
+            "redis": { "mode": "Cluster", "storage": storage },
+            "postgres": {
+                "mode": "Managed", "external": null, "version": 16, "instances": 2,
+                "storage": storage, "walStorage": storage,
+            },
+        }),
+    )
+}
+
+/// UIDs of the stores' pods.
+async fn servers(space: &Space<'_>) -> Result<BTreeMap<String, String>> {
+    let mut found = BTreeMap::new();
+    for store in ["redis", "postgres"] {
+        for pod in space.pods(NAME, store).await? {
+            found.insert(text(&pod, "/metadata/name").to_owned(), text(&pod, "/metadata/uid").to_owned());
+        }
+    }
+    ensure!(found.len() == 8, "{found:?}");
+    Ok(found)
+}
+
+/// Every claim asks for this, and has it.
+async fn have(space: &Space<'_>, size: &str) -> Result<()> {
+    let claims = space.list("PersistentVolumeClaim", "").await?;
+    ensure!(claims.len() == 10, "{} claims", claims.len());
+    for claim in claims {
+        let (asked, got) = ("/spec/resources/requests/storage", "/status/capacity/storage");
+        let is_done = text(&claim, asked) == size && text(&claim, got) == size;
+        ensure!(
+            is_done,
+            "{} asks for {}, has {}",
+            claim["metadata"]["name"],
+            at(&claim, asked),
+            at(&claim, got)
+        );
+    }
+    Ok(())
+}
+
+/// Asks for so much, for all volumes.
+async fn ask(space: &Space<'_>, size: &str) -> Result<()> {
+    let storage = json!({ "storage": { "size": size } });
+    let wal = json!({ "storage": { "size": size }, "walStorage": { "size": size } });
+    space.edit(NAME, &json!({ "redis": storage, "postgres": wal })).await.map(drop)
+}
+
+#[tokio::test]
+async fn volumes_grow_under_running_servers_wherever_the_operator_is_killed() -> Result<()> {
+    let space = STACK.space("growth").await?;
+    space.put(&stores("1Gi", "standard")).await?;
+    space.ready(NAME).await?;
+    let before = servers(&space).await?;
+    let random = RandomState::new();
+    for (round, size) in ["2Gi", "3Gi", "4Gi", "5Gi", "6Gi"].into_iter().enumerate() {
+        ask(&space, size).await?;
+        if round > 0 {
+            let millis = random.hash_one(round) % 500;
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+            STACK.restart_operator()?;
+        }
+        wait_for("the volumes have grown", SETTLE, async || {
+            have(&space, size).await?;
+            for set in ["shop-redis", "shop-postgres"] {
+                let live = space.get("StatefulSet", set).await?;
+                let asked = "/spec/volumeClaimTemplates/0/spec/resources/requests/storage";
+                ensure!(text(&live, asked) == size, "{set} asks for {}", at(&live, asked));
+            }
+            Ok(())
+        })
+        .await?;
+        space.ready(NAME).await?;
+        let now = servers(&space).await?;
+        ensure!(now == before, "round {round}: servers were started again: {now:?}, not {before:?}");
+    }
+    let fresh = STACK.space("growth-fresh").await?;
+    fresh.put(&stores("6Gi", "standard")).await?;
+    fresh.ready(NAME).await?;
+    let (grown, new) = (space.children(NAME).await?, fresh.children(NAME).await?);
+    let differences = differences(&grown, &space.name, &new, &fresh.name);
+    ensure!(differences.is_empty(), "{}", differences.join("\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn volumes_that_cannot_grow_stay_and_it_is_told() -> Result<()> {
+    let classes = Api::<StorageClass>::all(STACK.cluster().client().await?);
+    let expands = async |expands: bool| -> Result<()> {
+        let patch = json!({ "allowVolumeExpansion": expands });
+        classes.patch("fast-ssd", &PatchParams::default(), &Patch::Merge(&patch)).await?;
+        Ok(())
+    };
+    expands(false).await?;
+    let space = STACK.space("rigid").await?;
+    space.put(&stores("1Gi", "fast-ssd")).await?;
+    space.ready(NAME).await?;
+    let set = space.get("StatefulSet", "shop-redis").await?;
+    let before = servers(&space).await?;
+
+    ask(&space, "2Gi").await?;
+    let message = space.condition_is(NAME, "Ready", "False", "VolumesCannotGrow", SETTLE).await?;
+    ensure!(message.contains("kubectl patch storageclass fast-ssd"), "{message}");
+    have(&space, "1Gi").await?;
+    let live = space.get("StatefulSet", "shop-redis").await?;
+    ensure!(at(&live, "/metadata/uid") == at(&set, "/metadata/uid"), "the set was made anew");
+    let refusal = ask(&space, "1Gi").await.err().context("it shrinks")?;
+    ensure!(format!("{refusal:#}").contains("volumes can't shrink"), "{refusal:#}");
+
+    // The administrator does what the message says.
+    expands(true).await?;
+    wait_for("the volumes have grown", SETTLE, async || have(&space, "2Gi").await).await?;
+    space.ready(NAME).await?;
+    ensure!(servers(&space).await? == before, "servers were started again");
+    Ok(())
 }

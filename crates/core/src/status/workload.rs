@@ -1,11 +1,14 @@
 //! State of the pods of one workload, reduced to what is reported.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, StatefulSet},
     autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::PersistentVolumeClaim,
 };
 use serde_json::Value;
-use trading_api::labels;
+use trading_api::{Quantity, labels};
 
 /// State of a Deployment's, `StatefulSet`'s or `DaemonSet`'s pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct Workload {
     pub version: Option<String>,
     /// Why its controller gave up or can't make pods.
     pub failure: Option<String>,
+    /// Size of the volumes that a `StatefulSet` makes for each pod, by the name of their template.
+    pub volumes: BTreeMap<String, Quantity>,
 }
 
 impl Workload {
@@ -53,6 +58,7 @@ impl From<&Deployment> for Workload {
             rolled_out: updated >= desired && status.replicas.unwrap_or_default() <= updated,
             version: version(deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref())),
             failure,
+            volumes: BTreeMap::new(),
         }
     }
 }
@@ -69,8 +75,18 @@ impl From<&StatefulSet> for Workload {
                 && (status.update_revision.is_none() || status.current_revision == status.update_revision),
             version: version(set.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref())),
             failure: None,
+            volumes: volumes(set),
         }
     }
+}
+
+fn volumes(set: &StatefulSet) -> BTreeMap<String, Quantity> {
+    let templates = set.spec.as_ref().and_then(|spec| spec.volume_claim_templates.as_ref());
+    let size = |claim: &PersistentVolumeClaim| {
+        let requests = claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
+        Some((claim.metadata.name.clone()?, Quantity(requests.get("storage")?.0.clone())))
+    };
+    templates.into_iter().flatten().filter_map(size).collect()
 }
 
 impl From<&DaemonSet> for Workload {
@@ -85,6 +101,7 @@ impl From<&DaemonSet> for Workload {
                 && status.number_misscheduled == 0,
             version: version(set.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref())),
             failure: None,
+            volumes: BTreeMap::new(),
         }
     }
 }

@@ -3,12 +3,12 @@
 
 #![allow(dead_code)] // each test crate takes what it needs
 
-use std::{fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use trading_api::{TradingPlatform, labels};
+use trading_api::{Quantity, TradingPlatform, labels};
 use trading_core::{
     inputs::Inputs,
     kinds::Kind,
@@ -128,7 +128,17 @@ fn workload(object: &Object) -> Option<Workload> {
         rolled_out: true,
         version: version.and_then(Value::as_str).map(str::to_owned),
         failure: None,
+        volumes: volumes(object),
     })
+}
+
+fn volumes(object: &Object) -> BTreeMap<String, Quantity> {
+    let templates = object.body["spec"]["volumeClaimTemplates"].as_array();
+    let one = |claim: &Value| {
+        let size = claim.pointer("/spec/resources/requests/storage").unwrap().as_str().unwrap();
+        (claim["metadata"]["name"].as_str().unwrap().to_owned(), Quantity::from(size))
+    };
+    templates.into_iter().flatten().map(one).collect()
 }
 
 /// A platform called `shop` with a backend, and what `spec` says beside that.

@@ -51,6 +51,12 @@ enum Cause {
 }
 
 impl Failure {
+    /// What the apiserver said of a change of this object.
+    pub fn new(kind: Kind, name: &str, component: &str, error: kube::Error) -> Self {
+        let cause = cause(kind, name, error);
+        Self { kind, name: name.to_owned(), component: component.to_owned(), cause }
+    }
+
     /// In words.
     pub fn problem(&self) -> Problem {
         let (kind, name) = (self.kind, &self.name);
@@ -127,7 +133,7 @@ async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), C
                 Err(kube::Error::Api(status)) if status.code == 409 || (status.code == 422 && known) => {
                     hand_over(object, known, key, context).await
                 }
-                Err(error) => Err(cause(object, error)),
+                Err(error) => Err(cause(object.kind, &object.name, error)),
             }
         }
     }
@@ -160,7 +166,10 @@ fn with_replicas(object: &Object, replicas: i32) -> Value {
 
 /// A second field manager keeps the live number of replicas while the first lets go of it.
 async fn hand_over(object: &Object, known: bool, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
-    let live = api(object, context).get(&object.name).await.map_err(|error| cause(object, error))?;
+    let live = api(object, context)
+        .get(&object.name)
+        .await
+        .map_err(|error| cause(object.kind, &object.name, error))?;
     if !known && !is_ours(&live, key) {
         return Err(Cause::Foreign);
     }
@@ -204,7 +213,8 @@ async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context)
         Err(kube::Error::Api(status)) if status.code == 409 && !known => {
             // It exists though we had not seen it: ours from before (kept data, a stale cache) or
             // somebody else's?
-            let live = api.get(&object.name).await.map_err(|error| cause(object, error))?;
+            let live =
+                api.get(&object.name).await.map_err(|error| cause(object.kind, &object.name, error))?;
             if !is_ours(&live, key) {
                 return Err(Cause::Foreign);
             }
@@ -222,7 +232,7 @@ async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context)
         }
         result => result,
     }
-    .map_err(|error| cause(object, error))
+    .map_err(|error| cause(object.kind, &object.name, error))
 }
 
 /// Made by an operator of this kind for a platform of this name.
@@ -245,7 +255,7 @@ async fn keep_replicas(object: &Object, live: &DynamicObject, context: &Context)
     });
     send(&api(object, context), object, &body, &apply_as(REPLICAS_MANAGER), context)
         .await
-        .map_err(|error| cause(object, error))
+        .map_err(|error| cause(object.kind, &object.name, error))
 }
 
 /// Makes a Secret with random values. It fails where the Secret exists: nothing is replaced.
@@ -283,19 +293,14 @@ fn password() -> String {
     rand::rng().sample_iter(rand::distr::Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect()
 }
 
-fn cause(object: &Object, error: kube::Error) -> Cause {
+fn cause(kind: Kind, name: &str, error: kube::Error) -> Cause {
     match error {
-        kube::Error::Api(status)
-            if object.kind.info().add_on.is_some() && matches!(status.code, 404 | 405) =>
-        {
+        kube::Error::Api(status) if kind.info().add_on.is_some() && matches!(status.code, 404 | 405) => {
             Cause::Unserved
         }
         kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422) => {
             Cause::Refused(status.message.clone())
         }
-        error => Cause::Failed(ReconcileError::Write {
-            what: format!("{} {:?}", object.kind, object.name),
-            source: error,
-        }),
+        error => Cause::Failed(ReconcileError::Write { what: format!("{kind} {name:?}"), source: error }),
     }
 }

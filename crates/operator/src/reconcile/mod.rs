@@ -6,6 +6,7 @@ mod claims;
 mod context;
 mod cost;
 mod finalizer;
+mod growth;
 mod prune;
 mod references;
 mod repair;
@@ -123,7 +124,9 @@ async fn keep(
     }
 
     prune::prune(&next.prune_first, platform, key, context).await?;
-    let apply::Outcome { failures, unserved } = apply::apply(&next.apply, key, context).await;
+    let mut failures = growth::grow(&next.grow, platform, key, context).await?;
+    let apply::Outcome { failures: of_apply, unserved } = apply::apply(&next.apply, key, context).await;
+    failures.extend(of_apply);
     prune::prune(&next.prune, platform, key, context).await?;
     for (namespace, store) in &next.delete_claims_of {
         claims::delete(key, namespace, Some(store), context).await?;

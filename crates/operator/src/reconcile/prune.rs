@@ -22,14 +22,7 @@ pub async fn prune(
     if surplus.is_empty() {
         return Ok(());
     }
-    let api: Api<TradingPlatform> = Api::namespaced(context.client.clone(), &key.namespace);
-    let fresh = api.get_metadata_opt(&key.name).await.map_err(ReconcileError::reading("the platform"))?;
-    let is_current = fresh.is_some_and(|fresh| {
-        fresh.metadata.uid == platform.metadata.uid
-            && fresh.metadata.generation == platform.metadata.generation
-            && fresh.metadata.deletion_timestamp.is_none()
-    });
-    if !is_current {
+    if !is_current(platform, key, context).await? {
         // What we decided on is old; the newer one wakes us.
         return Ok(());
     }
@@ -43,6 +36,21 @@ pub async fn prune(
         delete(object, platform, propagation, context).await?;
     }
     Ok(())
+}
+
+/// Whether the platform is still the one that was looked at, and stays.
+pub async fn is_current(
+    platform: &TradingPlatform,
+    key: &PlatformKey,
+    context: &Context,
+) -> Result<bool, ReconcileError> {
+    let api: Api<TradingPlatform> = Api::namespaced(context.client.clone(), &key.namespace);
+    let fresh = api.get_metadata_opt(&key.name).await.map_err(ReconcileError::reading("the platform"))?;
+    Ok(fresh.is_some_and(|fresh| {
+        fresh.metadata.uid == platform.metadata.uid
+            && fresh.metadata.generation == platform.metadata.generation
+            && fresh.metadata.deletion_timestamp.is_none()
+    }))
 }
 
 /// Deletes one object if it is still the one that was seen, and still this platform's.
