@@ -78,7 +78,11 @@ impl Table {
         let (client, connection) = self.config.connect(NoTls).await?;
         // Its error reaches whoever asks over it next.
         tokio::spawn(async move { connection.await.ok() });
-        client.execute(TABLE, &[]).await?;
+        // A replica gets it from its primary.
+        let is_replica: bool = client.query_one("SELECT pg_is_in_recovery()", &[]).await?.try_get(0)?;
+        if !is_replica {
+            client.execute(TABLE, &[]).await?;
+        }
         Ok(client)
     }
 }

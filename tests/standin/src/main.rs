@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use routes::Application;
 
 /// Where the platforms' applications listen.
-const PORTS: [u16; 8] = [80, 3000, 5000, 5001, 8000, 8001, 8080, 9090];
+const PORTS: [u16; 9] = [80, 3000, 5000, 5001, 5002, 8000, 8001, 8080, 9090];
 
 /// The argument that makes it the process that holds a pod's namespaces, which only waits.
 const PAUSE: &str = "pause";
