@@ -5,6 +5,7 @@ pub mod cost;
 pub mod cost_table;
 pub mod documents;
 pub mod metadata;
+pub mod pods;
 pub mod render;
 pub mod status;
 pub mod tree;

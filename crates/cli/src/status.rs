@@ -1,6 +1,7 @@
 //! `status`: a platform as the cluster sees it. Asks the apiserver.
 
 use std::{
+    collections::BTreeSet,
     env,
     error::Error,
     io::{self, IsTerminal},
@@ -9,12 +10,13 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, Config, ResourceExt, api::ListParams};
 use tokio::time::{sleep, timeout};
-use trading_api::TradingPlatform;
+use trading_api::{TradingPlatform, labels};
 
 use crate::{
-    print,
+    pods, print,
     tree::{is_ready, tree},
 };
 
@@ -57,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 async fn once(platforms: &Platforms, name: &str) -> Result<ExitCode> {
     let platform = platforms.get(name).await?;
-    print(&tree(&platform, colour()))?;
+    print(&tree(&platform, &platforms.waiting(&platform).await, colour()))?;
     Ok(if is_ready(&platform) { ExitCode::SUCCESS } else { ExitCode::from(NOT_READY) })
 }
 
@@ -67,7 +69,7 @@ async fn watch(platforms: &Platforms, name: &str) -> Result<ExitCode> {
     let mut shown = String::new();
     let mut trouble = String::new();
     loop {
-        let text = tree(&last, colour()) + &trouble;
+        let text = tree(&last, &platforms.waiting(&last).await, colour()) + &trouble;
         if text != shown {
             print(&redraw(&text, shown.is_empty()))?;
             shown = text;
@@ -129,6 +131,27 @@ impl Platforms {
         // A platform is a large type, and its future holds it several times.
         let platform = Box::pin(self.answer(self.api.get_opt(name))).await?;
         Ok(platform.map(Box::new))
+    }
+
+    /// What pods wait for, in the platform's namespace and those of its tiers, where it is not Ready.
+    async fn waiting(&self, platform: &TradingPlatform) -> Vec<String> {
+        if is_ready(platform) {
+            return Vec::new();
+        }
+        let selector = format!("{}={}", labels::INSTANCE, platform.name_any());
+        let tiers = platform.spec.placement.iter().flat_map(|placement| placement.namespaces.values());
+        let namespaces: BTreeSet<&str> =
+            tiers.map(|tier| tier.0.as_str()).chain([&*self.namespace]).collect();
+        let (mut found, mut lines) = (Vec::new(), Vec::new());
+        for namespace in namespaces {
+            let api: Api<Pod> = Api::namespaced(self.api.clone().into_client(), namespace);
+            match self.answer(api.list(&ListParams::default().labels(&selector))).await {
+                Ok(pods) => found.extend(pods),
+                Err(error) => lines.push(format!("of namespace {namespace} can't be looked at: {error}")),
+            }
+        }
+        lines.extend(pods::waiting(&found));
+        lines
     }
 
     /// Why there is no such platform.

@@ -18,14 +18,15 @@ pub fn is_ready(platform: &TradingPlatform) -> bool {
         && platform.metadata.deletion_timestamp.is_none()
 }
 
-/// The tree, its lines ended by newlines.
+/// The tree, its lines ended by newlines; `pods` says what those wait for that are not ready.
 #[must_use]
-pub fn tree(platform: &TradingPlatform, colour: bool) -> String {
+pub fn tree(platform: &TradingPlatform, pods: &[String], colour: bool) -> String {
     let paint = Paint { colour };
     let mut lines = header(platform, &paint);
     if let Some(status) = &platform.status {
         let sections: Vec<(String, Vec<String>)> = [
             (title("components", status.summary.as_deref()), components(&status.components, &paint)),
+            (title("pods that are not ready", None), pods.iter().map(|line| one_line(line)).collect()),
             (title("endpoints", None), endpoints(&status.endpoints)),
             (title("conditions", None), conditions(&status.conditions, &paint)),
         ]
@@ -248,7 +249,7 @@ mod tests {
             "endpoints": [{"name": "backend", "address": "exchange-backend.prod.svc:8080"}, {"name": "a.example", "address": "https://a.example"}],
         });
         assert_eq!(
-            tree(&platform(2, &status), false),
+            tree(&platform(2, &status), &["exchange-redis-0  finds no\nnode".to_owned()], false),
             "\
 exchange  namespace prod, version 2.0.0
 ✘ Not ready (ComponentFailed) since 2026-01-02T03:04:05Z: scraper: quota exceeded
@@ -257,6 +258,8 @@ exchange  namespace prod, version 2.0.0
 │  ├─ ◐ backend   Deployment   10/12  -           10 of 12 pods ready
 │  ├─ ✘ scraper   Deployment   0/2    -           quota exceeded
 │  └─ ◌ redis     StatefulSet  0/6    7.4-alpine
+├─ pods that are not ready
+│  └─ exchange-redis-0  finds no node
 ├─ endpoints
 │  ├─ backend    exchange-backend.prod.svc:8080
 │  └─ a.example  https://a.example
@@ -273,7 +276,7 @@ exchange  namespace prod, version 2.0.0
         let platform = platform(2, &ready("True"));
         assert!(is_ready(&platform));
         assert_eq!(
-            tree(&platform, false),
+            tree(&platform, &[], false),
             "exchange  namespace prod, version 2.0.0\n✔ Ready since 2026-01-02T03:04:05Z: all is well\n"
         );
     }
@@ -284,7 +287,7 @@ exchange  namespace prod, version 2.0.0
             let platform = platform(1, &status);
             assert!(!is_ready(&platform));
             assert_eq!(
-                tree(&platform, false),
+                tree(&platform, &[], false),
                 "exchange  namespace prod, version 2.0.0\nno status yet: is the operator running?\n"
             );
         }
@@ -294,7 +297,7 @@ exchange  namespace prod, version 2.0.0
     fn a_status_of_an_earlier_edit_does_not_count() {
         let platform = platform(3, &ready("True"));
         assert!(!is_ready(&platform));
-        assert!(tree(&platform, false).contains(
+        assert!(tree(&platform, &[], false).contains(
             "\nthe operator has not seen the latest edit yet: generation 3, what follows is of 2\n✔ Ready"
         ));
     }
@@ -305,24 +308,24 @@ exchange  namespace prod, version 2.0.0
         platform.metadata.deletion_timestamp =
             Some(serde_json::from_value(json!("2026-01-02T03:04:05Z")).unwrap());
         assert!(!is_ready(&platform));
-        assert!(tree(&platform, false).contains("\nbeing deleted since 2026-01-02T03:04:05Z\n"));
+        assert!(tree(&platform, &[], false).contains("\nbeing deleted since 2026-01-02T03:04:05Z\n"));
     }
 
     #[test]
     fn colours_change_nothing_else() {
         let platform = platform(2, &ready("False"));
-        let coloured = tree(&platform, true);
+        let coloured = tree(&platform, &[], true);
         assert!(coloured.contains("\x1b[33m◐\x1b[0m"), "{coloured:?}");
         let mut plain = String::new();
         for (index, piece) in coloured.split('\x1b').enumerate() {
             plain += if index == 0 { piece } else { piece.split_once('m').unwrap().1 };
         }
-        assert_eq!(plain, tree(&platform, false));
+        assert_eq!(plain, tree(&platform, &[], false));
     }
 
     #[test]
     fn a_message_cannot_command_the_terminal() {
         let status = json!({"observedGeneration": 2, "conditions": [condition("Ready", "False", "A\x1b[2J", "b\x07")]});
-        assert!(!tree(&platform(2, &status), false).contains(|c: char| c.is_control() && c != '\n'));
+        assert!(!tree(&platform(2, &status), &[], false).contains(|c: char| c.is_control() && c != '\n'));
     }
 }

@@ -40,6 +40,12 @@ impl Cluster {
         Self { kubeconfig: file(&name, &kubeconfig.to_string()) }
     }
 
+    /// The same, of platforms without pods.
+    fn without_pods(answer: impl Fn(&str) -> (u16, Value) + Send + 'static) -> Self {
+        let none = json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": []});
+        Self::answering(move |path| if path.starts_with(PODS) { (200, none.clone()) } else { answer(path) })
+    }
+
     fn status(&self, arguments: &[&str]) -> Done {
         let mut command = plugin(&["status"]);
         command.args(arguments).env("KUBECONFIG", &self.kubeconfig).output().unwrap().into()
@@ -79,12 +85,27 @@ fn not_found() -> (u16, Value) {
     )
 }
 
+/// One that is ready, and one that finds no node.
+fn pods() -> Value {
+    let pod = |name: &str, condition: Value| json!({"metadata": {"name": name}, "status": {"conditions": [condition]}});
+    json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": [
+        pod("shop-redis-1", json!({"type": "Ready", "status": "True"})),
+        pod("shop-redis-2", json!({"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"})),
+    ]})
+}
+
+const PODS: &str = "/api/v1/namespaces/prod/pods";
 const PLATFORMS: &str = "/apis/platform.trading/v1alpha1/namespaces/prod/tradingplatforms";
 
 #[test]
 fn a_ready_platform_exits_with_0_and_another_with_3() {
     let found = |ready: &'static str| {
         let cluster = Cluster::answering(move |path| {
+            if let Some(selector) = path.strip_prefix(PODS) {
+                let wanted = ("False", "?&labelSelector=app.kubernetes.io%2Finstance%3Dshop");
+                assert_eq!((ready, selector), wanted);
+                return (200, pods());
+            }
             assert_eq!(path, format!("{PLATFORMS}/shop"));
             (200, platform(ready))
         });
@@ -99,7 +120,12 @@ fn a_ready_platform_exits_with_0_and_another_with_3() {
     );
     assert_eq!(
         found("False"),
-        (3, format!("{header}◐ Not ready (Because) since 2026-01-02T03:04:05Z: of this\n"))
+        (
+            3,
+            format!(
+                "{header}◐ Not ready (Because) since 2026-01-02T03:04:05Z: of this\n└─ pods that are not ready\n   └─ shop-redis-2  finds no node: 0/3 nodes are available\n"
+            )
+        )
     );
 }
 
@@ -168,7 +194,7 @@ fn a_cluster_that_cannot_be_reached_is_named() {
 #[test]
 fn watching_shows_each_change_and_ends_when_ready() {
     let looks = AtomicUsize::new(0);
-    let cluster = Cluster::answering(move |_| match looks.fetch_add(1, Ordering::Relaxed) {
+    let cluster = Cluster::without_pods(move |_| match looks.fetch_add(1, Ordering::Relaxed) {
         0 | 1 => (200, platform("False")),
         2 => (
             500,
@@ -187,7 +213,7 @@ fn watching_shows_each_change_and_ends_when_ready() {
 #[test]
 fn watching_ends_when_the_platform_goes() {
     let looks = AtomicUsize::new(0);
-    let cluster = Cluster::answering(move |path| match looks.fetch_add(1, Ordering::Relaxed) {
+    let cluster = Cluster::without_pods(move |path| match looks.fetch_add(1, Ordering::Relaxed) {
         0 => (200, platform("False")),
         _ if path.contains('?') || path.ends_with("tradingplatforms") => (
             200,
