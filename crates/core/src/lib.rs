@@ -5,6 +5,7 @@
 
 pub mod add_ons;
 pub mod admission;
+pub mod amount;
 pub mod cost;
 
 pub mod digest;

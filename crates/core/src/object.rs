@@ -111,6 +111,24 @@ impl Object {
         object
     }
 
+    /// The same object with a document that differs.
+    #[must_use]
+    pub(crate) fn with(&self, change: impl FnOnce(&mut Value)) -> Self {
+        let mut body = Value::clone(&self.body);
+        if let Some(metadata) = body["metadata"].as_object_mut()
+            && let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut)
+        {
+            annotations.remove(labels::APPLIED);
+            if annotations.is_empty() {
+                metadata.remove("annotations");
+            }
+        }
+        change(&mut body);
+        let digest = digest::of(&body);
+        body["metadata"]["annotations"][labels::APPLIED] = json!(digest);
+        Self { body: Arc::new(body), digest, ..self.clone() }
+    }
+
     /// Its name among all.
     #[must_use]
     pub fn key(&self) -> Key {

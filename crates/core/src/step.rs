@@ -12,7 +12,7 @@ use trading_api::{
 
 use crate::{
     add_ons, fields,
-    growth::{self, Change, Growth},
+    growth::{self, Growth, Resized},
     kinds::Kind,
     object::{Content, Key, Lifetime, Object},
     plan::{Identity, PasswordSource, Plan, REDIS, SENTINEL, STORES, StoreFacts, store_of},
@@ -162,10 +162,10 @@ pub struct Steps {
     /// Autoscalers that go before their targets get a fixed number of replicas, or another autoscaler:
     /// KEDA refuses a target that has one.
     pub prune_first: Vec<Prune>,
-    /// Data stores whose volumes grow.
-    pub grow: Vec<Growth>,
     /// Objects that are new, changed or drifted.
     pub apply: Vec<Apply>,
+    /// Data stores whose volumes grow.
+    pub grow: Vec<Growth>,
     /// Objects that are no longer wished.
     pub prune: Vec<Prune>,
     /// Namespaces and names of stores whose volumes are to be removed with them.
@@ -234,18 +234,11 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
             steps.held.push(key);
             continue;
         }
-        match growth::change(plan, object, child) {
-            Change::None => {}
-            Change::Grows(growth) => {
-                steps.grow.push(growth);
-                steps.held.push(key);
-                continue;
-            }
-            Change::Impossible(problem) => {
-                steps.problems.push(problem);
-                steps.held.push(key);
-                continue;
-            }
+        let resized = child.and_then(|child| growth::resized(plan, object, child));
+        let object = resized.as_ref().map_or(object, |resized| &resized.object);
+        if let Some(Resized { growth, problem, .. }) = &resized {
+            steps.grow.extend(growth.clone());
+            steps.problems.extend(problem.clone());
         }
         match decide(object, child) {
             Some(replicas) => {

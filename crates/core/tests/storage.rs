@@ -9,11 +9,12 @@ use std::{collections::BTreeMap, fs, sync::Arc};
 use k8s_openapi::api::storage::v1::StorageClass as Class;
 use serde::Deserialize;
 use serde_json::json;
-use support::{observed, repository, shop, then};
+use support::{child, observed, repository, shop, then};
 use trading_api::status::TradingPlatformStatus;
 use trading_core::{
     inputs::Inputs,
     kinds::Kind,
+    object::Object,
     render::render,
     resolve::resolve,
     status::status,
@@ -122,31 +123,50 @@ fn resized(before: &str, after: &str, class: Option<StorageClass>) -> Steps {
     steps(&plan, &render(&plan), &live)
 }
 
-fn sets_applied(steps: &Steps) -> Vec<&str> {
+/// Sets that are written, and the sizes that their templates ask for.
+fn sets_applied(steps: &Steps) -> Vec<(&str, Vec<&str>)> {
     let sets = steps.apply.iter().filter(|apply| apply.object.kind == Kind::StatefulSet);
-    sets.map(|apply| apply.object.name.as_str()).collect()
+    sets.map(|apply| (apply.object.name.as_str(), sizes(&apply.object))).collect()
+}
+
+fn sizes(set: &Object) -> Vec<&str> {
+    let templates = set.body["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten();
+    templates.filter_map(|claim| claim.pointer("/spec/resources/requests/storage")?.as_str()).collect()
 }
 
 #[test]
 fn claims_grow_before_the_set_is_made_anew() {
     let steps = resized("1Gi", "2Gi", Some(GROWS));
-    assert_eq!(sets_applied(&steps), [""; 0], "a set's templates can't be changed");
-    let grown: Vec<(&str, Vec<(&str, &str)>)> = steps
+    assert_eq!(sets_applied(&steps), [], "a set's templates can't be changed, and nothing else was");
+    let grown: Vec<(&str, Vec<&str>, Vec<&str>)> = steps
         .grow
         .iter()
         .map(|growth| {
-            let sizes = growth.sizes.iter().map(|(template, size)| (template.as_str(), size.0.as_str()));
-            (growth.set.key.name.as_str(), sizes.collect())
+            let claims = growth.sizes.values().map(|size| size.0.as_str()).collect();
+            (growth.set.key.name.as_str(), claims, sizes(&growth.object))
         })
         .collect();
-    assert_eq!(grown, [("shop-postgres", vec![("wal", "2Gi")]), ("shop-redis", vec![("data", "2Gi")])]);
+    assert_eq!(
+        grown,
+        [("shop-postgres", vec!["2Gi"], vec!["1Gi", "2Gi"]), ("shop-redis", vec!["2Gi"], vec!["2Gi"])]
+    );
     assert_eq!(steps.grow[1].set.uid, "uid of StatefulSet shop-redis");
 }
 
+/// The apiserver writes amounts in its own way.
 #[test]
 fn the_same_size_in_other_words_is_none() {
-    let steps = resized("1Gi", "1024Mi", None);
-    assert!(steps.grow.is_empty() && steps.problems.is_empty(), "{:?}", steps.problems);
+    for (live, wished) in [
+        ("1Gi", "1024Mi"),
+        ("2469606195200m", "2.3Gi"),
+        ("1503238553600m", "1.4Gi"),
+        ("8300M", "8.3G"),
+        ("1070M", "1.07G"),
+        ("16100M", "16.1G"),
+    ] {
+        let steps = resized(live, wished, None);
+        assert!(steps.grow.is_empty() && steps.problems.is_empty(), "{live} {wished}: {:?}", steps.problems);
+    }
 }
 
 #[test]
@@ -154,22 +174,57 @@ fn nothing_shrinks() {
     let steps = resized("2Gi", "1Gi", Some(GROWS));
     assert!(steps.grow.is_empty() && sets_applied(&steps).is_empty());
     let said: Vec<&str> = steps.problems.iter().map(|problem| problem.message.as_str()).collect();
-    assert!(
-        said.iter().any(|said| said.contains("volumes of redis have 2Gi and can't shrink to 1Gi")),
-        "{said:?}"
-    );
+    let expected = "volumes of redis have 2Gi and can't shrink to 1Gi";
+    assert!(said.iter().any(|said| said.contains(expected)), "{said:?}");
 }
 
 #[test]
 fn a_class_that_lets_nothing_grow_is_not_even_asked() {
     let steps = resized("1Gi", "2Gi", Some(StorageClass::default()));
-    let grown: Vec<&str> = steps.grow.iter().map(|growth| growth.component.as_str()).collect();
+    let grown: Vec<&str> = steps.grow.iter().map(|growth| growth.object.component.as_str()).collect();
     assert_eq!(grown, ["postgres"], "of the default class nothing is known");
     let problem = steps.problems.iter().find(|problem| problem.reason == "VolumesCannotGrow").unwrap();
-    assert!(
-        problem.message.contains("StorageClass \"fast\" does not say allowVolumeExpansion"),
-        "{}",
-        problem.message
-    );
+    let expected = "StorageClass \"fast\" does not say allowVolumeExpansion";
+    assert!(problem.message.contains(expected), "{}", problem.message);
     assert!(sets_applied(&steps).is_empty());
+}
+
+/// Whether volumes grow or not, nothing else waits for it.
+#[test]
+fn what_else_is_edited_is_written_with_the_sizes_that_are_there() {
+    let with = |size: &str, image: &str| {
+        let image = json!({"repository": "redis", "tag": image});
+        shop(
+            &json!({"redis": {"mode": "Standalone", "image": image, "storage": {"size": size, "storageClassName": "fast"}}}),
+        )
+    };
+    for class in [GROWS, StorageClass::default()] {
+        let inputs = Inputs::offline(then());
+        let mut live = observed(&render(&resolve(&with("1Gi", "7.2"), &inputs)));
+        let classes = Some(Arc::new(BTreeMap::from([("fast".to_owned(), class)])));
+        let plan = resolve(&with("2Gi", "7.4"), &Inputs { storage_classes: classes, ..inputs });
+        let desired = render(&plan);
+        let next = steps(&plan, &desired, &live);
+        assert_eq!(sets_applied(&next), [("shop-redis", vec!["1Gi"])]);
+        assert_eq!(next.grow.len(), usize::from(class.expands));
+        // Then it is as it should be, but for the sizes.
+        let written = next.apply.iter().find(|apply| apply.object.kind == Kind::StatefulSet).unwrap();
+        live.insert(written.object.key(), child(&written.object));
+        assert_eq!(sets_applied(&steps(&plan, &desired, &live)), []);
+    }
+}
+
+/// One that an earlier platform of this name left is taken up before anything is deleted.
+#[test]
+fn only_a_set_of_its_own_grows() {
+    let with = |size: &str| shop(&json!({"redis": {"mode": "Standalone", "storage": {"size": size}}}));
+    let inputs = Inputs::offline(then());
+    let mut live = observed(&render(&resolve(&with("1Gi"), &inputs)));
+    for child in live.values_mut() {
+        child.platform_uid = "an earlier one".to_owned();
+        child.digest = None;
+    }
+    let plan = resolve(&with("2Gi"), &inputs);
+    let next = steps(&plan, &render(&plan), &live);
+    assert_eq!((next.grow.len(), sets_applied(&next)), (0, vec![("shop-redis", vec!["1Gi"])]));
 }

@@ -3,11 +3,11 @@
 use rust_decimal::Decimal;
 use serde_json::Value;
 
-use super::{
-    CostError, Span,
+use super::{CostError, Span};
+use crate::{
     amount::{amount, gib},
+    object::Object,
 };
-use crate::object::Object;
 
 /// Which amounts of the containers are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

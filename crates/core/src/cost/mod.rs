@@ -3,7 +3,6 @@
 //! It reads the rendered objects and not the plan, so that whatever the platform becomes is counted:
 //! agents and sidecars, stores of every mode, and kinds that are added later.
 
-mod amount;
 mod demand;
 mod prices;
 

@@ -41,7 +41,7 @@ pub fn status(
     now: Timestamp,
 ) -> TradingPlatformStatus {
     let problems: Vec<Problem> = steps.problems.iter().chain(&plan.problems).cloned().collect();
-    let components = components(plan, &problems, observed);
+    let components = components(plan, &problems, observed, previous);
     let ready = components.iter().filter(|component| component.state == state::READY).count();
     let facts = conditions::Facts {
         generation: plan.identity.generation,
@@ -73,13 +73,26 @@ pub fn is_warning(problem: &Problem) -> bool {
     problem.warning || matches!(problem.reason, EVICTION_RISK | ADDRESSES_UNKNOWN)
 }
 
-fn components(plan: &Plan, problems: &[Problem], observed: &Observed) -> Vec<ComponentStatus> {
+fn components(
+    plan: &Plan,
+    problems: &[Problem],
+    observed: &Observed,
+    previous: Option<&TradingPlatformStatus>,
+) -> Vec<ComponentStatus> {
     let of = |name: &str, kind: Kind| {
         let child = observed.get(&plan.identity.key(kind, name));
         let live = child.filter(|child| child.is_of(&plan.identity));
         let live = live.or_else(|| servers(&plan.identity, observed, name));
         let problem = problems.iter().find(|p| !is_warning(p) && p.component.as_deref() == Some(name));
-        component(name, kind, live.and_then(|child| child.workload.as_ref()), problem)
+        let workload = live.and_then(|child| child.workload.as_ref());
+        let mut found = component(name, kind, workload, problem);
+        // Of a set that was made anew around its pods nothing is said until its controller has looked at them.
+        if workload.is_some_and(|workload| !workload.observed && workload.ready == 0) {
+            let mut known = previous.iter().flat_map(|status| &status.components);
+            let before = known.find(|before| before.name == name && before.kind == found.kind);
+            found.ready = before.map_or(0, |before| before.ready.min(found.desired));
+        }
+        found
     };
     // A store that was removed without acknowledgement still runs, and is shown.
     let still_runs = |name: &str| {

@@ -52,7 +52,8 @@ impl Children {
         }
         let children = inner.by_platform.entry(platform.clone()).or_default();
         let known = children.get(&key);
-        if known.is_some_and(|known| known.uid == new.uid && known.version > new.version) {
+        // Of what was made anew the watch may still tell how the earlier one went.
+        if known.is_some_and(|known| known.version > new.version) {
             return None;
         }
         if let Some(digest) = verified {

@@ -57,6 +57,12 @@ impl Failure {
         Self { kind, name: name.to_owned(), component: component.to_owned(), cause }
     }
 
+    /// What went wrong on the way to this object.
+    pub fn failed(object: &Object, error: ReconcileError) -> Self {
+        let (kind, name, component) = (object.kind, object.name.clone(), object.component.clone());
+        Self { kind, name, component, cause: Cause::Failed(error) }
+    }
+
     /// In words.
     pub fn problem(&self) -> Problem {
         let (kind, name) = (self.kind, &self.name);

@@ -124,9 +124,8 @@ async fn keep(
     }
 
     prune::prune(&next.prune_first, platform, key, context).await?;
-    let mut failures = growth::grow(&next.grow, platform, key, context).await?;
-    let apply::Outcome { failures: of_apply, unserved } = apply::apply(&next.apply, key, context).await;
-    failures.extend(of_apply);
+    let apply::Outcome { mut failures, unserved } = apply::apply(&next.apply, key, context).await;
+    failures.extend(growth::grow(&next.grow, platform, key, context).await);
     prune::prune(&next.prune, platform, key, context).await?;
     for (namespace, store) in &next.delete_claims_of {
         claims::delete(key, namespace, Some(store), context).await?;

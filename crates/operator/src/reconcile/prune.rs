@@ -53,22 +53,22 @@ pub async fn is_current(
     }))
 }
 
-/// Deletes one object if it is still the one that was seen, and still this platform's.
+/// Deletes one object if it is still the one that was seen, and still this platform's; whether it was.
 pub async fn delete(
     object: &Prune,
     platform: &TradingPlatform,
     propagation: PropagationPolicy,
     context: &Context,
-) -> Result<(), ReconcileError> {
+) -> Result<bool, ReconcileError> {
     let Key { kind, namespace, name } = &object.key;
     let what = || format!("{kind} {name:?}");
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), namespace, &resource(kind.info()));
     let Some(live) = api.get_metadata_opt(name).await.map_err(ReconcileError::reading(what()))? else {
-        return Ok(());
+        return Ok(false);
     };
     if !is_the_one(&live, object, platform) {
-        return Ok(());
+        return Ok(false);
     }
     let params = DeleteParams {
         propagation_policy: Some(propagation),
@@ -79,8 +79,8 @@ pub async fn delete(
         ..DeleteParams::default()
     };
     match api.delete(name, &params).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(source) => Err(ReconcileError::Write { what: what(), source }),
     }
 }

@@ -8,7 +8,8 @@ use rust_decimal::Decimal;
 const GIB: u64 = 1 << 30;
 
 /// The quantity in its base unit (cores, bytes); `None` where it can't be read or is beyond any node.
-pub(super) fn amount(quantity: &str) -> Option<Decimal> {
+#[must_use]
+pub fn amount(quantity: &str) -> Option<Decimal> {
     let split = quantity.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(quantity.len());
     let (digits, suffix) = quantity.split_at(split);
     let number = Decimal::from_str(digits.trim_end_matches('.')).ok()?;
@@ -34,7 +35,7 @@ pub(super) fn amount(quantity: &str) -> Option<Decimal> {
 }
 
 /// Bytes as GiB.
-pub(super) fn gib(bytes: Decimal) -> Decimal {
+pub(crate) fn gib(bytes: Decimal) -> Decimal {
     bytes / Decimal::from(GIB)
 }
 
