@@ -72,7 +72,7 @@ fn ended(container: &ContainerStatus) -> Option<String> {
     let said = last.message.map(|message| message.trim().to_owned()).filter(|message| !message.is_empty());
     let words: Vec<String> =
         reason.into_iter().chain([format!("exit code {}", last.exit_code)]).chain(said).collect();
-    Some(format!("{}, {} times", words.join(", "), container.restart_count))
+    Some(format!("{} (restarts: {})", words.join(", "), container.restart_count))
 }
 
 #[cfg(test)]
@@ -104,11 +104,14 @@ mod tests {
             "lastState": { "terminated": { "exitCode": 137, "reason": "OOMKilled" } } });
         let calm = json!({ "name": "redis", "restartCount": 0, "state": { "running": {} } });
         for (status, expected) in [
-            (not_ready(&crash), "redis: CrashLoopBackOff: exit code 1, {\"error\":\"disk full\"}, 4 times"),
+            (
+                not_ready(&crash),
+                "redis: CrashLoopBackOff: exit code 1, {\"error\":\"disk full\"} (restarts: 4)",
+            ),
             (not_ready(&image), "redis: ImagePullBackOff: no such image"),
             (
                 not_ready(&memory),
-                "redis runs, but is not ready, started again after: OOMKilled, exit code 137, 1 times",
+                "redis runs, but is not ready, started again after: OOMKilled, exit code 137 (restarts: 1)",
             ),
             (not_ready(&calm), "redis runs, but is not ready"),
             (

@@ -21,13 +21,16 @@ use operator::Running;
 use view::View;
 
 const DEFAULT_EXAMPLE: &str = "examples/tradewizard";
+/// The default's Redis wants six nodes.
+const FOR_REAL_NODES: &str = "examples/tradewise";
 
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Arguments of `up`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What to apply: a folder, with or without a kustomization, or a file [default: examples/tradewizard].
+    /// What to apply: a folder, with or without a kustomization, or a file [default: examples/tradewizard, on
+    /// real nodes examples/tradewise].
     example: Option<PathBuf>,
     /// Exit when everything is Ready (0), or when it is not in time (1), and take all down.
     #[arg(long)]
@@ -46,7 +49,11 @@ pub struct Arguments {
 
 /// Runs `up`.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let example = arguments.example.clone().unwrap_or_else(|| repo::path(DEFAULT_EXAMPLE));
+    let default = match arguments.nodes {
+        Nodes::Simulated => DEFAULT_EXAMPLE,
+        Nodes::Real => FOR_REAL_NODES,
+    };
+    let example = arguments.example.clone().unwrap_or_else(|| repo::path(default));
     if !example.exists() {
         bail!("{} does not exist", example.display());
     }

@@ -43,8 +43,7 @@ pub(super) fn render(plan: &Plan, redis: &RedisPlan) -> Vec<Object> {
         let password = [(redis.password.key.as_str(), PASSWORD.to_owned())];
         objects.push(store.secret(&redis.password.secret).generated_once(password));
     }
-    // With fewer masters than a majority a cluster stops, so more than one at a time may be away
-    // only where the resource says so.
+    // With fewer masters than a majority a cluster stops.
     objects.extend(store.budget(redis.servers));
     if let Some(sentinels) = &redis.sentinel {
         objects.extend(sentinel::render(&store, redis, sentinels));
