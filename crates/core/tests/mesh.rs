@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::fs;
+
 use serde_json::{Value, json};
-use support::{rendered, shop};
+use support::{documents, merged, rendered, repository, shop};
 use trading_core::{
     kinds::{AddOn, Kind},
     object::Object,
@@ -132,4 +134,28 @@ fn sidecars_reach_their_control_plane_and_stores_do_not() {
     assert!(!reaches(&without, "shop-backend") && of_istio(&without).is_empty());
     let pod = &find(&without, Kind::Deployment, "shop-backend")["spec"]["template"]["metadata"];
     assert!(pod["labels"].get("sidecar.istio.io/inject").is_none());
+}
+
+/// `examples/*/components/mesh` is for those who run Istio.
+#[test]
+fn examples_with_a_mesh_are_admitted_and_become_its_objects() {
+    let wanted = [
+        ("tradewise", vec![Kind::PeerAuthentication, Kind::DestinationRule]),
+        ("vibebox", vec![Kind::PeerAuthentication, Kind::DestinationRule, Kind::VirtualService]),
+    ];
+    for (example, kinds) in wanted {
+        let read = |path: String| {
+            let all = documents(&fs::read_to_string(repository(&path)).unwrap());
+            all.into_iter().find(|document| document["kind"] == "TradingPlatform").unwrap()
+        };
+        let base = read(format!("tests/golden/{example}/production/input.yaml"));
+        let mesh = read(format!("examples/{example}/components/mesh/platform.yaml"));
+        assert_eq!(mesh["metadata"]["name"], base["metadata"]["name"], "the patch would find nothing");
+        let platform = merged(&base, &json!({"spec": mesh["spec"]}));
+        assert_eq!(trading_core::admission::check(&platform, None), [], "{example}");
+        let (_, objects) = rendered(&serde_json::from_value(platform).unwrap());
+        for kind in kinds {
+            assert!(objects.iter().any(|object| object.kind == kind), "{example} has no {kind}");
+        }
+    }
 }
