@@ -85,6 +85,13 @@ pub struct Object {
     pub digest: String,
 }
 
+/// The document with its digest among the annotations, and the digest.
+fn stamped(mut body: Value) -> (Arc<Value>, String) {
+    let digest = digest::of(&body);
+    body["metadata"]["annotations"][labels::APPLIED] = json!(digest);
+    (Arc::new(body), digest)
+}
+
 impl Object {
     /// Takes a typed Kubernetes object whose metadata is complete.
     #[must_use]
@@ -95,7 +102,8 @@ impl Object {
         body["kind"] = json!(kind.to_string());
         let text = |path: &str| body.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (namespace, name) = (text("/metadata/namespace"), text("/metadata/name"));
-        let mut object = Self {
+        let (body, digest) = stamped(body);
+        Self {
             kind,
             namespace,
             name,
@@ -103,12 +111,9 @@ impl Object {
             lifetime,
             content: Content::Rendered,
             seed_replicas: None,
-            body: Arc::default(),
-            digest: digest::of(&body),
-        };
-        body["metadata"]["annotations"][labels::APPLIED] = json!(object.digest);
-        object.body = Arc::new(body);
-        object
+            body,
+            digest,
+        }
     }
 
     /// The same object with a document that differs.
@@ -124,9 +129,8 @@ impl Object {
             }
         }
         change(&mut body);
-        let digest = digest::of(&body);
-        body["metadata"]["annotations"][labels::APPLIED] = json!(digest);
-        Self { body: Arc::new(body), digest, ..self.clone() }
+        let (body, digest) = stamped(body);
+        Self { body, digest, ..self.clone() }
     }
 
     /// Its name among all.
