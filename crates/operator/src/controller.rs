@@ -16,13 +16,13 @@ use kube::{
         reflector::{ObjectRef, Store},
     },
 };
-use tokio::sync::{mpsc, watch as signal};
+use tokio::sync::{Semaphore, mpsc, watch as signal};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::Instrument;
 use trading_core::inputs::OperatorSettings;
 
 use crate::{
-    cache::{Caches, PlatformKey},
+    cache::{Caches, PlatformKey, Triggers},
     lease::jittered,
     metrics::Metrics,
     packed::Packed,
@@ -69,6 +69,8 @@ pub async fn run(
     };
     let woken = UnboundedReceiverStream::new(woken).take_until(stopped.shared());
 
+    let turns = Arc::new(Semaphore::new(settings.concurrency.into()));
+
     // One queue for each watched scope: a platform's store is that of its namespace.
     let (queues, routers): (Vec<_>, Vec<_>) =
         stores.iter().map(|_| mpsc::unbounded_channel()).map(|(s, r)| (r, s)).unzip();
@@ -86,22 +88,23 @@ pub async fn run(
         let requests = UnboundedReceiverStream::new(queue).map(|key| {
             Ok::<_, std::convert::Infallible>(ObjectRef::<Packed>::new(&key.name).within(&key.namespace))
         });
-        let config = Config::default().debounce(DEBOUNCE).concurrency(settings.concurrency);
-        let forget = Arc::clone(&context);
-        applier(
-            |platform, context| guarded(platform, context).boxed(),
-            error_policy,
-            context,
-            store,
-            requests,
-            config,
-        )
-        .for_each(move |result| {
+        // The runtime's own limit takes whichever waits, so that under load some wait for ever.
+        let config = Config::default().debounce(DEBOUNCE).concurrency(0);
+        let shared = Arc::clone(&context);
+        let (turns, newest) = (Arc::clone(&turns), store.clone());
+        let begin = move |platform: Arc<Packed>, context: Arc<Context>| {
+            begin(PlatformKey::of(platform.meta()), newest.clone(), Arc::clone(&turns), context).boxed()
+        };
+        let newest = store.clone();
+        applier(begin, error_policy, context, store, requests, config).for_each(move |result| {
             if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = result {
-                forget.forget(&PlatformKey {
-                    namespace: gone.namespace.clone().unwrap_or_default(),
-                    name: gone.name.clone(),
-                });
+                let namespace = gone.namespace.clone().unwrap_or_default();
+                let key = PlatformKey { namespace, name: gone.name.clone() };
+                if look(&key, &newest, &shared.caches.triggers).is_some() {
+                    shared.caches.triggers.wake(key, "it was made anew");
+                } else {
+                    shared.forget(&key);
+                }
             }
             future::ready(())
         })
@@ -109,10 +112,36 @@ pub async fn run(
     future::join(route, future::join_all(loops)).await;
 }
 
+/// The platform as it is now. Whatever changes from now on wakes it again; whatever changed before is
+/// in what is found. The queue looks earlier, and what came between would be missed.
+fn look(key: &PlatformKey, platforms: &Store<Packed>, triggers: &Triggers) -> Option<Arc<Packed>> {
+    triggers.started(key);
+    platforms.get(&ObjectRef::new(&key.name).within(&key.namespace))
+}
+
+/// Waits for its turn, first come first served, and reconciles.
+async fn begin(
+    key: PlatformKey,
+    platforms: Store<Packed>,
+    turns: Arc<Semaphore>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    // It is never closed.
+    let _turn = turns.acquire().await.ok();
+    if let Some(platform) = look(&key, &platforms, &context.caches.triggers) {
+        // Those that wait are many, and small without it.
+        return Box::pin(guarded(platform, key, context)).await;
+    }
+    context.forget(&key);
+    Ok(Action::await_change())
+}
+
 /// One reconcile, measured, bounded in time, and with panics kept in.
-async fn guarded(platform: Arc<Packed>, context: Arc<Context>) -> Result<Action, ReconcileError> {
-    let key = PlatformKey::of(platform.meta());
-    context.caches.triggers.started(&key);
+async fn guarded(
+    platform: Arc<Packed>,
+    key: PlatformKey,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
     let span = tracing::info_span!("reconcile", namespace = key.namespace, platform = key.name);
     let begin = Instant::now();
     let work = AssertUnwindSafe(reconcile(platform, Arc::clone(&context))).catch_unwind();
@@ -154,4 +183,37 @@ fn error_policy(platform: Arc<Packed>, _: &ReconcileError, context: Arc<Context>
     });
     let pause = BACKOFF.0.saturating_mul(2_u32.saturating_pow(failures.min(16) - 1)).min(BACKOFF.1);
     Action::requeue(jittered(pause))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::{reflector, watcher::Event};
+    use serde_json::json;
+
+    use super::*;
+
+    fn generation(generation: i64) -> Packed {
+        let metadata = json!({"name": "shop", "namespace": "trading", "generation": generation});
+        serde_json::from_value(json!({"metadata": metadata, "spec": {}})).expect("it is a platform")
+    }
+
+    #[test]
+    fn a_change_is_in_what_is_found_or_wakes_again() {
+        let (platforms, mut writer) = reflector::store();
+        let (triggers, mut woken) = Triggers::new(Arc::new(Metrics::new().expect("metrics")));
+        let key = PlatformKey { namespace: "trading".to_owned(), name: "shop".to_owned() };
+        let mut change = |to: i64| {
+            writer.apply_watcher_event(&Event::Apply(generation(to)));
+            triggers.wake(key.clone(), "the resource changed");
+        };
+        change(1);
+        assert_eq!(woken.try_recv().as_ref(), Ok(&key));
+        // The queue has looked it up by now, and waits for its turn.
+        change(2);
+        assert!(woken.try_recv().is_err(), "once until it is reconciled");
+        let found = look(&key, &platforms, &triggers).expect("it is there");
+        assert_eq!(found.meta().generation, Some(2));
+        change(3);
+        assert_eq!(woken.try_recv().as_ref(), Ok(&key), "nobody would look again");
+    }
 }

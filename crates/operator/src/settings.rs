@@ -47,7 +47,7 @@ pub struct Settings {
     #[arg(long, env = "PRICES", default_value = "trading-prices")]
     pub prices: String,
     /// How many platforms are worked on at a time. More is slower on a small apiserver.
-    #[arg(long, env = "CONCURRENCY", default_value_t = 8)]
+    #[arg(long, env = "CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
 }
 

@@ -28,7 +28,7 @@ pub fn run(names: &[&str]) -> Result<()> {
         }
     });
     let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    ensure!(failed.is_empty(), "{}", failed.join("; "));
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
     Ok(())
 }
 
@@ -46,6 +46,8 @@ fn one(name: &str) -> Result<()> {
     writeln!(out, "\n{name}: {} after {seconds:.0} s", output.status)?;
     out.write_all(&output.stderr)?;
     out.write_all(&output.stdout)?;
-    ensure!(output.status.success(), "{name}: {}", output.status);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let reasons: Vec<&str> = printed.lines().filter(|line| line.starts_with("Error: ")).collect();
+    ensure!(output.status.success(), "{name}: {}\n{}", output.status, reasons.join("\n"));
     Ok(())
 }

@@ -45,7 +45,6 @@ impl Context {
         self.memories.forget(key);
         self.caches.references.consumed_by(key, &[]);
         self.caches.add_ons.forget(key);
-        self.caches.triggers.started(key);
         self.metrics.forget_platform(&key.namespace, &key.name);
     }
 
