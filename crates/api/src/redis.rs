@@ -38,8 +38,8 @@ use crate::{
 #[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.persistence) || has(self.maxmemory) || has(self.maxmemoryPolicy) || has(self.config) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
     .message("with mode External somebody else runs the servers: remove everything but external and auth")
     .field_path(".mode"))]
-#[x_kube(validation = Rule::new("(has(self.shards) ? self.shards : 3) == (has(oldSelf.shards) ? oldSelf.shards : 3) && (has(self.replicasPerShard) ? self.replicasPerShard : 1) == (has(oldSelf.replicasPerShard) ? oldSelf.replicasPerShard : 1)")
-    .message("shards and replicasPerShard can't be changed in this release: keys would have to be moved between servers")
+#[x_kube(validation = Rule::new("(has(self.shards) ? self.shards : 3) >= (has(oldSelf.shards) ? oldSelf.shards : 3) && (has(self.replicasPerShard) ? self.replicasPerShard : 1) >= (has(oldSelf.replicasPerShard) ? oldSelf.replicasPerShard : 1)")
+    .message("shards and replicasPerShard can't be lowered in this release: servers that hold keys would go")
     .field_path(".shards"))]
 #[x_kube(validation = Rule::new("has(self.storage) == has(oldSelf.storage)")
     .message("storage can't be added or removed later: volumes that hold data would not match")
@@ -69,12 +69,13 @@ pub struct Redis {
     /// Where Redis is, in mode `External`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalRedis>,
-    /// Masters of a cluster; default 3, at most 100.
+    /// Masters of a cluster; default 3, at most 100. It can be raised later: keys move while the cluster serves.
     #[schemars(range(max = 100))]
     #[x_kube(validation = Rule::new("self >= 3").message("a Redis Cluster needs at least 3 shards to have a majority"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<i32>,
-    /// Replicas of each master, 0 to 5; default 1. With 0, the loss of a pod takes a part of the keys away.
+    /// Replicas of each master, 0 to 5; default 1. It can be raised later. With 0, the loss of a pod takes a
+    /// part of the keys away.
     #[schemars(range(min = 0, max = 5))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replicas_per_shard: Option<i32>,

@@ -1,15 +1,19 @@
 //! Redis Cluster and Redis with Sentinels on real nodes: they form, and heal when pods come back elsewhere.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
 use tokio::sync::Mutex;
 use trading_e2e::real::{Stage, Trial};
-use trading_e2e::sim::text;
+use trading_e2e::sim::{text, wait_for};
 
 static STAGE: LazyLock<Stage> = LazyLock::new(|| Stage::start().expect("the stage is set"));
 static TURN: Mutex<()> = Mutex::const_new(());
+
+/// The kubelet tells running servers of a changed `ConfigMap` within a minute and a half; then slots move.
+const MOVED: Duration = Duration::from_mins(4);
 
 #[tokio::test]
 async fn six_servers_form_a_cluster_and_all_of_them_may_go_at_once() -> Result<()> {
@@ -28,7 +32,28 @@ async fn six_servers_form_a_cluster_and_all_of_them_may_go_at_once() -> Result<(
         STAGE.kubectl()?.run(&status).map(drop)
     };
     trial.under_load("all six servers are replaced one by one", happens).await?;
+    let happens = async || {
+        trial.edit(&json!({ "redis": { "shards": 4 } })).await?;
+        wait_for("a fourth shard has its share", MOVED, async || is_settled(&trial, 8).await).await
+    };
+    trial.under_load("a fourth shard joins", happens).await?;
     trial.end().await
+}
+
+/// Every server finds the cluster as it should be.
+async fn is_settled(trial: &Trial, servers: usize) -> Result<()> {
+    let pods = trial.pods("redis").await?;
+    ensure!(pods.len() == servers, "{} servers", pods.len());
+    for pod in &pods {
+        let (namespace, name) = (text(pod, "/metadata/namespace"), text(pod, "/metadata/name"));
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{name}:9121/proxy/metrics");
+        let metrics = STAGE.kubectl()?.run(&["get", "--raw", &path])?;
+        ensure!(
+            metrics.lines().any(|line| line == "trading_redis_cluster_settled 1"),
+            "not in the eyes of {name}"
+        );
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -12,10 +12,10 @@ use trading_e2e::sim::{Propagation, SETTLE, Space, Stack, at, platform, wait_for
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
 
 /// Enough that the operator is busy with others when one changes.
-const PLATFORMS: u64 = 24;
+const PLATFORMS: u64 = 16;
 const ROUNDS: u64 = 6;
 /// Others are looked at meanwhile, in turn. What was missed is found by nothing later.
-const SEEN: Duration = Duration::from_secs(20);
+const SEEN: Duration = Duration::from_mins(1);
 
 /// A platform of one Deployment, for which nothing has to be brought up.
 fn small(name: &str) -> Value {

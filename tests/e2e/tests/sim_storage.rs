@@ -1,7 +1,7 @@
 //! `StorageClasses` that are missing, come, and can't grow are told in the status, and cost nothing else. Volumes
-//! grow under running servers, wherever the operator is killed meanwhile.
+//! grow under running servers, wherever the operator is killed meanwhile, and clusters get more of these.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -146,6 +146,45 @@ async fn volumes_grow_under_running_servers_wherever_the_operator_is_killed() ->
     let (grown, new) = (space.children(NAME).await?, fresh.children(NAME).await?);
     let differences = differences(&grown, &space.name, &new, &fresh.name);
     ensure!(differences.is_empty(), "{}", differences.join("\n"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_redis_cluster_gets_more_servers_beside_those_that_run() -> Result<()> {
+    let space = STACK.space("more-shards").await?;
+    let redis = json!({ "mode": "Cluster", "storage": { "size": "1Gi" } });
+    space.put(&platform(NAME, &json!({ "frontend": null, "postgres": null, "redis": redis }))).await?;
+    space.ready(NAME).await?;
+    let uids = async || -> Result<BTreeMap<String, String>> {
+        let pods = space.pods(NAME, "redis").await?.into_iter();
+        Ok(pods
+            .map(|pod| (text(&pod, "/metadata/name").into(), text(&pod, "/metadata/uid").into()))
+            .collect())
+    };
+    let before = uids().await?;
+    space.requests_until_rest(&STACK.mark()?).await?;
+    let mark = STACK.mark()?;
+    space.edit(NAME, &json!({ "redis": { "shards": 4 } })).await?;
+    wait_for("eight servers", SETTLE, async || {
+        ensure!(uids().await?.len() == 8);
+        Ok(())
+    })
+    .await?;
+    space.ready(NAME).await?;
+    let now = uids().await?;
+    ensure!(before.iter().all(|(name, uid)| now.get(name) == Some(uid)), "{now:?} instead of {before:?}");
+    let claims = space.list("PersistentVolumeClaim", "").await?;
+    ensure!(claims.len() == 8, "{} claims", claims.len());
+    let topology = space.get("ConfigMap", "shop-redis").await?;
+    ensure!(text(&topology, "/data/cluster").starts_with("shards 4\n"), "{topology}");
+    let written: BTreeSet<String> = space
+        .requests_until_rest(&mark)
+        .await?
+        .into_iter()
+        .filter(|entry| entry.is_write() && entry.subresource.is_empty())
+        .map(|entry| entry.resource)
+        .collect();
+    ensure!(written == BTreeSet::from(["configmaps", "statefulsets"].map(str::to_owned)), "{written:?}");
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::password::Password;
 use super::probe::{Deadline, ProbeError, Server};
-use super::resp::Reply;
+use super::resp::{self, Reply};
 use super::verdict::{self, VerdictError};
 
 /// Why a server did not do what it was asked.
@@ -55,7 +55,11 @@ impl Link {
 
     fn ask(&mut self, step: &'static str, words: &[&str]) -> Result<Reply, LinkError> {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        match self.0.ask(step, &words)? {
+        self.ask_bytes(step, &words)
+    }
+
+    fn ask_bytes(&mut self, step: &'static str, words: &[&[u8]]) -> Result<Reply, LinkError> {
+        match self.0.ask(step, words)? {
             Reply::Error(reason) => Err(LinkError::Refused { step, reason: verdict::one_line(&reason) }),
             reply => Ok(reply),
         }
@@ -63,7 +67,13 @@ impl Link {
 
     /// A command that is answered with `OK`.
     pub fn order(&mut self, step: &'static str, words: &[&str]) -> Result<(), LinkError> {
-        match self.ask(step, words)? {
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        self.order_bytes(step, &words)
+    }
+
+    /// A command of any bytes that is answered with `OK`, or with `NOKEY` where nothing was left to do.
+    pub fn order_bytes(&mut self, step: &'static str, words: &[&[u8]]) -> Result<(), LinkError> {
+        match self.ask_bytes(step, words)? {
             Reply::Simple(_) => Ok(()),
             _ => Err(LinkError::Odd { step }),
         }
@@ -72,9 +82,27 @@ impl Link {
     /// A command that is answered with a text.
     pub fn text(&mut self, step: &'static str, words: &[&str]) -> Result<String, LinkError> {
         match self.ask(step, words)? {
-            Reply::Bulk(text) => Ok(text),
+            Reply::Bulk(text) => Ok(resp::text(&text)),
             _ => Err(LinkError::Odd { step }),
         }
+    }
+
+    /// A command that is answered with some bytes.
+    pub fn bytes(&mut self, step: &'static str, words: &[&str]) -> Result<Vec<u8>, LinkError> {
+        match self.ask(step, words)? {
+            Reply::Bulk(bytes) => Ok(bytes),
+            _ => Err(LinkError::Odd { step }),
+        }
+    }
+
+    /// A command that is answered with any number of byte strings.
+    pub fn list(&mut self, step: &'static str, words: &[&str]) -> Result<Vec<Vec<u8>>, LinkError> {
+        let Reply::List(replies) = self.ask(step, words)? else { return Err(LinkError::Odd { step }) };
+        let bytes = |reply| match reply {
+            Reply::Bulk(bytes) => Ok(bytes),
+            _ => Err(LinkError::Odd { step }),
+        };
+        replies.into_iter().map(bytes).collect()
     }
 
     /// A command that is answered with names and their values in turn: the values of some.
@@ -88,7 +116,7 @@ impl Link {
         let value = |name: &&str| {
             let mut pairs = replies.chunks_exact(2);
             pairs.find_map(|pair| match pair {
-                [Reply::Bulk(key), Reply::Bulk(value)] if key == name => Some(value.clone()),
+                [Reply::Bulk(key), Reply::Bulk(value)] if key == name.as_bytes() => Some(resp::text(value)),
                 _ => None,
             })
         };

@@ -15,8 +15,8 @@ pub enum Reply {
     Simple(String),
     /// `-LOADING Redis is loading the dataset in memory`, without the dash
     Error(String),
-    /// A text of known length
-    Bulk(String),
+    /// Any bytes, of known length
+    Bulk(Vec<u8>),
     /// `:42`
     Integer(i64),
     /// Several, none of them a list
@@ -96,7 +96,7 @@ fn length(line: &[u8]) -> Result<usize, RespError> {
 
 fn bulk(length: usize, rest: &[u8]) -> Result<Option<(Reply, &[u8])>, RespError> {
     match (rest.get(..length), rest.get(length..length + 2)) {
-        (Some(content), Some(b"\r\n")) => Ok(Some((Reply::Bulk(text(content)), &rest[length + 2..]))),
+        (Some(content), Some(b"\r\n")) => Ok(Some((Reply::Bulk(content.to_owned()), &rest[length + 2..]))),
         (Some(_), Some(_)) => Err(RespError::End),
         _ => Ok(None),
     }
@@ -112,7 +112,8 @@ fn list(length: usize, mut rest: &[u8]) -> Result<Option<(Reply, &[u8])>, RespEr
     Ok(Some((Reply::List(replies), rest)))
 }
 
-fn text(bytes: &[u8]) -> String {
+/// What Redis says is ASCII, but for what people make it keep.
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -132,7 +133,8 @@ mod tests {
             (&b"+PONG\r\n"[..], Reply::Simple("PONG".into())),
             (b"-LOADING wait\r\n", Reply::Error("LOADING wait".into())),
             (b"$4\r\na\r\nb\r\n", Reply::Bulk("a\r\nb".into())),
-            (b"$0\r\n\r\n", Reply::Bulk(String::new())),
+            (b"$0\r\n\r\n", Reply::Bulk(Vec::new())),
+            (b"$1\r\n\xff\r\n", Reply::Bulk(vec![0xff])),
             (b":-42\r\n", Reply::Integer(-42)),
             (b"*0\r\n", Reply::List(Vec::new())),
             (b"*2\r\n$1\r\na\r\n:7\r\n", Reply::List(vec![Reply::Bulk("a".into()), Reply::Integer(7)])),

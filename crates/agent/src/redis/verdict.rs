@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::resp::Reply;
+use super::resp::{self, Reply};
 
 /// Why the server is not well. The text ends up in an event.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -83,22 +83,22 @@ pub fn is_authenticated(reply: &Reply) -> Result<(), VerdictError> {
 /// Whether the cluster serves, as this node sees it in `CLUSTER INFO`.
 pub fn is_cluster_serving(reply: &Reply) -> Result<(), VerdictError> {
     let info = match reply {
-        Reply::Bulk(info) => info,
+        Reply::Bulk(info) => resp::text(info),
         Reply::Error(reason) => return Err(refused("CLUSTER INFO", reason)),
         Reply::Simple(_) | Reply::Integer(_) | Reply::List(_) => {
             return Err(VerdictError::NotRedis("CLUSTER INFO"));
         }
     };
-    let assigned = field(info, "cluster_slots_assigned");
-    if field(info, "cluster_known_nodes") == Some("1") && assigned == Some("0") {
+    let assigned = field(&info, "cluster_slots_assigned");
+    if field(&info, "cluster_known_nodes") == Some("1") && assigned == Some("0") {
         return Err(VerdictError::NotFormed);
     }
-    match field(info, "cluster_state") {
+    match field(&info, "cluster_state") {
         Some("ok") => Ok(()),
         Some(state) => Err(VerdictError::ClusterState {
             state: one_line(state),
             assigned: one_line(assigned.unwrap_or("?")),
-            failing: one_line(field(info, "cluster_slots_fail").unwrap_or("?")),
+            failing: one_line(field(&info, "cluster_slots_fail").unwrap_or("?")),
         }),
         None => Err(VerdictError::NotRedis("CLUSTER INFO")),
     }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn cluster(info: &str) -> Result<(), VerdictError> {
-        is_cluster_serving(&Reply::Bulk(info.to_owned()))
+        is_cluster_serving(&Reply::Bulk(info.into()))
     }
 
     #[test]

@@ -98,10 +98,17 @@ impl Client {
             let Some(place) = self.places.get(&group).copied().or_else(|| self.seed(number + turn)) else {
                 return Err(last);
             };
-            match self.ask_at(place, words) {
+            let reply = self.ask_at(place, words).and_then(|reply| match elsewhere("-ASK ", &reply) {
+                // Only this time: the slot is on its way there.
+                Some(place) => {
+                    self.ask_at(place, &["ASKING"])?;
+                    self.ask_at(place, words)
+                }
+                None => Ok(reply),
+            });
+            match reply {
                 Ok(reply) => {
-                    let moved =
-                        reply.strip_prefix("-MOVED ").and_then(|it| it.rsplit(' ').next()?.parse().ok());
+                    let moved = elsewhere("-MOVED ", &reply);
                     let Some(moved) = moved else {
                         if reply.starts_with('-') {
                             self.places.remove(&group);
@@ -142,6 +149,11 @@ impl Client {
         let reply = place.and_then(|place| self.ask_at(place, &["WAIT", "1", "50"]).ok());
         reply.and_then(|it| it.parse().ok()).unwrap_or(0)
     }
+}
+
+/// Where the key is, in an answer such as `-MOVED 3999 10.0.0.7:6379`.
+fn elsewhere(what: &str, reply: &str) -> Option<SocketAddr> {
+    reply.strip_prefix(what)?.rsplit(' ').next()?.parse().ok()
 }
 
 /// What the servers promised to keep.

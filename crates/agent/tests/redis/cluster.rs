@@ -197,6 +197,66 @@ fn a_master_hands_over_before_it_stops() {
 }
 
 #[test]
+fn a_cluster_grows_while_it_serves() {
+    if !has_redis() {
+        return;
+    }
+    let mut fleet = formed("shop-redis", free_port());
+    let function = "#!lua name=shop\nredis.register_function('one', function() return 1 end)";
+    for master in 0..3 {
+        fleet.ask(master, &["FUNCTION", "LOAD", function]);
+    }
+    let load = Load::start(&fleet.seeds, 0);
+    fleet.until("there is something to move", HEALED, |_| load.count() > 1500);
+    // New servers know what is wished before the old ones do.
+    fleet.wish(4, 1);
+    for ordinal in 6..8 {
+        fleet.start(ordinal);
+    }
+    let took = fleet.until("the new shard has its share", HEALED, |fleet| {
+        fleet.is_settled() && fleet.ordinals().into_iter().filter(|it| fleet.slots(*it) >= 4096).count() == 4
+    });
+    measured("a fourth shard has its share under load, seconds", took.as_secs_f32());
+    assert_eq!(fleet.shard(6), [7], "{}", fleet.news());
+    assert!(fleet.ask(6, &["FUNCTION", "LIST"]).contains("shop"), "{}", fleet.news());
+    written(&fleet, &load);
+    let ledger = load.stop();
+    measured(
+        "a cluster grows: longest time without a write to a slot, seconds",
+        ledger.longest_pause.as_secs_f32(),
+    );
+    measured("writes that had to be tried again", ledger.refused);
+    assert!(ledger.longest_pause < Duration::from_secs(5));
+    keeps_all(&fleet, &ledger);
+}
+
+#[test]
+fn slots_on_their_way_arrive_whoever_dies() {
+    if !has_redis() {
+        return;
+    }
+    let mut fleet = formed("shop-redis", free_port());
+    let load = Load::start(&fleet.seeds, 0);
+    fleet.until("there is something to move", HEALED, |_| load.count() > 500);
+    fleet.wish(5, 1);
+    for ordinal in 6..10 {
+        fleet.start(ordinal);
+    }
+    // Givers and takers, in the middle of it; each is back at another address.
+    for (victim, enough) in [(0, 300), (6, 800), (1, 1300)] {
+        fleet.until("slots move", HEALED, |fleet| fleet.slots(6) + fleet.slots(7) > enough);
+        fleet.kill(victim);
+        fleet.start(victim);
+    }
+    fleet.until("the new shards have their share", 2 * HEALED, |fleet| {
+        let shards = fleet.ordinals().into_iter().filter(|it| fleet.slots(*it) >= 3276);
+        fleet.is_settled() && shards.count() == 5
+    });
+    written(&fleet, &load);
+    keeps_what_was_copied(&fleet, &load.stop());
+}
+
+#[test]
 fn two_clusters_that_swap_addresses_stay_two() {
     if !has_redis() {
         return;

@@ -73,11 +73,29 @@ impl Fleet {
     pub fn cluster(name: &str, port: u16, shards: usize, replicas: usize) -> Self {
         let template = "appendonly yes\nappendfsync always\ncluster-enabled yes\ncluster-node-timeout 5000\n";
         let mut fleet = Self::new(name, port, template, &[]);
-        let topology = fleet.scratch.file("cluster");
-        let text = format!("shards {shards}\nreplicas-per-shard {replicas}\nhost {name}-{{}}.h.ns.svc\n");
-        fs::write(&topology, text).expect("written");
-        fleet.further = vec!["--cluster".to_owned(), topology.display().to_string()];
+        fleet.further = vec!["--cluster".to_owned(), fleet.scratch.file("cluster").display().to_string()];
+        fleet.wish(shards, replicas);
         fleet
+    }
+
+    /// The operator says how the cluster should be.
+    pub fn wish(&self, shards: usize, replicas: usize) {
+        let name = &self.name;
+        let text = format!("shards {shards}\nreplicas-per-shard {replicas}\nhost {name}-{{}}.h.ns.svc\n");
+        // In one step, as the kubelet does.
+        let (new, file) = (self.scratch.file("cluster.new"), self.scratch.file("cluster"));
+        fs::write(&new, text).expect("written");
+        fs::rename(new, file).expect("renamed");
+    }
+
+    /// How many slots a server owns.
+    pub fn slots(&self, ordinal: usize) -> usize {
+        let line = self.line(ordinal);
+        let count = |word: &str| {
+            let (first, last) = word.split_once('-').unwrap_or((word, word));
+            Some(last.parse::<usize>().ok()? + 1 - first.parse::<usize>().ok()?)
+        };
+        line.split(' ').skip(8).filter_map(count).sum()
     }
 
     /// Servers or Sentinels that keep their addresses.

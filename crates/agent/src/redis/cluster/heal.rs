@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use super::nodes::{Node, NodeId, SLOTS};
 use super::plan::{Action, Plan, Waiting, is_settled};
+use super::shares;
 use super::topology::Topology;
 use super::view::{Member, View};
 
@@ -22,10 +23,15 @@ pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Plan {
     if !actions.is_empty() {
         return Plan::Act(actions);
     }
+    let gifts = shares::next(view, own, topology);
+    if !gifts.is_empty() {
+        return Plan::Act(gifts);
+    }
     if is_settled(own, topology) {
         return Plan::Settled;
     }
     match slots_lost(view, own, topology) {
+        0 if own.sees_a_formed_cluster() && !shares::are_even(own, topology) => Plan::Wait(Waiting::Shares),
         0 => Plan::Wait(Waiting::Gossip),
         slots => Plan::Wait(Waiting::SlotsLost(slots)),
     }
@@ -90,20 +96,21 @@ pub(super) fn new_master(own: &Member, topology: &Topology) -> Option<NodeId> {
     if own.nodes.iter().any(|node| !node.failed && !node.connected) {
         return None;
     }
-    let shards = own.shards();
-    let mut free: Vec<&Node> = own.nodes.iter().filter(|node| is_free(node, &shards)).collect();
+    let masters = masters(own, topology);
+    if masters.iter().any(|node| node.myself) {
+        return None;
+    }
+    let mut free: Vec<&Node> = own.nodes.iter().filter(|node| is_free(node, &masters)).collect();
     free.sort_by_key(|node| (topology.ordinal(&node.host), &node.id));
-    // Shards that are yet to come take the first ones as masters.
-    let future_masters = topology.shards.saturating_sub(shards.len());
-    let mut wanting: Vec<(usize, &Node)> = shards
+    let mut wanting: Vec<(usize, &Node)> = masters
         .iter()
-        .filter(|shard| shard.connected)
-        .map(|shard| (own.replicas(&shard.id).count(), *shard))
+        .filter(|master| master.connected)
+        .map(|master| (own.replicas(&master.id).count(), *master))
         .collect();
-    for node in free.iter().skip(future_masters) {
-        let (count, shard) = wanting.iter_mut().min_by_key(|(count, _)| *count)?;
+    for node in &free {
+        let (count, master) = wanting.iter_mut().min_by_key(|(count, _)| *count)?;
         if node.myself {
-            return Some(shard.id.clone());
+            return Some(master.id.clone());
         }
         *count += 1;
     }
@@ -116,10 +123,20 @@ pub(super) fn new_master(own: &Member, topology: &Topology) -> Option<NodeId> {
     (mine.myself && count >= fewest + 2).then(|| poorest.id.clone())
 }
 
-/// A node that is there, has no slots and follows no master that has some.
-fn is_free(node: &Node, shards: &[&Node]) -> bool {
-    let follows_a_shard = node.replica && shards.iter().any(|shard| Some(&shard.id) == node.master.as_ref());
-    node.connected && !node.handshake && !node.is_shard() && !follows_a_shard
+/// The masters that serve slots, and those that shards yet to come are going to have.
+pub(super) fn masters<'a>(own: &'a Member, topology: &Topology) -> Vec<&'a Node> {
+    let mut masters = own.shards();
+    let mut free: Vec<&Node> = own.nodes.iter().filter(|node| is_free(node, &masters)).collect();
+    free.sort_by_key(|node| (node.replica, topology.ordinal(&node.host), &node.id));
+    masters.extend(free.iter().take(topology.shards.saturating_sub(masters.len())));
+    masters
+}
+
+/// A node that is there and is neither one of the masters nor follows one.
+fn is_free(node: &Node, masters: &[&Node]) -> bool {
+    let is_or_follows =
+        |master: &&Node| master.id == node.id || (node.replica && Some(&master.id) == node.master.as_ref());
+    node.connected && !node.handshake && !masters.iter().any(is_or_follows)
 }
 
 /// The master's volume is lost, and this replica has the most of its data.

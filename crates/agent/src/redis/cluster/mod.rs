@@ -4,12 +4,14 @@
 //! servers.
 
 mod form;
+mod give;
 mod heal;
 #[cfg(test)]
 mod model;
 mod nodes;
 mod plan;
 mod servers;
+mod shares;
 mod topology;
 mod view;
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use proptest::prelude::*;
 
-use super::nodes::{Node, NodeId};
+use super::nodes::{Moving, Node, NodeId};
 use super::plan::{self, Action, Plan};
 use super::topology::Topology;
 use super::view::{Member, View};
@@ -151,6 +151,7 @@ impl World {
                 if known && free {
                     server.in_step = false;
                     let me = server.me_mut();
+                    me.moving.clear();
                     me.replica = true;
                     me.master = Some(master.clone());
                 }
@@ -175,6 +176,52 @@ impl World {
                 true
             }
             Action::TakeOver { on } => self.promote(*on),
+            Action::Give { on, to, slots } => slots
+                .iter()
+                .all(|slot| self.begin_to_give(*on, *to, *slot) && self.end_giving(*on, *to, *slot)),
+            Action::Keep { on, slot } => {
+                self.servers[*on].me_mut().moving.retain(|moving| moving.slot != *slot);
+                true
+            }
+        }
+    }
+
+    /// Clients are told that the slot is on its way.
+    fn begin_to_give(&mut self, on: usize, to: usize, slot: u16) -> bool {
+        let (from_id, to_id) = (self.servers[on].id.clone(), self.servers[to].id.clone());
+        let (giver, taker) = (self.servers[on].me(), self.servers[to].me());
+        let may = owns(giver, slot) && !owns(taker, slot) && !giver.replica && !taker.replica;
+        if may && self.servers[to].up {
+            for (server, outward, other) in [(to, false, from_id), (on, true, to_id)] {
+                let moving = &mut self.servers[server].me_mut().moving;
+                moving.retain(|moving| moving.slot != slot);
+                moving.push(Moving { slot, outward, other });
+            }
+        }
+        may && self.servers[to].up
+    }
+
+    fn end_giving(&mut self, on: usize, to: usize, slot: u16) -> bool {
+        self.epoch += 1;
+        self.servers[to].keys = self.servers[to].keys.max(self.servers[on].keys);
+        for (server, keeps) in [(to, true), (on, false)] {
+            let me = self.servers[server].me_mut();
+            me.moving.retain(|moving| moving.slot != slot);
+            me.slots = without(&me.slots, slot);
+            if keeps {
+                me.slots = with(&me.slots, slot);
+            }
+        }
+        self.servers[to].me_mut().epoch = self.epoch;
+        true
+    }
+
+    /// A person asks for more shards.
+    fn grow(&mut self, shards: usize) {
+        self.topology.shards = shards;
+        for ordinal in self.servers.len()..self.topology.servers() {
+            let server = self.empty_server(ordinal);
+            self.servers.push(server);
         }
     }
 
@@ -194,7 +241,7 @@ impl World {
     /// `to` takes note of `from`.
     fn introduce(&mut self, from: usize, to: usize) {
         if from != to {
-            let line = Node { myself: false, ..self.servers[from].me().clone() };
+            let line = Node { myself: false, moving: Vec::new(), ..self.servers[from].me().clone() };
             let line = Node { ip: Some(self.servers[from].ip), ..line };
             self.servers[to].nodes.insert(line.id.clone(), line);
             self.settle_claims(to);
@@ -210,17 +257,18 @@ impl World {
             .flat_map(|node| node.slots.iter().map(|it| (node.id.clone(), node.epoch, it.clone())))
             .collect();
         let own = server.id.clone();
-        for node in server.nodes.values_mut() {
-            let lost_to = |slots: &RangeInclusive<u16>| {
-                claims.iter().find(|(id, epoch, other)| {
-                    id != &node.id && *epoch > node.epoch && other.contains(slots.start())
-                })
-            };
-            let Some(winner) = node.slots.iter().find_map(lost_to).map(|it| it.0.clone()) else { continue };
-            // In this model whole shards change hands.
-            node.slots.clear();
-            if node.id == own {
-                (node.replica, node.master) = (true, Some(winner));
+        for node in server.nodes.values_mut().filter(|node| !node.slots.is_empty()) {
+            let younger = claims.iter().filter(|(id, epoch, _)| id != &node.id && *epoch > node.epoch);
+            let mut winner = None;
+            for (id, _, slots) in younger {
+                let left = less(&node.slots, slots);
+                if left != node.slots {
+                    (node.slots, winner) = (left, Some(id.clone()));
+                }
+            }
+            if node.id == own && node.slots.is_empty() {
+                (node.replica, node.master) = (true, winner);
+                node.moving.clear();
             }
         }
         let me = server.me();
@@ -273,7 +321,9 @@ impl World {
             }
             let of_shard = server.nodes.get(&master).is_some_and(|it| !it.slots.is_empty());
             let all = up + usize::from(of_shard && !masters.contains(&master));
-            if server.in_step && of_shard && all * 2 > self.topology.shards {
+            // Masters without slots have no vote.
+            let voters = server.nodes.values().filter(|node| node.is_shard()).count();
+            if server.in_step && of_shard && all * 2 > voters {
                 self.promote(replica);
             }
         }
@@ -333,6 +383,9 @@ impl World {
             let Plan::Act(actions) = plan::next(&self.view(own), &self.topology) else { continue };
             for action in actions {
                 if budget == 0 {
+                    if let Action::Give { on, to, slots } = &action {
+                        self.begin_to_give(*on, *to, slots[0]);
+                    }
                     return;
                 }
                 budget -= 1;
@@ -357,7 +410,7 @@ impl World {
             }
         }
         let mut calm = 0;
-        for _ in 0..60 {
+        for _ in 0..150 {
             self.step(&Fault::Nothing);
             calm = if self.is_settled() && self.in_use { calm + 1 } else { 0 };
             // News of the last round has reached everybody.
@@ -376,6 +429,35 @@ impl World {
             .collect();
         panic!("the cluster never settles: {}", says.join("\n"));
     }
+}
+
+fn owns(node: &Node, slot: u16) -> bool {
+    node.slots.iter().any(|slots| slots.contains(&slot))
+}
+
+fn without(slots: &[RangeInclusive<u16>], slot: u16) -> Vec<RangeInclusive<u16>> {
+    less(slots, &(slot..=slot))
+}
+
+/// Neighbours become one range, as in Redis' own answers.
+fn with(slots: &[RangeInclusive<u16>], slot: u16) -> Vec<RangeInclusive<u16>> {
+    let touches = |it: &&RangeInclusive<u16>| *it.start() <= slot + 1 && slot <= it.end() + 1;
+    let first = slots.iter().filter(touches).map(|it| *it.start()).chain([slot]).min().unwrap_or(slot);
+    let last = slots.iter().filter(touches).map(|it| *it.end()).chain([slot]).max().unwrap_or(slot);
+    let mut all: Vec<_> = slots.iter().filter(|it| !touches(it)).cloned().collect();
+    all.push(first..=last);
+    all.sort_by_key(|it| *it.start());
+    all
+}
+
+fn less(slots: &[RangeInclusive<u16>], other: &RangeInclusive<u16>) -> Vec<RangeInclusive<u16>> {
+    let (first, last) = (i32::from(*other.start()), i32::from(*other.end()));
+    let parts = slots.iter().flat_map(|it| {
+        let (start, end) = (i32::from(*it.start()), i32::from(*it.end()));
+        [(start, end.min(first - 1)), (start.max(last + 1), end)]
+    });
+    let range = |(start, end): (i32, i32)| Some(u16::try_from(start).ok()?..=u16::try_from(end).ok()?);
+    parts.filter(|(start, end)| start <= end).filter_map(range).collect()
 }
 
 fn faults() -> impl Strategy<Value = Vec<Fault>> {
@@ -403,14 +485,41 @@ proptest! {
             world.step(fault);
         }
         world.rest();
-        let masters: Vec<&Server> = world.servers.iter().filter(|it| !it.me().slots.is_empty()).collect();
-        prop_assert_eq!(masters.len(), shards);
-        prop_assert!(masters.iter().all(|it| it.keys == 1), "a shard lost its keys");
-        for master in masters {
-            let followers = world.servers.iter().filter(|it| it.me().master.as_ref() == Some(&master.id));
-            prop_assert_eq!(followers.count(), replicas);
-        }
+        is_as_wished(&world)?;
     }
+
+    #[test]
+    fn whatever_fails_new_shards_get_their_share(
+        (shards, replicas, more) in prop_oneof![Just((3, 1, 1)), Just((3, 1, 2)), Just((4, 2, 1)), Just((3, 0, 1))],
+        before in faults(),
+        after in faults(),
+    ) {
+        let mut world = World::new(shards, replicas);
+        for fault in &before {
+            world.step(fault);
+        }
+        world.rest();
+        world.grow(shards + more);
+        for fault in &after {
+            world.step(fault);
+        }
+        world.rest();
+        is_as_wished(&world)?;
+    }
+}
+
+fn is_as_wished(world: &World) -> Result<(), TestCaseError> {
+    let masters: Vec<&Server> = world.servers.iter().filter(|it| !it.me().slots.is_empty()).collect();
+    prop_assert_eq!(masters.len(), world.topology.shards);
+    let owned: usize = masters.iter().map(|it| it.me().slot_count()).sum();
+    prop_assert_eq!(owned, 16384, "every slot has one owner");
+    prop_assert!(masters.iter().all(|it| it.keys == 1), "a shard lost its keys");
+    prop_assert!(masters.iter().all(|it| it.me().slot_count() >= 16384 / world.topology.shards));
+    for master in masters {
+        let followers = world.servers.iter().filter(|it| it.me().master.as_ref() == Some(&master.id));
+        prop_assert_eq!(followers.count(), world.topology.replicas);
+    }
+    Ok(())
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use super::nodes::NodeId;
 use super::topology::Topology;
 use super::view::{Member, View};
-use super::{form, heal};
+use super::{form, heal, shares};
 
 /// One command for one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub enum Action {
     Reset { on: usize },
     /// Make a replica the master although its master can't be asked.
     TakeOver { on: usize },
+    /// Move slots and their keys to another server while both serve.
+    Give { on: usize, to: usize, slots: Vec<u16> },
+    /// A slot that was on its way stays where it is.
+    Keep { on: usize, slot: u16 },
 }
 
 impl fmt::Display for Action {
@@ -45,6 +49,10 @@ impl fmt::Display for Action {
             Self::TakeOver { on } => {
                 write!(f, "server {on} takes over from its master, whose volume is lost")
             }
+            Self::Give { on, to, slots } => {
+                write!(f, "server {on} gives {} slots to server {to}", slots.len())
+            }
+            Self::Keep { on, slot } => write!(f, "server {on} no longer moves slot {slot}"),
         }
     }
 }
@@ -69,6 +77,8 @@ pub enum Waiting {
     /// This server is new, and joins when all members are there: until then a member could send it
     /// to an address that is somebody else's by now.
     Members,
+    /// Other masters have yet to give slots to those that lack some.
+    Shares,
     /// Slots whose only copy is lost.
     SlotsLost(usize),
 }
@@ -96,6 +106,7 @@ impl fmt::Display for Waiting {
             Self::Leader => f.write_str("server 0 has yet to form the cluster"),
             Self::Gossip => f.write_str("the servers tell each other what changed"),
             Self::Members => f.write_str("this server joins when all members of the cluster answer"),
+            Self::Shares => f.write_str("slots move to the masters that have too few of them"),
             Self::SlotsLost(slots) => write!(
                 f,
                 "{slots} slots have no server: the volumes of their master and of all its replicas are lost; restore a backup"
@@ -147,4 +158,5 @@ pub fn is_settled(own: &Member, topology: &Topology) -> bool {
         && ordinals.into_iter().eq(0..topology.servers())
         && own.nodes.iter().all(|node| node.connected && node.ip.is_some() && !node.handshake)
         && heal::new_master(own, topology).is_none()
+        && shares::are_even(own, topology)
 }

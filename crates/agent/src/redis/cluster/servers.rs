@@ -101,11 +101,10 @@ impl Servers {
 
     /// Does one thing that was planned on this view.
     pub fn carry_out(&self, view: &View, action: &Action) -> Result<(), ServerError> {
-        let on = |ordinal: usize| {
-            let member = view.members.get(&ordinal).ok_or(ServerError::NotInView(ordinal))?;
-            Ok::<_, ServerError>(self.link(member.ip)?)
-        };
+        let member = |ordinal: usize| view.members.get(&ordinal).ok_or(ServerError::NotInView(ordinal));
+        let on = |ordinal: usize| Ok::<_, ServerError>(self.link(member(ordinal)?.ip)?);
         match action {
+            Action::Give { on, to, slots } => return self.give(member(*on)?, member(*to)?, slots),
             Action::Epoch { on: ordinal, epoch } => on(*ordinal)?
                 .order("CLUSTER SET-CONFIG-EPOCH", &["CLUSTER", "SET-CONFIG-EPOCH", &epoch.to_string()]),
             Action::Meet { on: ordinal, ip } => on(*ordinal)?
@@ -126,6 +125,8 @@ impl Servers {
             Action::TakeOver { on: ordinal } => {
                 on(*ordinal)?.order("CLUSTER FAILOVER", &["CLUSTER", "FAILOVER", "FORCE"])
             }
+            Action::Keep { on: ordinal, slot } => on(*ordinal)?
+                .order("CLUSTER SETSLOT STABLE", &["CLUSTER", "SETSLOT", &slot.to_string(), "STABLE"]),
         }?;
         Ok(())
     }
