@@ -66,10 +66,13 @@ pub async fn run(
     let stopped = async move {
         // An error means that the sender is gone, which is a stop as well.
         let _ = stop.wait_for(|stop| *stop).await;
-    };
-    let woken = UnboundedReceiverStream::new(woken).take_until(stopped.shared());
+    }
+    .shared();
+    let woken = UnboundedReceiverStream::new(woken).take_until(stopped.clone());
 
     let turns = Arc::new(Semaphore::new(settings.concurrency.into()));
+    let last_turns = Arc::clone(&turns);
+    let close = stopped.map(move |()| last_turns.close());
 
     // One queue for each watched scope: a platform's store is that of its namespace.
     let (queues, routers): (Vec<_>, Vec<_>) =
@@ -100,16 +103,15 @@ pub async fn run(
             if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = result {
                 let namespace = gone.namespace.clone().unwrap_or_default();
                 let key = PlatformKey { namespace, name: gone.name.clone() };
+                shared.forget(&key);
                 if look(&key, &newest, &shared.caches.triggers).is_some() {
                     shared.caches.triggers.wake(key, "it was made anew");
-                } else {
-                    shared.forget(&key);
                 }
             }
             future::ready(())
         })
     });
-    future::join(route, future::join_all(loops)).await;
+    future::join3(route, close, future::join_all(loops)).await;
 }
 
 /// The platform as it is now. Whatever changes from now on wakes it again; whatever changed before is
@@ -119,15 +121,15 @@ fn look(key: &PlatformKey, platforms: &Store<Packed>, triggers: &Triggers) -> Op
     platforms.get(&ObjectRef::new(&key.name).within(&key.namespace))
 }
 
-/// Waits for its turn, first come first served, and reconciles.
+/// Waits for its turn, first come first served, and reconciles. Whose turn has not come when the operator
+/// is asked to stop is left to the next leader.
 async fn begin(
     key: PlatformKey,
     platforms: Store<Packed>,
     turns: Arc<Semaphore>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    // It is never closed.
-    let _turn = turns.acquire().await.ok();
+    let Ok(_turn) = turns.acquire().await else { return Ok(Action::await_change()) };
     if let Some(platform) = look(&key, &platforms, &context.caches.triggers) {
         // Those that wait are many, and small without it.
         return Box::pin(guarded(platform, key, context)).await;

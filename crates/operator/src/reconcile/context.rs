@@ -90,8 +90,8 @@ pub struct Memory {
     pub reported: Option<Reported>,
     /// Since when its first status waits for other platforms' objects.
     pub silent_since: Option<Instant>,
-    /// What deletion last said that it waits for.
-    pub teardown: Option<&'static str>,
+    /// UID and what its deletion last said that it waits for.
+    pub teardown: Option<(String, &'static str)>,
 }
 
 /// What is remembered of all platforms.

@@ -158,7 +158,8 @@ async fn say(
     context: &Context,
     waiting_for: &'static str,
 ) -> Result<(), ReconcileError> {
-    if context.memories.update(key, |memory| memory.teardown.replace(waiting_for) == Some(waiting_for)) {
+    let this = (platform.uid().unwrap_or_default(), waiting_for);
+    if context.memories.update(key, |memory| memory.teardown.replace(this.clone()) == Some(this)) {
         return Ok(());
     }
     let note = format!("waiting for {waiting_for}");
