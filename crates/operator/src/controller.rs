@@ -131,8 +131,9 @@ async fn begin(
 ) -> Result<Action, ReconcileError> {
     let Ok(_turn) = turns.acquire().await else { return Ok(Action::await_change()) };
     if let Some(platform) = look(&key, &platforms, &context.caches.triggers) {
-        // Those that wait are many, and small without it.
-        return Box::pin(guarded(platform, key, context)).await;
+        // As a task of its own: what it waits for wakes it alone, and not all that wait for their turn.
+        let work = tokio::spawn(guarded(platform, key, context));
+        return work.await.unwrap_or_else(|error| Err(ReconcileError::Panic(error.to_string())));
     }
     context.forget(&key);
     Ok(Action::await_change())

@@ -123,6 +123,15 @@ impl Link {
         names.iter().map(|name| value(name).ok_or(LinkError::Odd { step })).collect()
     }
 
+    /// A command of any bytes that is answered with how many there are, or with nothing.
+    pub fn count_bytes(&mut self, step: &'static str, words: &[&[u8]]) -> Result<Option<u64>, LinkError> {
+        match self.ask_bytes(step, words)? {
+            Reply::Integer(number) => u64::try_from(number).map(Some).map_err(|_| LinkError::Odd { step }),
+            Reply::Nothing => Ok(None),
+            _ => Err(LinkError::Odd { step }),
+        }
+    }
+
     /// A command that is answered with how many there are.
     pub fn count(&mut self, step: &'static str, words: &[&str]) -> Result<u64, LinkError> {
         match self.ask(step, words)? {

@@ -17,6 +17,8 @@ pub enum Reply {
     Error(String),
     /// Any bytes, of known length
     Bulk(Vec<u8>),
+    /// `$-1`, where there is no such thing
+    Nothing,
     /// `:42`
     Integer(i64),
     /// Several, none of them a list
@@ -84,6 +86,7 @@ fn whole(bytes: &[u8], may_be_list: bool) -> Result<Option<(Reply, &[u8])>, Resp
             Ok(Some((Reply::Integer(number), rest)))
         }
         b'*' => list(length(line)?, rest),
+        _ if line == b"-1" => Ok(Some((Reply::Nothing, rest))),
         _ => bulk(length(line)?, rest),
     }
 }
@@ -135,6 +138,7 @@ mod tests {
             (b"$4\r\na\r\nb\r\n", Reply::Bulk("a\r\nb".into())),
             (b"$0\r\n\r\n", Reply::Bulk(Vec::new())),
             (b"$1\r\n\xff\r\n", Reply::Bulk(vec![0xff])),
+            (b"$-1\r\n", Reply::Nothing),
             (b":-42\r\n", Reply::Integer(-42)),
             (b"*0\r\n", Reply::List(Vec::new())),
             (b"*2\r\n$1\r\na\r\n:7\r\n", Reply::List(vec![Reply::Bulk("a".into()), Reply::Integer(7)])),
@@ -152,7 +156,7 @@ mod tests {
             (&b"HTTP/1.1 400\r\n"[..], RespError::Kind(b'H')),
             (b"*1\r\n*1\r\n:1\r\n", RespError::Kind(b'*')),
             (b":x\r\n", RespError::Number),
-            (b"$-1\r\n", RespError::Length),
+            (b"$-2\r\n", RespError::Length),
             (b"$4x\r\n", RespError::Length),
             (b"$2\r\nabcd", RespError::End),
             (b"$262145\r\n", RespError::TooLong),

@@ -85,7 +85,7 @@ pub fn is_cluster_serving(reply: &Reply) -> Result<(), VerdictError> {
     let info = match reply {
         Reply::Bulk(info) => resp::text(info),
         Reply::Error(reason) => return Err(refused("CLUSTER INFO", reason)),
-        Reply::Simple(_) | Reply::Integer(_) | Reply::List(_) => {
+        Reply::Simple(_) | Reply::Integer(_) | Reply::List(_) | Reply::Nothing => {
             return Err(VerdictError::NotRedis("CLUSTER INFO"));
         }
     };

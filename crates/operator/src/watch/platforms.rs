@@ -36,16 +36,33 @@ pub fn watch(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Stor
     let caches = Arc::clone(caches);
     tokio::spawn(async move {
         let mut seen = HashMap::<PlatformKey, u64>::new();
+        let mut listed = HashMap::new();
+        let note = |platform: &Packed| {
+            if platform.finalizers().iter().any(|finalizer| finalizer == ORPHAN) {
+                caches.mark_orphaned(&platform.uid().unwrap_or_default());
+            }
+            (PlatformKey::of(platform.meta()), cause(platform.meta()))
+        };
         let events = drive(stream, report, |event| match event {
-            Event::Apply(platform) | Event::InitApply(platform) => {
-                let key = PlatformKey::of(platform.meta());
-                if platform.finalizers().iter().any(|finalizer| finalizer == ORPHAN) {
-                    caches.mark_orphaned(&platform.uid().unwrap_or_default());
-                }
-                let cause = cause(platform.meta());
+            Event::Apply(platform) => {
+                let (key, cause) = note(&platform);
                 // Our own status patches change nothing of this.
                 if seen.insert(key.clone(), cause) != Some(cause) {
                     caches.triggers.wake(key, "the resource changed");
+                }
+            }
+            Event::Init => listed.clear(),
+            // Nobody finds them before the list is complete.
+            Event::InitApply(platform) => listed.extend([note(&platform)]),
+            Event::InitDone => {
+                let before = std::mem::replace(&mut seen, std::mem::take(&mut listed));
+                for (key, cause) in &seen {
+                    if before.get(key) != Some(cause) {
+                        caches.triggers.wake(key.clone(), "the resource changed");
+                    }
+                }
+                for key in before.into_keys().filter(|key| !seen.contains_key(key)) {
+                    caches.triggers.wake(key, "the resource is gone");
                 }
             }
             Event::Delete(platform) => {
@@ -55,7 +72,6 @@ pub fn watch(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Stor
                 // The controller forgets what it knows of it.
                 caches.triggers.wake(key, "the resource is gone");
             }
-            Event::Init | Event::InitDone => {}
         });
         // A platform is large; its future lives on the heap.
         Box::pin(events).await;

@@ -92,8 +92,8 @@ pub(super) fn new_master(own: &Member, topology: &Topology) -> Option<NodeId> {
     if me.is_shard() || !me.moving.is_empty() || !own.sees_a_formed_cluster() {
         return None;
     }
-    // Before it has heard from all that are not lost, it would miscount.
-    if own.nodes.iter().any(|node| !node.failed && !node.connected) {
+    // Before it has heard from all that are not lost, and who they are, it would miscount.
+    if own.nodes.iter().any(|node| !node.failed && (!node.connected || node.host.is_empty())) {
         return None;
     }
     let masters = masters(own, topology);

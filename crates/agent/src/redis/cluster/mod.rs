@@ -19,14 +19,14 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use plan::{Plan, Waiting};
+use plan::{Action, Plan, Waiting};
 use servers::{ServerError, Servers};
 use topology::{Topology, TopologyError};
 
@@ -74,6 +74,8 @@ pub struct Cluster {
     servers: Servers,
     stopping: Arc<AtomicBool>,
     settled: Arc<AtomicBool>,
+    /// Held while the agent acts.
+    acting: Arc<Mutex<()>>,
 }
 
 impl Cluster {
@@ -88,12 +90,14 @@ impl Cluster {
     ) -> Result<Self, ClusterError> {
         let ordinal =
             topology(file)?.ordinal(host).ok_or_else(|| ClusterError::NotAMember(host.to_owned()))?;
+        let stopping = Arc::<AtomicBool>::default();
         Ok(Self {
             ordinal,
             file: file.to_owned(),
-            servers: Servers { own, port, password, hosts },
-            stopping: Arc::default(),
+            servers: Servers { own, port, password, hosts, stopping: Arc::clone(&stopping) },
+            stopping,
             settled: Arc::default(),
+            acting: Arc::default(),
         })
     }
 
@@ -138,6 +142,7 @@ impl Cluster {
             Plan::Settled => "as it should be".to_owned(),
             Plan::Wait(reason) => reason.to_string(),
             Plan::Act(actions) => {
+                let _acting = self.acting.lock();
                 let mut done = Vec::new();
                 for action in actions {
                     match self.servers.carry_out(&view, action) {
@@ -145,6 +150,10 @@ impl Cluster {
                         // Planned again from what is there by then.
                         Err(error) => {
                             done.push(format!("{action} in vain: {}", crate::with_causes(&error)));
+                            // Each attempt stops both servers for a while.
+                            if matches!(action, Action::Give { .. }) {
+                                thread::sleep(CALM);
+                            }
                             break;
                         }
                     }
@@ -159,6 +168,10 @@ impl Cluster {
     pub fn leave(&self, patience: Duration) {
         self.stopping.store(true, Ordering::Relaxed);
         let end = Instant::now() + patience;
+        // A slot that is on its way arrives first: who takes over would not know of it.
+        while self.acting.try_lock().is_err() && Instant::now() < end {
+            thread::sleep(STOPPING);
+        }
         let mut asked: Option<Instant> = None;
         while Instant::now() < end {
             match self.servers.own() {

@@ -25,12 +25,13 @@ pub enum Action {
     Replicate { on: usize, master: NodeId },
     /// Strike a node off that will never come back.
     Forget { on: usize, node: NodeId },
-    /// Have an empty server of a cluster that was never whole forget all of it.
+    /// Have a server that is empty, or one replica too many, forget all of its cluster.
     Reset { on: usize },
     /// Make a replica the master although its master can't be asked.
     TakeOver { on: usize },
-    /// Move slots and their keys to another server while both serve.
-    Give { on: usize, to: usize, slots: Vec<u16> },
+    /// Move slots and their keys to another server while both serve. With `begun` some of the keys may be
+    /// there already.
+    Give { on: usize, to: usize, slots: Vec<u16>, begun: bool },
     /// A slot that was on its way stays where it is.
     Keep { on: usize, slot: u16 },
 }
@@ -45,11 +46,11 @@ impl fmt::Display for Action {
             }
             Self::Replicate { on, master } => write!(f, "server {on} becomes a replica of {master}"),
             Self::Forget { on, node } => write!(f, "server {on} forgets {node}, whose volume is lost"),
-            Self::Reset { on } => write!(f, "server {on} starts anew, empty as it is"),
+            Self::Reset { on } => write!(f, "server {on} starts anew as an empty one"),
             Self::TakeOver { on } => {
                 write!(f, "server {on} takes over from its master, whose volume is lost")
             }
-            Self::Give { on, to, slots } => {
+            Self::Give { on, to, slots, .. } => {
                 write!(f, "server {on} gives {} slots to server {to}", slots.len())
             }
             Self::Keep { on, slot } => write!(f, "server {on} no longer moves slot {slot}"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
@@ -30,6 +31,18 @@ pub enum ServerError {
     /// What it knows of its cluster can't be read.
     #[error(transparent)]
     Nodes(#[from] NodesError),
+    /// It holds what it should not, and it is not known which of both is right.
+    #[error(
+        "server {host} has {keys} keys of slot {slot}, which is not its own: look at them, and delete them there"
+    )]
+    Leftover {
+        /// Who.
+        host: String,
+        /// Which slot.
+        slot: u16,
+        /// How many.
+        keys: u64,
+    },
     /// The action is for a server that is not in view.
     #[error("server {0} is not in view")]
     NotInView(usize),
@@ -46,6 +59,8 @@ pub struct Servers {
     pub password: Option<Arc<Password>>,
     /// Where their names are looked up.
     pub hosts: Hosts,
+    /// The agent's own is to end: nothing more is begun.
+    pub stopping: Arc<AtomicBool>,
 }
 
 impl Servers {
@@ -104,7 +119,9 @@ impl Servers {
         let member = |ordinal: usize| view.members.get(&ordinal).ok_or(ServerError::NotInView(ordinal));
         let on = |ordinal: usize| Ok::<_, ServerError>(self.link(member(ordinal)?.ip)?);
         match action {
-            Action::Give { on, to, slots } => return self.give(member(*on)?, member(*to)?, slots),
+            Action::Give { on, to, slots, begun } => {
+                return self.give(member(*on)?, member(*to)?, slots, *begun);
+            }
             Action::Epoch { on: ordinal, epoch } => on(*ordinal)?
                 .order("CLUSTER SET-CONFIG-EPOCH", &["CLUSTER", "SET-CONFIG-EPOCH", &epoch.to_string()]),
             Action::Meet { on: ordinal, ip } => on(*ordinal)?

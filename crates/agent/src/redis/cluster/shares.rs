@@ -12,12 +12,14 @@ use super::view::{Member, View};
 /// Slots that move before the agent looks again: a fraction of a second where they are small.
 const AT_A_TIME: usize = 64;
 
-/// Whether every shard has its share, and no slot is on its way from the server or to it.
+/// Whether every shard has its share, and no slot is on its way from the server. That a server waits for a
+/// slot says nothing: Redis claims so, too, of keys that it had before it lost their slot.
 pub(super) fn are_even(own: &Member, topology: &Topology) -> bool {
     let shards = own.shards();
-    own.me().moving.is_empty()
-        && shards.len() >= topology.shards
-        && shards.iter().all(|shard| shard.slot_count() >= share(topology))
+    let has_share = |shard: &&Node| shard.slot_count() >= share(topology);
+    !own.me().moving.iter().any(|moving| moving.outward)
+        && (shards.len() > topology.shards
+            || (shards.len() == topology.shards && shards.iter().all(has_share)))
 }
 
 /// Slots that every shard has at least.
@@ -27,11 +29,19 @@ fn share(topology: &Topology) -> usize {
 
 /// What the agent of `own` does about its slots, where nothing else is to be done.
 pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Vec<Action> {
-    if own.me().replica || !is_whole(view, own, topology) {
+    let begun = begun(view, own);
+    if !begun.is_empty() {
+        return begun;
+    }
+    if !is_whole(view, own, topology) {
         return Vec::new();
     }
-    let begun = begun(view, own);
-    if begun.is_empty() { gift(view, own, topology).into_iter().collect() } else { begun }
+    let next = if own.me().replica {
+        is_to_be_a_master(own, topology).then_some(Action::Reset { on: view.own })
+    } else {
+        gift(view, own, topology)
+    };
+    next.into_iter().collect()
 }
 
 /// All servers are there and know each other, and replicas have copies: what moves is not the only one.
@@ -44,42 +54,61 @@ fn is_whole(view: &View, own: &Member, topology: &Topology) -> bool {
         && view.members.values().all(|member| !member.me().replica || member.in_step)
 }
 
-/// Slots that were on their way when an agent or a server ended.
+/// A shard has no master yet, because all servers became replicas while others were away; and of those
+/// that a shard has too many of, this is the last.
+fn is_to_be_a_master(own: &Member, topology: &Topology) -> bool {
+    let masters = heal::masters(own, topology);
+    let too_many = |master: &&&Node| own.replicas(&master.id).count() > topology.replicas;
+    let surplus = masters.iter().filter(too_many).flat_map(|master| own.replicas(&master.id));
+    masters.len() < topology.shards
+        && surplus.max_by_key(|node| topology.ordinal(&node.host)).is_some_and(|last| last.myself)
+}
+
+/// Slots that were on their way when an agent or a server ended. Until they have arrived, clients find
+/// some of their keys nowhere: nobody but the two servers is waited for.
 fn begun(view: &View, own: &Member) -> Vec<Action> {
     let (on, me) = (view.own, own.me());
+    if me.replica || !own.sees_a_formed_cluster() {
+        return Vec::new();
+    }
     let owns = |slot: u16| me.slots.iter().any(|slots| slots.contains(&slot));
     let mut actions = Vec::new();
-    for moving in &me.moving {
-        let to = master_of(own, &moving.other).and_then(|id| ordinal(view, id));
-        match to {
-            // Whoever owns it goes on.
-            _ if !moving.outward && !owns(moving.slot) => {}
-            Some(to) if moving.outward && owns(moving.slot) => {
-                actions.push(Action::Give { on, to, slots: vec![moving.slot] });
+    for moving in me.moving.iter().filter(|moving| moving.outward) {
+        match master_of(own, &moving.other).filter(|_| owns(moving.slot)) {
+            // Where it is away, its keys that have arrived are as well.
+            Some(master) => {
+                let to = ordinal(view, master).filter(|_| master.connected);
+                let slots = vec![moving.slot];
+                actions.extend(to.map(|to| Action::Give { on, to, slots, begun: true }));
             }
-            _ => actions.push(Action::Keep { on, slot: moving.slot }),
+            None => actions.push(Action::Keep { on, slot: moving.slot }),
         }
     }
-    // The server took over from one that had begun.
+    // The server took over from one that had begun. What others await from this one itself are keys that
+    // they had before they lost the slot, older than what is here.
     for (&to, other) in view.members.iter().filter(|(to, other)| **to != on && !other.me().replica) {
-        let awaited = other.me().moving.iter().filter(|moving| !moving.outward).map(|moving| moving.slot);
-        let begun_here = |slot: &u16| me.moving.iter().any(|moving| moving.slot == *slot);
-        let slots: Vec<u16> = awaited.filter(|slot| owns(*slot) && !begun_here(slot)).collect();
-        if !slots.is_empty() {
-            actions.push(Action::Give { on, to, slots });
+        let awaited = other.me().moving.iter().filter(|moving| !moving.outward && moving.other != me.id);
+        let begun_here = |slot: u16| me.moving.iter().any(|moving| moving.slot == slot);
+        let slots = awaited.map(|moving| moving.slot).filter(|slot| owns(*slot) && !begun_here(*slot));
+        let slots: Vec<u16> = slots.take(AT_A_TIME).collect();
+        if !slots.is_empty() && own.line(other.id()).is_some_and(|node| node.connected) {
+            actions.push(Action::Give { on, to, slots, begun: true });
         }
     }
     actions
 }
 
-/// The node, or who took over from it.
-fn master_of<'a>(own: &'a Member, id: &'a NodeId) -> Option<&'a NodeId> {
+/// The node, or who took over from it; `None` where it was struck off.
+fn master_of<'a>(own: &'a Member, id: &NodeId) -> Option<&'a Node> {
     let node = own.line(id)?;
-    if node.replica { node.master.as_ref().filter(|master| **master != own.me().id) } else { Some(id) }
+    if !node.replica {
+        return Some(node);
+    }
+    node.master.as_ref().filter(|master| **master != own.me().id).and_then(|master| own.line(master))
 }
 
-fn ordinal(view: &View, id: &NodeId) -> Option<usize> {
-    view.members.iter().find(|(_, member)| member.id() == id).map(|(ordinal, _)| *ordinal)
+fn ordinal(view: &View, node: &Node) -> Option<usize> {
+    view.members.iter().find(|(_, member)| member.id() == &node.id).map(|(ordinal, _)| *ordinal)
 }
 
 /// What the server has too much of, to the first that has too little of it and is this one's to fill.
@@ -101,10 +130,10 @@ fn gift(view: &View, own: &Member, topology: &Topology) -> Option<Action> {
             let count = surplus.min(*lacks);
             if count > 0 && giver.myself {
                 let is_safe = topology.replicas == 0 || own.replicas(&taker.id).next().is_some();
-                let to = ordinal(view, &taker.id).filter(|_| is_safe)?;
+                let to = ordinal(view, taker).filter(|_| is_safe)?;
                 let slots = giver.slots.iter().rev().flat_map(|slots| slots.clone().rev());
                 let slots = slots.take(count.min(AT_A_TIME)).collect();
-                return Some(Action::Give { on: view.own, to, slots });
+                return Some(Action::Give { on: view.own, to, slots, begun: false });
             }
             surplus -= count;
             *lacks -= count;

@@ -80,10 +80,14 @@ pub struct View {
 
 impl View {
     /// The node will never come back: its volume is lost. The server of its DNS name has another id
-    /// now; or all servers answer, and none is a node that was heard of but never from.
+    /// now; or all servers answer, and none is a node that was heard of but never from: but for
+    /// those that come with a newer topology than is known here.
     pub fn is_gone(&self, node: &Node, topology: &Topology) -> bool {
         if node.host.is_empty() {
-            let all_answer = self.members.len() >= topology.servers();
+            let has_grown = self.members.values().flat_map(|member| &member.nodes).any(|node| {
+                topology.ordinal(&node.host).is_some_and(|ordinal| ordinal >= topology.servers())
+            });
+            let all_answer = !has_grown && self.members.len() >= topology.servers();
             return all_answer && !node.connected && !node.handshake && !self.has(&node.id);
         }
         topology
