@@ -180,12 +180,13 @@ fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
 #[allow(clippy::needless_pass_by_value)] // the signature is the runtime's
 fn error_policy(platform: Arc<Packed>, _: &ReconcileError, context: Arc<Context>) -> Action {
     let key = PlatformKey::of(platform.meta());
-    let failures = context.memories.update(&key, |memory| {
+    let (failures, report_again) = context.memories.update(&key, |memory| {
         memory.failures = memory.failures.saturating_add(1);
-        memory.failures
+        (memory.failures, memory.report_again.take())
     });
     let pause = BACKOFF.0.saturating_mul(2_u32.saturating_pow(failures.min(16) - 1)).min(BACKOFF.1);
-    Action::requeue(jittered(pause))
+    let pause = jittered(pause);
+    Action::requeue(report_again.map_or(pause, |again| again.min(pause)))
 }
 
 #[cfg(test)]

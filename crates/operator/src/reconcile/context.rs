@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use kube::{
@@ -88,6 +88,8 @@ pub struct Memory {
     pub valid: Option<(String, i64)>,
     /// The status last written.
     pub reported: Option<Reported>,
+    /// When its status, which has something new to say, is to be looked at again.
+    pub report_again: Option<Duration>,
     /// Since when its first status waits for other platforms' objects.
     pub silent_since: Option<Instant>,
     /// UID and what its deletion last said that it waits for.

@@ -141,12 +141,14 @@ async fn keep(
     let now = references::whole_seconds(inputs.now);
     let mut wished = status(&plan, &next, &live.observed, previous.as_ref(), now);
     cost::estimate(&desired, key, context, &mut wished);
-    let action = report::report(platform, key, context, wished, previous).await?;
+    let again = report::report(platform, key, context, wished, previous).await?;
+    // What there is to say does not wait for a failure to be repeated.
+    context.memories.update(key, |memory| memory.report_again = again);
     marked?;
     match failures.into_iter().next() {
         Some(failure) => Err(failure.into_error()),
         // Ordinarily the definition is seen to go before that.
         None if !unserved.is_empty() => Ok(Action::requeue(UNSERVED)),
-        None => Ok(action),
+        None => Ok(again.map_or_else(Action::await_change, Action::requeue)),
     }
 }

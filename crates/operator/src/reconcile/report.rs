@@ -32,24 +32,25 @@ const FIRST_WORD: Duration = Duration::from_secs(10);
 /// When it is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
-/// Writes the status where it differs from the previous one, and an Event for each transition.
+/// Writes the status where it differs from the previous one, and an Event for each transition. Returns
+/// when it is to be tried again, where it has something to say that can wait.
 pub async fn report(
     platform: &TradingPlatform,
     key: &PlatformKey,
     context: &Context,
     wished: TradingPlatformStatus,
     previous: Option<TradingPlatformStatus>,
-) -> Result<Action, ReconcileError> {
+) -> Result<Option<Duration>, ReconcileError> {
     let is_ready = has(&wished.conditions, "Ready", "True");
     context.metrics.platform(&key.namespace, &key.name, is_ready);
     if previous.as_ref() == Some(&wished) {
-        return Ok(Action::await_change());
+        return Ok(None);
     }
     let uid = platform.uid().unwrap_or_default();
     let last = context.memories.update(key, |memory| memory.reported.as_ref().map(|reported| reported.at));
     let is_urgent = previous.as_ref().is_none_or(|previous| is_transition(previous, &wished));
     if let Some(wait) = last.filter(|_| !is_urgent).and_then(|at| PROGRESS.checked_sub(at.elapsed())) {
-        return Ok(Action::requeue(wait));
+        return Ok(Some(wait));
     }
     if previous.is_none()
         && wished.conditions.iter().any(is_on_its_way)
@@ -58,7 +59,7 @@ pub async fn report(
         let since =
             context.memories.update(key, |memory| *memory.silent_since.get_or_insert_with(Instant::now));
         if since.elapsed() < FIRST_WORD {
-            return Ok(Action::requeue(TRY_AGAIN));
+            return Ok(Some(TRY_AGAIN));
         }
     }
     write(&platform.metadata, context, &wished).await?;
@@ -67,7 +68,7 @@ pub async fn report(
         publish(platform, context, &event).await;
     }
     context.memories.update(key, |memory| memory.reported = Reported::now(uid, &wished).ok());
-    Ok(Action::await_change())
+    Ok(None)
 }
 
 /// Says that the resource breaks rules; everything that runs is left alone.
@@ -100,7 +101,8 @@ pub async fn invalid(
             now,
         ),
     ];
-    report(platform, key, context, wished, previous).await
+    let again = report(platform, key, context, wished, previous).await?;
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// Says what deletion waits for.

@@ -214,7 +214,12 @@ impl<'a> Space<'a> {
             if info.add_on.is_some() && !self.serves(&kind).await? {
                 continue;
             }
-            for object in self.list(&kind, &selector).await? {
+            let listed = match self.list(&kind, &selector).await {
+                // It went between the two questions.
+                Err(error) if info.add_on.is_some() && is_absent(&error) => continue,
+                listed => listed?,
+            };
+            for object in listed {
                 let managers = at(&object, "/metadata/managedFields").as_array();
                 if managers.into_iter().flatten().any(|m| text(m, "/manager").starts_with(labels::OPERATOR)) {
                     children.insert((kind.clone(), text(&object, "/metadata/name").to_owned()), object);
@@ -295,6 +300,10 @@ impl<'a> Space<'a> {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
+}
+
+fn is_absent(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(kube::Error::Api(status)) if status.code == 404)
 }
 
 /// Items of a list don't say what they are.
