@@ -95,11 +95,11 @@ pub async fn run(
         let config = Config::default().debounce(DEBOUNCE).concurrency(0);
         let shared = Arc::clone(&context);
         let (turns, newest) = (Arc::clone(&turns), store.clone());
-        let begin = move |platform: Arc<Packed>, context: Arc<Context>| {
-            begin(PlatformKey::of(platform.meta()), newest.clone(), Arc::clone(&turns), context).boxed()
+        let work = move |platform: Arc<Packed>, context: Arc<Context>| {
+            in_turn(PlatformKey::of(platform.meta()), newest.clone(), Arc::clone(&turns), context).boxed()
         };
         let newest = store.clone();
-        applier(begin, error_policy, context, store, requests, config).for_each(move |result| {
+        applier(work, error_policy, context, store, requests, config).for_each(move |result| {
             if let Err(kube::runtime::controller::Error::ObjectNotFound(gone)) = result {
                 let namespace = gone.namespace.clone().unwrap_or_default();
                 let key = PlatformKey { namespace, name: gone.name.clone() };
@@ -123,7 +123,7 @@ fn look(key: &PlatformKey, platforms: &Store<Packed>, triggers: &Triggers) -> Op
 
 /// Waits for its turn, first come first served, and reconciles. Whose turn has not come when the operator
 /// is asked to stop is left to the next leader.
-async fn begin(
+async fn in_turn(
     key: PlatformKey,
     platforms: Store<Packed>,
     turns: Arc<Semaphore>,

@@ -148,7 +148,9 @@ async fn keep(
     match failures.into_iter().next() {
         Some(failure) => Err(failure.into_error()),
         // Ordinarily the definition is seen to go before that.
-        None if !unserved.is_empty() => Ok(Action::requeue(UNSERVED)),
+        None if !unserved.is_empty() => {
+            Ok(Action::requeue(again.map_or(UNSERVED, |again| again.min(UNSERVED))))
+        }
         None => Ok(again.map_or_else(Action::await_change, Action::requeue)),
     }
 }

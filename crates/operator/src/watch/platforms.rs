@@ -53,7 +53,10 @@ pub fn watch(client: &Client, scope: Option<&str>, caches: &Arc<Caches>) -> Stor
             }
             Event::Init => listed.clear(),
             // Nobody finds them before the list is complete.
-            Event::InitApply(platform) => listed.extend([note(&platform)]),
+            Event::InitApply(platform) => {
+                let (key, cause) = note(&platform);
+                listed.insert(key, cause);
+            }
             Event::InitDone => {
                 let before = std::mem::replace(&mut seen, std::mem::take(&mut listed));
                 for (key, cause) in &seen {

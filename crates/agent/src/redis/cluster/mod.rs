@@ -20,7 +20,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -72,7 +72,6 @@ pub struct Cluster {
     ordinal: usize,
     file: PathBuf,
     servers: Servers,
-    stopping: Arc<AtomicBool>,
     settled: Arc<AtomicBool>,
     /// Held while the agent acts.
     acting: Arc<Mutex<()>>,
@@ -90,12 +89,10 @@ impl Cluster {
     ) -> Result<Self, ClusterError> {
         let ordinal =
             topology(file)?.ordinal(host).ok_or_else(|| ClusterError::NotAMember(host.to_owned()))?;
-        let stopping = Arc::<AtomicBool>::default();
         Ok(Self {
             ordinal,
             file: file.to_owned(),
-            servers: Servers { own, port, password, hosts, stopping: Arc::clone(&stopping) },
-            stopping,
+            servers: Servers { own, port, password, hosts, stopping: Arc::default() },
             settled: Arc::default(),
             acting: Arc::default(),
         })
@@ -109,7 +106,7 @@ impl Cluster {
     /// Forms the cluster or mends it, until the server is stopped.
     pub fn tend(&self) {
         let mut said = String::new();
-        while !self.stopping.load(Ordering::Relaxed) {
+        while !self.servers.stopping.load(Ordering::Relaxed) {
             let (plan, news) = self.look_and_act();
             self.settled.store(plan == Plan::Settled, Ordering::Relaxed);
             if news != said {
@@ -166,10 +163,12 @@ impl Cluster {
 
     /// Before the server stops: a replica takes over, where there is one and within `patience`.
     pub fn leave(&self, patience: Duration) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.servers.stopping.store(true, Ordering::Relaxed);
         let end = Instant::now() + patience;
         // A slot that is on its way arrives first: who takes over would not know of it.
-        while self.acting.try_lock().is_err() && Instant::now() < end {
+        // Half of the time is for the one that takes over.
+        let arrival = Instant::now() + patience / 2;
+        while matches!(self.acting.try_lock(), Err(TryLockError::WouldBlock)) && Instant::now() < arrival {
             thread::sleep(STOPPING);
         }
         let mut asked: Option<Instant> = None;
