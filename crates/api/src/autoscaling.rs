@@ -50,10 +50,10 @@ pub enum Provider {
 #[x_kube(validation = Rule::new("self.minReplicas <= self.maxReplicas")
     .message("minReplicas must not be greater than maxReplicas")
     .field_path(".minReplicas"))]
-#[x_kube(validation = Rule::new("has(self.cpu) || has(self.memory) || (has(self.metrics) ? self.metrics.size() : 0) + (has(self.triggers) ? self.triggers.size() : 0) > 0")
-    .message("autoscaling needs something to scale on: set cpu, memory, metrics or triggers"))]
+#[x_kube(validation = Rule::new("has(self.cpu) || has(self.memory) || (has(self.metrics) ? self.metrics != [] : has(self.triggers) ? self.triggers != [] : false)")
+    .message("set cpu, memory, metrics or triggers to scale on"))]
 #[x_kube(validation = Rule::new("!has(self.metrics) || !has(self.triggers)")
-    .message("metrics are the HPA's and triggers are KEDA's, and only one of them can scale: remove one")
+    .message("metrics are the HPA's, triggers KEDA's, and only one can scale: remove one")
     .field_path(".triggers"))]
 pub struct Autoscaling {
     /// Fewest replicas, 1 to 1000.
@@ -86,9 +86,6 @@ pub struct Autoscaling {
 /// One metric to scale on.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.pods) || self.pods.target.type != 'Value'")
-    .message("a Pods metric is averaged over pods: use a target of type AverageValue")
-    .field_path(".pods"))]
 #[x_kube(validation = Rule::new("self.type == (has(self.pods) ? 'Pods' : '') + (has(self.external) ? 'External' : '')")
     .message("a metric needs exactly the block of its type: pods or external"))]
 pub struct Metric {
@@ -97,7 +94,7 @@ pub struct Metric {
     pub kind: MetricKind,
     /// For `Pods`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub pods: Option<MetricSource>,
+    pub pods: Option<PodsMetric>,
     /// For `External`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external: Option<MetricSource>,
@@ -111,6 +108,35 @@ pub enum MetricKind {
     Pods,
     /// `external.metrics.k8s.io`.
     External,
+}
+
+/// A metric of the pods and the value that is aimed at.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodsMetric {
+    /// Which metric.
+    pub metric: MetricIdentifier,
+    /// The value aimed at.
+    pub target: AverageTarget,
+}
+
+/// The value that the average over the pods is brought to by scaling.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AverageTarget {
+    /// `AverageValue`: a metric of pods has no other.
+    #[serde(rename = "type")]
+    pub kind: AverageTargetKind,
+    /// Greater than 0.
+    pub average_value: PositiveQuantity,
+}
+
+/// How a target of pods is compared.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
+pub enum AverageTargetKind {
+    /// The sum divided by the number of pods.
+    AverageValue,
 }
 
 /// A metric and the value that is aimed at.
@@ -150,7 +176,7 @@ pub struct MetricSelector {
 #[x_kube(validation = Rule::new("self.type == (has(self.averageValue) ? 'AverageValue' : '') + (has(self.value) ? 'Value' : '')")
     .message("a target needs exactly the field of its type: averageValue or value"))]
 pub struct MetricTarget {
-    /// `AverageValue` (the sum divided by the number of pods) or `Value` (External only).
+    /// `AverageValue` (the sum divided by the number of pods) or `Value`.
     #[serde(rename = "type")]
     pub kind: MetricTargetKind,
     /// For `AverageValue`; greater than 0.

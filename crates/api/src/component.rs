@@ -12,7 +12,7 @@ use crate::{
     env::{ConfigFiles, EnvFrom, EnvVar},
     image::Image,
     int_or_percent::{IntOrPercent, PositiveIntOrPercent},
-    names::{BAD_LABEL_KEY, DNS_SUBDOMAIN, KEYS_ARE_LABEL_KEYS},
+    names::{DNS_SUBDOMAIN, keys_but},
     network::{EgressRule, Protocol},
     probe::Probes,
     scheduling::{LabelValue, Scheduling},
@@ -24,8 +24,7 @@ use crate::{
 #[x_kube(validation = replicas_or_autoscaling())]
 #[x_kube(validation = scaled_one_way())]
 #[x_kube(validation = probe_ports())]
-#[x_kube(validation = config_apart())]
-#[x_kube(validation = volumes_apart())]
+#[x_kube(validation = folders_apart())]
 pub struct Component {
     /// The image; its tag is `spec.version` unless it says otherwise.
     pub image: Image,
@@ -42,7 +41,7 @@ pub struct Component {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
-    #[x_kube(validation = Rule::new("self.all(p, self.exists_one(q, q.containerPort == p.containerPort && (has(q.protocol) ? q.protocol : 'TCP') == (has(p.protocol) ? p.protocol : 'TCP')))")
+    #[x_kube(validation = Rule::new("self.all(p, self.exists_one(q, q.containerPort != p.containerPort ? false : (has(q.protocol) ? q.protocol : 'TCP') == (has(p.protocol) ? p.protocol : 'TCP')))")
         .message("each containerPort may be listed once for a protocol"))]
     pub ports: Vec<Port>,
     /// Number of pods, 0 to 1000, where nothing scales it; default 1, or 2 for frontend and backend in
@@ -134,50 +133,41 @@ pub struct Component {
     pub scheduling: Scheduling,
 }
 
-const PROBE_PORTS: &str =
-    "the probe names a port that the component does not have: use the name of one of its ports";
+const PROBE_PORTS: &str = "a probe names a port that is not there: use the name of one of ports";
 
 /// A probe's port must be there; a component without `ports` has at most the role's `http`.
 fn probe_ports() -> Rule {
-    let known = ["startup", "liveness", "readiness"]
-        .map(|probe| format!("!has(q.{probe}) || !has(q.{probe}.port) || q.{probe}.port in n"));
-    let names = "has(self.ports) && self.ports.size() > 0 ? self.ports.map(p, p.name) : ['http']";
-    Rule::new(format!(
-        "!has(self.probes) || [self.probes].all(q, [{names}].all(n, [{}].all(x, x)))",
-        known.join(", ")
-    ))
-    .message(PROBE_PORTS)
-    .field_path(".probes")
+    let named = ["startup", "liveness", "readiness"]
+        .map(|probe| format!("(has(q.{probe}) ? (has(q.{probe}.port) ? [q.{probe}.port] : []) : [])"))
+        .join(" + ");
+    let there =
+        "(has(self.ports) ? self.ports != [] : false) ? self.ports.exists(p, p.name == n) : n == 'http'";
+    Rule::new(format!("!has(self.probes) || [self.probes].all(q, ({named}).all(n, {there}))"))
+        .message(PROBE_PORTS)
+        .field_path(".probes")
 }
 
 /// Said of a component whose Service would have no port.
 pub(crate) const AFFINITY_WITHOUT_PORT: &str =
     "sessionAffinity is a setting of the Service, and a component without ports has none: set ports";
 
-fn config_apart() -> Rule {
-    Rule::new(
-        "!has(self.config) || !(self.config.mountPath in ['/tmp'] + (has(self.scratch) ? self.scratch : []))",
-    )
-    .message("config.mountPath is /tmp or one of scratch: use a folder of its own")
-    .field_path(".config")
-}
-
-fn volumes_apart() -> Rule {
-    Rule::new("!has(self.volumes) || self.volumes.all(v, !(v.mountPath in ['/tmp', has(self.config) ? self.config.mountPath : ''] + (has(self.scratch) ? self.scratch : [])))")
-        .message("a volume is mounted at /tmp, scratch or config.mountPath: use a folder of its own")
-        .field_path(".volumes")
+/// What is mounted has a folder of its own.
+fn folders_apart() -> Rule {
+    let mounted = "(has(self.config) ? [self.config.mountPath] : []) + (has(self.volumes) ? self.volumes.map(v, v.mountPath) : [])";
+    Rule::new(format!("[{mounted}].all(m, m.all(p, !(p in ['/tmp'] + (has(self.scratch) ? self.scratch : [])) ? m.exists_one(q, q == p) : false))"))
+        .message("config.mountPath and volumes need folders of their own, not /tmp nor one of scratch")
 }
 
 fn replicas_or_autoscaling() -> Rule {
     Rule::new("!has(self.autoscaling) || !has(self.replicas)")
-        .message("replicas and autoscaling exclude each other: with autoscaling, set minReplicas and maxReplicas instead of replicas")
+        .message("with autoscaling, set minReplicas and maxReplicas instead of replicas")
         .field_path(".replicas")
 }
 
 /// More pods and larger pods are two answers to one number: they would chase each other.
 fn scaled_one_way() -> Rule {
-    Rule::new("!has(self.verticalScaling) || !has(self.autoscaling) || self.verticalScaling.mode == 'Recommend' || [self.autoscaling].all(a, (has(self.verticalScaling.resources) ? self.verticalScaling.resources : ['cpu', 'memory']).all(r, r == 'cpu' ? !has(a.cpu) : !has(a.memory)))")
-        .message("autoscaling scales on a resource that this would set: name the other in verticalScaling.resources, or use mode Recommend")
+    Rule::new("!has(self.verticalScaling) || !has(self.autoscaling) || self.verticalScaling.mode == 'Recommend' || (has(self.verticalScaling.resources) ? self.verticalScaling.resources : ['cpu', 'memory']).all(r, r == 'cpu' ? !has(self.autoscaling.cpu) : !has(self.autoscaling.memory))")
+        .message("autoscaling scales on what this would set: name the other in resources, or use mode Recommend")
         .field_path(".verticalScaling")
 }
 
@@ -187,15 +177,14 @@ fn scaled_one_way() -> Rule {
 #[x_kube(validation = replicas_or_autoscaling())]
 #[x_kube(validation = scaled_one_way())]
 #[x_kube(validation = probe_ports())]
-#[x_kube(validation = config_apart())]
-#[x_kube(validation = volumes_apart())]
-#[x_kube(validation = Rule::new("!has(self.sessionAffinity) || (has(self.ports) && self.ports.size() > 0)")
+#[x_kube(validation = folders_apart())]
+#[x_kube(validation = Rule::new("!has(self.sessionAffinity) || (has(self.ports) ? self.ports != [] : false)")
     .message(AFFINITY_WITHOUT_PORT)
     .field_path(".sessionAffinity"))]
 pub struct Service {
     /// Name, unique in the platform; objects are called `<platform>-<name>`.
     #[schemars(length(min = 1, max = 22), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
-    #[x_kube(validation = Rule::new("!(self in ['frontend', 'backend', 'scraper', 'worker', 'redis', 'postgres', 'runtime', 'ingress', 'quota', 'sentinel', 'default-deny']) && !self.startsWith('sentinel-') && !self.startsWith('redis-') && !self.startsWith('postgres-')")
+    #[x_kube(validation = Rule::new("!self.matches('^(frontend|backend|scraper|worker|runtime|ingress|quota|default-deny|(redis|postgres|sentinel)(-.*)?)$')")
         .message("the name is taken by a role or a data store of the platform: choose another"))]
     pub name: String,
     /// The workload.
@@ -274,7 +263,7 @@ pub(crate) fn not_above(low: &str, high: &str) -> Rule {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = not_above("requests", "limits")
-    .message("requests must not be greater than limits, neither of cpu nor of memory")
+    .message("requests must not be greater than limits (cpu, memory)")
     .field_path(".requests"))]
 pub struct Resources {
     /// What the scheduler reserves.
@@ -315,8 +304,8 @@ pub struct Disruption {
 /// Surge and unavailability of a rolling update.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.maxSurge) || !(self.maxSurge == 0 || self.maxSurge == '0%') || (has(self.maxUnavailable) ? !(self.maxUnavailable == 0 || self.maxUnavailable == '0%') : false)")
-    .message("with maxSurge 0, set maxUnavailable to at least 1 (its default is 0): otherwise nothing could ever be replaced")
+#[x_kube(validation = Rule::new("[has(self.maxSurge) ? self.maxSurge : 1, has(self.maxUnavailable) ? self.maxUnavailable : 0].exists(x, x == 0 ? false : x != '0%')")
+    .message("with maxSurge 0 nothing could be replaced: set maxUnavailable to at least 1 (default 0)")
     .field_path(".maxSurge"))]
 pub struct UpdateStrategy {
     /// Pods above the wished number during an update; default 1.
@@ -334,16 +323,12 @@ pub struct PodMetadata {
     /// Labels; the operator's own keys can't be replaced.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = Rule::new("!self.exists(k, k.startsWith('app.kubernetes.io/') || k.startsWith('platform.trading/'))")
-        .message("labels under app.kubernetes.io/ and platform.trading/ are the operator's: use another key"))]
-    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
+    #[x_kube(validation = keys_but("k.matches('^(app[.]kubernetes[.]io|platform[.]trading)/')", "none under app.kubernetes.io/ or platform.trading/ (the operator's)"))]
     pub labels: BTreeMap<String, LabelValue>,
     /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('platform.trading/'))")
-        .message("annotations under platform.trading/ are the operator's: use another key"))]
-    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
+    #[x_kube(validation = keys_but("k.startsWith('platform.trading/')", "none under platform.trading/ (the operator's)"))]
     pub annotations: BTreeMap<String, AnnotationValue>,
 }
 
@@ -370,8 +355,6 @@ pub struct ServiceAccountSettings {
     /// Annotations, such as the cloud role that the pods assume.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
-    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('platform.trading/'))")
-        .message("annotations under platform.trading/ are the operator's: use another key"))]
-    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
+    #[x_kube(validation = keys_but("k.startsWith('platform.trading/')", "none under platform.trading/ (the operator's)"))]
     pub annotations: BTreeMap<String, AnnotationValue>,
 }

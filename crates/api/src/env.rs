@@ -27,7 +27,7 @@ pub struct EnvVar {
 /// Where an environment variable's value comes from: exactly one.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.fieldRef)].filter(x, x).size() == 1")
+#[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.fieldRef)].exists_one(x, x)")
     .message("set exactly one of secretKeyRef, configMapKeyRef and fieldRef"))]
 pub struct EnvVarSource {
     /// A key of a Secret in the platform's namespace.

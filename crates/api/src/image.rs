@@ -59,7 +59,7 @@ impl PullPolicy {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.tag) || !has(self.digest)")
-    .message("set either tag or digest, not both: a digest already names one exact image")
+    .message("set either tag or digest, not both")
     .field_path(".digest"))]
 pub struct Image {
     /// Repository without tag, such as `tradewizard/backend`.

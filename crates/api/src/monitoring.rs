@@ -43,7 +43,7 @@ pub struct Monitoring {
     /// Labels of every alert, such as `team: trading`, by which Alertmanager finds receivers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-zA-Z_][a-zA-Z0-9_]*$') && !(k in ['severity', 'alertname', 'namespace', 'platform', 'component']))")
+    #[x_kube(validation = Rule::new("self.all(k, k in ['severity', 'alertname', 'namespace', 'platform', 'component'] ? false : k.matches('^[a-zA-Z_][a-zA-Z0-9_]*$'))")
         .message("labels of alerts are words such as team or receiver; severity, alertname, namespace, platform and component are taken"))]
     pub alert_labels: BTreeMap<String, LabelValue>,
     /// Further alerts with expressions of your own, in a PrometheusRule of their own.
@@ -258,7 +258,7 @@ pub struct Alert {
     /// Further labels, such as `receiver: slack`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-zA-Z_][a-zA-Z0-9_]*$') && !(k in ['severity', 'alertname', 'namespace', 'platform', 'component']))")
+    #[x_kube(validation = Rule::new("self.all(k, k in ['severity', 'alertname', 'namespace', 'platform', 'component'] ? false : k.matches('^[a-zA-Z_][a-zA-Z0-9_]*$'))")
         .message("labels of alerts are words such as team or receiver; severity, alertname, namespace, platform and component are taken"))]
     pub labels: BTreeMap<String, LabelValue>,
 }
@@ -283,7 +283,7 @@ pub struct AlertRule {
     /// Further labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-zA-Z_][a-zA-Z0-9_]*$') && !(k in ['severity', 'alertname', 'platform']))")
+    #[x_kube(validation = Rule::new("self.all(k, k in ['severity', 'alertname', 'platform'] ? false : k.matches('^[a-zA-Z_][a-zA-Z0-9_]*$'))")
         .message("labels of alerts are words such as team or receiver; severity, alertname and platform are taken"))]
     pub labels: BTreeMap<String, LabelValue>,
     /// One line for people.

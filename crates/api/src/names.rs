@@ -33,11 +33,20 @@ pub const DATA_KEY: &str = r"^\.?[-\w][-.\w]*$";
 /// A label's key: a name of at most 63 characters, with a DNS prefix or without.
 pub const LABEL_KEY: &str = r"^([a-z0-9]+((\.|-+)[a-z0-9]+)*/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?$";
 
-/// CEL over a map: every key has the form of a label's key.
-pub const KEYS_ARE_LABEL_KEYS: &str = "self.all(k, k.matches('^([a-z0-9]+(([.]|-+)[a-z0-9]+)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))";
+/// CEL: whether `k` has the form of a label's key.
+const IS_LABEL_KEY: &str =
+    "k.matches('^([a-z0-9]+(([.]|-+)[a-z0-9]+)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$')";
 
-/// What a person reads where that does not hold.
-pub const BAD_LABEL_KEY: &str = "use keys such as team or example.com/team";
+/// Every key of a map has the form of a label's key.
+pub(crate) fn label_keys() -> Rule {
+    Rule::new(format!("self.all(k, {IS_LABEL_KEY})")).message("use keys such as team or example.com/team")
+}
+
+/// As [`label_keys`], but for keys `k` of which the CEL in `refused` holds.
+pub(crate) fn keys_but(refused: &str, why: &str) -> Rule {
+    Rule::new(format!("self.all(k, {refused} ? false : {IS_LABEL_KEY})"))
+        .message(format!("use keys such as team or example.com/team, {why}").as_str())
+}
 
 /// A host is a DNS name or an address, and nothing else that a URL has.
 pub(crate) fn is_host() -> Rule {
@@ -47,6 +56,6 @@ pub(crate) fn is_host() -> Rule {
 
 /// A host is neither the pod itself nor what hands out the node's credentials.
 pub(crate) fn is_outside() -> Rule {
-    Rule::new("isIP(self) ? !ip(self).isLoopback() && !ip(self).isLinkLocalUnicast() && !ip(self).isUnspecified() && self != 'fd00:ec2::254' : self.lowerAscii() != 'localhost'")
+    Rule::new("isIP(self) ? !(ip(self).isLoopback() || ip(self).isLinkLocalUnicast() || ip(self).isUnspecified() || self == 'fd00:ec2::254') : self.lowerAscii() != 'localhost'")
         .message("host must be reachable from the pods: not loopback, link-local, nor the cloud's metadata address")
 }

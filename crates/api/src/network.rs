@@ -6,10 +6,7 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    names::{BAD_LABEL_KEY, KEYS_ARE_LABEL_KEYS},
-    scheduling::LabelValue,
-};
+use crate::{names::label_keys, scheduling::LabelValue};
 
 /// Network policies of the platform: everything is denied but the declared flows.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
@@ -22,7 +19,7 @@ pub struct NetworkPolicySettings {
     /// the Gateways, or `kubernetes.io/metadata.name: ingress-nginx`. None for an ALB.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
+    #[x_kube(validation = label_keys())]
     pub ingress_namespace_labels: BTreeMap<String, LabelValue>,
     /// Address blocks from which a load balancer or a controller on the nodes' network reaches the
     /// pods, such as the subnets of an ALB.
@@ -33,13 +30,13 @@ pub struct NetworkPolicySettings {
     /// platform's components. Nothing is admitted where it is left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
+    #[x_kube(validation = label_keys())]
     pub monitoring_namespace_labels: BTreeMap<String, LabelValue>,
     /// Labels of the namespace in which KEDA runs, which looks at queues in Redis; default
     /// `kubernetes.io/metadata.name: keda`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8))]
-    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
+    #[x_kube(validation = label_keys())]
     pub keda_namespace_labels: BTreeMap<String, LabelValue>,
 }
 
@@ -130,7 +127,7 @@ impl JsonSchema for Cidr {
             "x-kubernetes-validations": [{
                 // Texts are compared: the cost of comparing blocks has no bound on apiserver 1.31.
                 "rule": "isCIDR(self) ? self == string(cidr(self).masked()) : false",
-                "message": "must be an address block such as 203.0.113.0/24 or 2001:db8::/32; bits after the prefix must be 0, IPv6 in lower case and short",
+                "message": "use a block such as 203.0.113.0/24 or 2001:db8::/32: bits after the prefix 0, IPv6 short and in lower case",
             }],
         })
     }

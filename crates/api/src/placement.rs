@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Quantity,
     component::{ResourceAmounts, not_above},
-    names::{BAD_LABEL_KEY, KEYS_ARE_LABEL_KEYS, NamespaceName},
+    names::{NamespaceName, keys_but},
     scheduling::{LabelValue, Toleration},
 };
 
@@ -35,9 +35,7 @@ pub struct Placement {
     /// Labels that every node of the platform must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
-    #[x_kube(validation = Rule::new("!('kubernetes.io/hostname' in self)")
-        .message("nodes can't be picked by name: select them by another label"))]
-    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
+    #[x_kube(validation = keys_but("k == 'kubernetes.io/hostname'", "not kubernetes.io/hostname: nodes can't be picked by name"))]
     pub node_selector: BTreeMap<String, LabelValue>,
     /// Namespaces of components and stores that live outside the platform's own, by name
     /// (`frontend`, `redis`, `postgres`, `runtime`, a service). Each must allow it:
@@ -66,7 +64,7 @@ const QUOTA_KEY: &str = "^((requests[.]|limits[.])?(cpu|memory|ephemeral-storage
 /// its maximum is compared with them first.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(has(self.hard) && self.hard.size() > 0) || has(self.container)")
+#[x_kube(validation = Rule::new("(has(self.hard) ? self.hard != {} : false) || has(self.container)")
     .message("set hard (bounds of the namespace), container (bounds of each container) or both"))]
 pub struct Quota {
     /// Upper bounds, such as `requests.cpu: 20` or `pods: 60`.

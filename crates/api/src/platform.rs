@@ -55,47 +55,29 @@ pub const MAX_NAME: usize = 40;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.frontend) || has(self.backend) || has(self.scraper) || has(self.worker) || (has(self.services) && self.services.size() > 0)")
+#[x_kube(validation = Rule::new("has(self.frontend) || has(self.backend) || has(self.scraper) || has(self.worker) || (has(self.services) ? self.services != [] : false)")
     .message("a platform needs at least one component: frontend, backend, scraper, worker or an entry of services"))]
 #[x_kube(validation = Rule::new("!(has(self.environment) && self.environment == 'Development') || has(oldSelf.environment) && oldSelf.environment == 'Development' || !(has(self.redis) && has(oldSelf.redis) && self.redis.mode != 'External' && !has(self.redis.storage) || has(self.postgres) && has(oldSelf.postgres) && self.postgres.mode != 'External' && !has(self.postgres.storage))")
     .message("environment can't become Development while a store has no storage of its own: its volumes would have to shrink from 10Gi to 1Gi, and can't")
     .field_path(".environment"))]
-#[x_kube(validation = known_targets("frontend"))]
-#[x_kube(validation = known_targets("backend"))]
-#[x_kube(validation = known_targets("scraper"))]
-#[x_kube(validation = known_targets("worker"))]
-#[x_kube(validation = Rule::new(format!("!has(self.services) || self.services.all(c, !has(c.connectsTo) || c.connectsTo.all(t, t != c.name && ({IS_KNOWN_TARGET})))"))
-    .message(UNKNOWN_TARGET)
-    .field_path(".services"))]
-#[x_kube(validation = paths_lead_somewhere("ingress"))]
-#[x_kube(validation = paths_lead_somewhere("ingress.webhooks"))]
-#[x_kube(validation = Rule::new("!has(self.ingress) || has(self.frontend) || has(self.backend) || self.ingress.hosts.all(h, has(h.paths) && h.paths.size() > 0)")
+#[x_kube(validation = known_targets())]
+#[x_kube(validation = known_components())]
+#[x_kube(validation = Rule::new("!has(self.ingress) || has(self.frontend) || has(self.backend) || self.ingress.hosts.all(h, has(h.paths) ? h.paths != [] : false)")
     .message("a host without paths leads to the frontend or backend, and there is neither: set paths")
     .field_path(".ingress"))]
-#[x_kube(validation = paths_lead_to_ports("ingress"))]
-#[x_kube(validation = paths_lead_to_ports("ingress.webhooks"))]
-#[x_kube(validation = Rule::new("!has(self.ingress) || !has(self.ingress.controller) || self.ingress.controller != 'ALB' || (has(self.networkPolicy) && (has(self.networkPolicy.enabled) && !self.networkPolicy.enabled || (has(self.networkPolicy.ingressCidrs) && self.networkPolicy.ingressCidrs.size() > 0)))")
+#[x_kube(validation = paths_lead_to_ports())]
+#[x_kube(validation = Rule::new("!has(self.ingress) || !has(self.ingress.controller) || self.ingress.controller != 'ALB' || (has(self.networkPolicy) ? (has(self.networkPolicy.enabled) ? !self.networkPolicy.enabled : false) || (has(self.networkPolicy.ingressCidrs) ? self.networkPolicy.ingressCidrs != [] : false) : false)")
     .message("an ALB reaches the pods from addresses of its VPC: set networkPolicy.ingressCidrs to the blocks of its subnets")
     .field_path(".networkPolicy"))]
-#[x_kube(validation = Rule::new("!has(self.monitoring) || !has(self.monitoring.scrape) || self.monitoring.scrape.all(t, t.component == 'frontend' ? has(self.frontend) : t.component == 'backend' ? has(self.backend) : t.component == 'scraper' ? has(self.scraper) : t.component == 'worker' ? has(self.worker) : has(self.services) && self.services.exists(s, s.name == t.component))")
-    .message("monitoring.scrape names a component that the platform does not have: use the name of a component that is there")
-    .field_path(".monitoring.scrape"))]
-#[x_kube(validation = known_volumes("frontend"))]
-#[x_kube(validation = known_volumes("backend"))]
-#[x_kube(validation = known_volumes("scraper"))]
-#[x_kube(validation = known_volumes("worker"))]
-#[x_kube(validation = Rule::new(format!("!has(self.services) || self.services.all(c, !has(c.volumes) || c.volumes.all(v, {IS_KNOWN_VOLUME}))"))
-    .message(UNKNOWN_VOLUME)
-    .field_path(".services"))]
-#[x_kube(validation = Rule::new("!has(self.worker) || !has(self.worker.sessionAffinity) || (has(self.worker.ports) && self.worker.ports.size() > 0)")
+#[x_kube(validation = known_volumes())]
+#[x_kube(validation = Rule::new("!has(self.worker) || !has(self.worker.sessionAffinity) || (has(self.worker.ports) ? self.worker.ports != [] : false)")
     .message(AFFINITY_WITHOUT_PORT)
     .field_path(".worker.sessionAffinity"))]
-#[x_kube(validation = Rule::new("!has(self.placement) || !has(self.placement.namespaces) || self.placement.namespaces.all(k, k in ['frontend', 'backend', 'scraper', 'worker', 'redis', 'postgres', 'runtime'] || (has(self.services) && self.services.exists(s, s.name == k)))")
+#[x_kube(validation = Rule::new("!has(self.placement) || !has(self.placement.namespaces) || self.placement.namespaces.all(k, k in ['frontend', 'backend', 'scraper', 'worker', 'redis', 'postgres', 'runtime'] || (has(self.services) ? self.services.exists(s, s.name == k) : false))")
     .message("placement.namespaces names something that the platform does not have: use frontend, backend, scraper, worker, redis, postgres, runtime or the name of a service")
     .field_path(".placement.namespaces"))]
 #[x_kube(validation = queues_are_somewhere())]
-#[x_kube(validation = store_stays("redis"))]
-#[x_kube(validation = store_stays("postgres"))]
+#[x_kube(validation = stores_stay())]
 pub struct TradingPlatformSpec {
     /// Preset that fills what the resource leaves out: `Production` (default; spread over zones
     /// and nodes, autoscaling), `Staging` (as production, external services mocked) or
@@ -176,18 +158,91 @@ pub struct TradingPlatformSpec {
     pub inherited_metadata: Option<InheritedMetadata>,
 }
 
-const IS_KNOWN_TARGET: &str = "(t == 'redis' ? has(self.redis) : t == 'postgres' ? has(self.postgres) : t == 'postgres-ro' ? has(self.postgres) && (has(self.postgres.instances) ? self.postgres.instances != 1 : has(self.postgres.external) && has(self.postgres.external.readOnlyHost)) : t == 'runtime' ? has(self.containerRuntime) : t == 'frontend' ? has(self.frontend) : t == 'backend' ? has(self.backend) : t == 'scraper' ? has(self.scraper) : t == 'worker' ? has(self.worker) : has(self.services) && self.services.exists(s, s.name == t))";
-const UNKNOWN_TARGET: &str = "connectsTo names the component itself or what the platform does not have: use redis, postgres, postgres-ro (with read replicas), runtime or a component that is there";
+/// The four components that have a role.
+const ROLES: [&str; 4] = ["frontend", "backend", "scraper", "worker"];
+
+/// CEL: names of the components that are there.
+fn components() -> String {
+    let roles = ROLES.map(|role| format!(" + (has(self.{role}) ? ['{role}'] : [])"));
+    format!("(has(self.services) ? self.services.map(s, s.name) : []){}", roles.concat())
+}
+
+/// CEL: whether `check` holds for the role and each service. In it, `{c}` stands for the component, and
+/// `{name}` for its name.
+fn of_every_component(check: &str) -> String {
+    let of = |c: &str, name: &str| check.replace("{c}", c).replace("{name}", name);
+    let roles = ROLES
+        .map(|role| format!("!has(self.{role}) || {}, ", of(&format!("self.{role}"), &format!("'{role}'"))));
+    format!(
+        "[{}!has(self.services) || self.services.all(c, {})].all(x, x)",
+        roles.concat(),
+        of("c", "c.name")
+    )
+}
+
+/// A component talks to others that are there, and to stores.
+fn known_targets() -> Rule {
+    let read_only = "has(self.postgres) ? (has(self.postgres.instances) ? self.postgres.instances != 1 : has(self.postgres.external) ? has(self.postgres.external.readOnlyHost) : false) : false";
+    let known = format!(
+        "{} + (has(self.redis) ? ['redis'] : []) + (has(self.postgres) ? ['postgres'] : []) + (({read_only}) ? ['postgres-ro'] : []) + (has(self.containerRuntime) ? ['runtime'] : [])",
+        components()
+    );
+    let each =
+        of_every_component("!has({c}.connectsTo) || {c}.connectsTo.all(t, t != {name} ? t in n : false)");
+    Rule::new(format!("[{known}].all(n, {each})"))
+        .message("connectsTo of a component names the component itself or what the platform does not have: use redis, postgres, postgres-ro (with read replicas), runtime or a component that is there")
+}
+
+/// CEL: whether `component` is fine for every path of the hosts.
+fn of_every_path(hosts: &str, component: &str) -> String {
+    format!("{hosts}.all(h, !has(h.paths) || h.paths.all(p, {component}))")
+}
+
+/// Paths and scrape targets lead to components that are there.
+fn known_components() -> Rule {
+    let [hosts, webhooks] = ["ingress", "ingress.webhooks"]
+        .map(|block| of_every_path(&format!("self.{block}.hosts"), "p.component in n"));
+    Rule::new(format!(
+        "[{}].all(n, [!has(self.ingress) || {hosts}, !has(self.ingress) || !has(self.ingress.webhooks) || {webhooks}, !has(self.monitoring) || !has(self.monitoring.scrape) || self.monitoring.scrape.all(t, t.component in n)].all(x, x))",
+        components()
+    ))
+    .message("a path of ingress (or its webhooks) or monitoring.scrape leads to a component that the platform does not have: use the name of a component that is there")
+}
+
+/// Paths lead to components with a port.
+fn paths_lead_to_ports() -> Rule {
+    let [hosts, webhooks] = ["ingress", "ingress.webhooks"]
+        .map(|block| of_every_path(&format!("self.{block}.hosts"), "!(p.component in n)"));
+    let portless = |of: &str| format!("!has({of}.ports) || {of}.ports == []");
+    Rule::new(format!(
+        "!has(self.ingress) || [((has(self.worker) ? {} : false) ? ['worker'] : []) + (has(self.services) ? self.services.filter(s, {}).map(s, s.name) : [])].all(n, [{hosts}, !has(self.ingress.webhooks) || {webhooks}].all(x, x))",
+        portless("self.worker"),
+        portless("s")
+    ))
+    .message("a path leads to a component without a port: give the component a port")
+    .field_path(".ingress")
+}
+
+/// Volumes that several components share are there.
+fn known_volumes() -> Rule {
+    let each = of_every_component(
+        "!has({c}.volumes) || {c}.volumes.all(v, !has(v.sharedVolume) || v.sharedVolume in n)",
+    );
+    Rule::new(format!("[has(self.sharedVolumes) ? self.sharedVolumes.map(s, s.name) : []].all(n, {each})"))
+        .message("volumes of a component names a sharedVolume that the platform does not have: add it to spec.sharedVolumes")
+}
 
 /// A data store can't move to another namespace: its volumes would stay behind.
-fn store_stays(store: &str) -> Rule {
+fn stores_stay() -> Rule {
     let namespace = |of: &str| {
-        format!(
-            "(has({of}.placement) && has({of}.placement.namespaces) && '{store}' in {of}.placement.namespaces ? {of}.placement.namespaces['{store}'] : '')"
-        )
+        let there = format!("{of}.placement.namespaces");
+        format!("(has({of}.placement) && has({there}) && k in {there} ? {there}[k] : '')")
     };
+    let absent = |store: &str| format!("!has(self.{store}) || !has(oldSelf.{store})");
     Rule::new(format!(
-        "!has(self.{store}) || !has(oldSelf.{store}) || {} == {}",
+        "['redis', 'postgres'].all(k, (k == 'redis' ? {} : {}) || {} == {})",
+        absent("redis"),
+        absent("postgres"),
         namespace("self"),
         namespace("oldSelf")
     ))
@@ -197,59 +252,12 @@ fn store_stays(store: &str) -> Rule {
 
 /// A trigger on a list or stream needs a Redis that it is in.
 fn queues_are_somewhere() -> Rule {
-    let triggers = |of: &str| {
-        format!(
-            "(!has({of}.autoscaling) || !has({of}.autoscaling.triggers) || {of}.autoscaling.triggers.all(t, t.type == 'Prometheus'))"
-        )
-    };
-    let roles = ["frontend", "backend", "scraper", "worker"]
-        .map(|role| format!("(!has(self.{role}) || {})", triggers(&format!("self.{role}"))));
-    Rule::new(format!(
-        "has(self.redis) || [{}, !has(self.services) || self.services.all(s, {})].all(x, x)",
-        roles.join(", "),
-        triggers("s")
-    ))
+    let each = of_every_component(
+        "!has({c}.autoscaling) || !has({c}.autoscaling.triggers) || {c}.autoscaling.triggers.all(t, t.type == 'Prometheus')",
+    );
+    Rule::new(format!("has(self.redis) || {each}"))
     .message("a trigger looks at a list or stream in Redis, and the platform has none: add spec.redis, or scale on something else")
     .field_path(".redis")
-}
-
-fn known_targets(role: &str) -> Rule {
-    Rule::new(format!(
-        "!has(self.{role}) || !has(self.{role}.connectsTo) || self.{role}.connectsTo.all(t, t != '{role}' && ({IS_KNOWN_TARGET}))"
-    ))
-    .message(UNKNOWN_TARGET)
-    .field_path(format!(".{role}.connectsTo"))
-}
-
-fn hosts_of(block: &str) -> String {
-    let there = if block == "ingress" { String::new() } else { format!(" || !has(self.{block})") };
-    format!("!has(self.ingress){there} || self.{block}.hosts.all(h, !has(h.paths) || h.paths.all(p, ")
-}
-
-fn paths_lead_somewhere(block: &str) -> Rule {
-    let hosts = hosts_of(block);
-    Rule::new(format!("{hosts}p.component == 'frontend' ? has(self.frontend) : p.component == 'backend' ? has(self.backend) : p.component == 'scraper' ? has(self.scraper) : p.component == 'worker' ? has(self.worker) : has(self.services) && self.services.exists(s, s.name == p.component)))"))
-        .message("a path leads to a component that the platform does not have: use the name of a component that is there")
-        .field_path(format!(".{block}"))
-}
-
-fn paths_lead_to_ports(block: &str) -> Rule {
-    let hosts = hosts_of(block);
-    Rule::new(format!("{hosts}!(p.component == 'worker' && (!has(self.worker.ports) || self.worker.ports.size() == 0)) && !(has(self.services) && self.services.exists(s, s.name == p.component && (!has(s.ports) || s.ports.size() == 0)))))"))
-        .message("a path leads to a component without a port: give the component a port")
-        .field_path(format!(".{block}"))
-}
-
-const IS_KNOWN_VOLUME: &str = "!has(v.sharedVolume) || (has(self.sharedVolumes) && self.sharedVolumes.exists(s, s.name == v.sharedVolume))";
-const UNKNOWN_VOLUME: &str =
-    "volumes names a sharedVolume that the platform does not have: add it to spec.sharedVolumes";
-
-fn known_volumes(role: &str) -> Rule {
-    Rule::new(format!(
-        "!has(self.{role}) || !has(self.{role}.volumes) || self.{role}.volumes.all(v, {IS_KNOWN_VOLUME})"
-    ))
-    .message(UNKNOWN_VOLUME)
-    .field_path(format!(".{role}.volumes"))
 }
 
 /// A volume that many pods may write at once. It outlives the platform unless `spec.deletion.data` is

@@ -101,7 +101,7 @@ pub struct Postgres {
     /// Role that owns the database and that clients log in as; default `app`. It can't be
     /// changed later.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
-    #[x_kube(validation = Rule::new("!(self in ['postgres', 'streaming_replica', 'public', 'none']) && !self.startsWith('pg_')")
+    #[x_kube(validation = Rule::new("!self.matches('^(postgres|streaming_replica|public|none|pg_.*)$')")
         .message("the name is one of Postgres' or the operator's own roles: choose another"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -157,7 +157,7 @@ pub enum PostgresMode {
 /// A database outside the cluster.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.caSecretRef) || (has(self.sslMode) && self.sslMode in ['VerifyCa', 'VerifyFull'])")
+#[x_kube(validation = Rule::new("!has(self.caSecretRef) || (has(self.sslMode) ? self.sslMode.startsWith('Verify') : false)")
     .message("caSecretRef is used with sslMode VerifyCa or VerifyFull alone: set one of them, or remove caSecretRef")
     .field_path(".caSecretRef"))]
 pub struct ExternalPostgres {

@@ -23,7 +23,7 @@ pub struct Probes {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.exec) || !(has(self.path) || has(self.port))")
-    .message("a probe has a command (exec), or path and port: remove one or the other")
+    .message("set exec, or path and port, not both")
     .field_path(".exec"))]
 pub struct Probe {
     /// HTTP path that answers 200–399 when healthy.

@@ -23,10 +23,10 @@ use crate::{
 #[x_kube(validation = Rule::new("self.mode == oldSelf.mode")
     .message("mode can't be changed while data is there: make a second platform with the new mode and move the data")
     .field_path(".mode"))]
-#[x_kube(validation = Rule::new("self.mode == 'Cluster' || (!has(self.shards) && !has(self.replicasPerShard))")
+#[x_kube(validation = Rule::new("self.mode == 'Cluster' || !(has(self.shards) || has(self.replicasPerShard))")
     .message("shards and replicasPerShard are for mode Cluster: remove them")
     .field_path(".mode"))]
-#[x_kube(validation = Rule::new("self.mode == 'Replicated' || (!has(self.instances) && !has(self.sentinel))")
+#[x_kube(validation = Rule::new("self.mode == 'Replicated' || !(has(self.instances) || has(self.sentinel))")
     .message("instances and sentinel are for mode Replicated: remove them")
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("(has(self.instances) ? self.instances : 3) >= (has(oldSelf.instances) ? oldSelf.instances : 3)")

@@ -10,7 +10,7 @@ use crate::{
     Quantity,
     component::Resources,
     image::Image,
-    names::{BAD_LABEL_KEY, DNS_SUBDOMAIN, KEYS_ARE_LABEL_KEYS},
+    names::{DNS_SUBDOMAIN, label_keys},
     network::EgressRule,
     redis::Storage,
     scheduling::{LabelValue, Toleration},
@@ -48,7 +48,7 @@ pub struct ContainerRuntime {
     /// Labels that a node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
-    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
+    #[x_kube(validation = label_keys())]
     pub node_selector: BTreeMap<String, LabelValue>,
     /// Taints that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::names::{BAD_LABEL_KEY, DNS_SUBDOMAIN, KEYS_ARE_LABEL_KEYS, LABEL_KEY};
+use crate::names::{DNS_SUBDOMAIN, LABEL_KEY, keys_but};
 
 /// Scheduling of a component's pods; the same fields for applications and data stores.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
@@ -27,9 +27,7 @@ pub struct Scheduling {
     /// Labels that a node must have.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
-    #[x_kube(validation = Rule::new("!('kubernetes.io/hostname' in self)")
-        .message("nodes can't be picked by name: select them by another label"))]
-    #[x_kube(validation = Rule::new(KEYS_ARE_LABEL_KEYS).message(BAD_LABEL_KEY))]
+    #[x_kube(validation = keys_but("k == 'kubernetes.io/hostname'", "not kubernetes.io/hostname: nodes can't be picked by name"))]
     pub node_selector: BTreeMap<String, LabelValue>,
     /// Taints that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -101,7 +99,7 @@ pub struct NodeSelectorTerm {
     /// Expressions over node labels.
     #[schemars(length(min = 1, max = 8))]
     #[x_kube(validation = Rule::new("self.all(e, e.key != 'kubernetes.io/hostname')")
-        .message("nodes can't be picked by name: select them by another label"))]
+        .message("nodes can't be picked by name: use another label"))]
     pub match_expressions: Vec<NodeExpression>,
 }
 
@@ -119,7 +117,7 @@ pub struct PreferredTerm {
 /// One expression over a node label.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.operator.contains('Exist') ? !has(self.values) || self.values.size() == 0 : !has(self.values) ? false : self.operator.endsWith('t') ? (self.values.size() == 1 ? self.values[0].matches('^[0-9]+$') : false) : self.values.size() != 0")
+#[x_kube(validation = Rule::new("self.operator.contains('Exist') == (has(self.values) ? self.values == [] : true) ? !self.operator.matches('^[GL]t') || (self.values.size() == 1 ? self.values[0].matches('^[0-9]+$') : false) : false")
     .message("In and NotIn need values, Gt and Lt exactly one whole number; Exists and DoesNotExist have none")
     .field_path(".values"))]
 pub struct NodeExpression {
@@ -215,14 +213,14 @@ impl WhenUnsatisfiable {
 /// A taint that pods tolerate.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(self.key in ['node-role.kubernetes.io/control-plane', 'node-role.kubernetes.io/master'])")
+#[x_kube(validation = Rule::new("!self.key.matches('^node-role[.]kubernetes[.]io/(control-plane|master)$')")
     .message("a platform may not run on control-plane nodes: tolerate another taint")
     .field_path(".key"))]
 #[x_kube(validation = Rule::new("!has(self.value) || !has(self.operator) || self.operator != 'Exists'")
     .message("operator Exists has no value: remove value")
     .field_path(".value"))]
 #[x_kube(validation = Rule::new("!has(self.tolerationSeconds) || (has(self.effect) ? self.effect == 'NoExecute' : false)")
-    .message("tolerationSeconds is for effect NoExecute alone: set it, or remove tolerationSeconds")
+    .message("set effect NoExecute, or remove tolerationSeconds")
     .field_path(".tolerationSeconds"))]
 pub struct Toleration {
     /// Key of the taint. It can't be left out: that would tolerate every taint.

@@ -136,7 +136,7 @@ pub struct IngressHost {
 pub struct IngressPath {
     /// Path, such as `/` or `/api`.
     #[schemars(length(min = 1, max = 200), regex(pattern = r"^/[A-Za-z0-9._~/-]*$"))]
-    #[x_kube(validation = Rule::new("!self.contains('//') && !self.contains('/..') && !self.contains('/./')")
+    #[x_kube(validation = Rule::new("!self.matches('//|/[.][.]|/[.]/')")
         .message("the path may not contain '//', '/./' or '/..'"))]
     pub path: String,
     /// `Prefix` (default) or `Exact`.

@@ -48,29 +48,31 @@ const OF_ALB: [&str; 10] = [
     "success-codes",
 ];
 
-const IS_GATEWAY: &str = "(has(self.controller) && self.controller == 'Gateway')";
-const IS_ALB: &str = "(has(self.controller) && self.controller == 'ALB')";
+const IS_GATEWAY: &str = "(has(self.controller) ? self.controller == 'Gateway' : false)";
+const NOT_GATEWAY: &str = "!has(self.controller) || self.controller != 'Gateway'";
+const IS_ALB: &str = "(has(self.controller) ? self.controller == 'ALB' : false)";
+const NOT_ALB: &str = "!has(self.controller) || self.controller != 'ALB'";
 
-/// Refuses `field` where `flavour` holds.
-fn without(flavour: &str, field: &str, message: &str) -> Rule {
-    Rule::new(format!("!{flavour} || !has(self.{field})")).message(message).field_path(format!(".{field}"))
+/// Admits `field` only where `other` holds.
+fn without(other: &str, field: &str, message: &str) -> Rule {
+    Rule::new(format!("{other} || !has(self.{field})")).message(message).field_path(format!(".{field}"))
 }
 
 pub(super) fn parents() -> Rule {
-    Rule::new(format!("{IS_GATEWAY} == (has(self.parentRefs) && self.parentRefs.size() > 0)"))
+    Rule::new(format!("{IS_GATEWAY} == (has(self.parentRefs) ? self.parentRefs != [] : false)"))
         .message("controller Gateway needs parentRefs, the Gateways that the hosts are attached to; no other has them")
         .field_path(".parentRefs")
 }
 
 pub(super) fn redirect_of_gateway() -> Rule {
-    Rule::new(format!("!{IS_GATEWAY} || !has(self.httpsRedirect) || !self.httpsRedirect || !has(self.parentRefs) || self.parentRefs.all(p, has(p.sectionName) && has(p.httpSectionName))"))
+    Rule::new(format!("{NOT_GATEWAY} || !has(self.httpsRedirect) || !self.httpsRedirect || !has(self.parentRefs) || self.parentRefs.all(p, has(p.sectionName) ? has(p.httpSectionName) : false)"))
         .message("a redirect by a Gateway needs sectionName (the listener for HTTPS) and httpSectionName (that for HTTP) in every parentRefs")
         .field_path(".httpsRedirect")
 }
 
 pub(super) fn tls_of_gateway() -> Rule {
     without(
-        IS_GATEWAY,
+        NOT_GATEWAY,
         "tls",
         "TLS belongs to the Gateway: give its listener the certificate and remove tls here",
     )
@@ -78,7 +80,7 @@ pub(super) fn tls_of_gateway() -> Rule {
 
 pub(super) fn rates_of_gateway() -> Rule {
     without(
-        IS_GATEWAY,
+        NOT_GATEWAY,
         "rateLimit",
         "an HTTPRoute has no rate limit: attach the Gateway implementation's own policy and remove rateLimit",
     )
@@ -86,7 +88,7 @@ pub(super) fn rates_of_gateway() -> Rule {
 
 pub(super) fn stickiness_of_gateway() -> Rule {
     without(
-        IS_GATEWAY,
+        NOT_GATEWAY,
         "sessionAffinity",
         "stickiness is no standard part of an HTTPRoute yet: attach the Gateway implementation's own policy and remove sessionAffinity",
     )
@@ -94,7 +96,7 @@ pub(super) fn stickiness_of_gateway() -> Rule {
 
 pub(super) fn timeout_of_gateway() -> Rule {
     without(
-        IS_GATEWAY,
+        NOT_GATEWAY,
         "idleTimeoutSeconds",
         "an HTTPRoute has no idle timeout: attach the Gateway implementation's own policy and remove idleTimeoutSeconds",
     )
@@ -102,14 +104,14 @@ pub(super) fn timeout_of_gateway() -> Rule {
 
 pub(super) fn webhooks_of_gateway() -> Rule {
     without(
-        IS_GATEWAY,
+        NOT_GATEWAY,
         "webhooks",
         "an HTTPRoute has no source ranges: attach the Gateway implementation's own policy to a path of hosts, or restrict a load balancer before the Gateway, and remove webhooks",
     )
 }
 
 pub(super) fn class_of_a_class() -> Rule {
-    without(IS_GATEWAY, "className", "a Gateway has a class of its own: remove className")
+    without(NOT_GATEWAY, "className", "a Gateway has a class of its own: remove className")
 }
 
 pub(super) fn alb_of_alb() -> Rule {
@@ -120,46 +122,46 @@ pub(super) fn alb_of_alb() -> Rule {
 
 pub(super) fn tls_of_alb() -> Rule {
     without(
-        IS_ALB,
+        NOT_ALB,
         "tls",
         "an ALB takes its certificates from ACM or IAM: set alb.certificateArns instead of tls",
     )
 }
 
 pub(super) fn redirect_of_alb() -> Rule {
-    Rule::new(format!("!{IS_ALB} || !has(self.httpsRedirect) || !self.httpsRedirect || (has(self.alb) && has(self.alb.certificateArns) && self.alb.certificateArns.size() > 0)"))
+    Rule::new(format!("{NOT_ALB} || !has(self.httpsRedirect) || !self.httpsRedirect || (has(self.alb) ? (has(self.alb.certificateArns) ? self.alb.certificateArns != [] : false) : false)"))
         .message("a redirect to HTTPS needs a certificate: set alb.certificateArns")
         .field_path(".httpsRedirect")
 }
 
 pub(super) fn rates_of_alb() -> Rule {
     without(
-        IS_ALB,
+        NOT_ALB,
         "rateLimit",
         "an ALB limits rates only through WAF: put a rate-based rule into the web ACL of alb.webAclArn and remove rateLimit",
     )
 }
 
 pub(super) fn cookie_of_alb() -> Rule {
-    Rule::new(format!("!{IS_ALB} || !has(self.sessionAffinity) || !has(self.sessionAffinity.cookieName)"))
+    Rule::new(format!("{NOT_ALB} || !has(self.sessionAffinity) || !has(self.sessionAffinity.cookieName)"))
         .message("an ALB calls its cookie AWSALB: remove cookieName")
         .field_path(".sessionAffinity")
 }
 
 pub(super) fn headers_of_alb() -> Rule {
-    Rule::new(format!("!{IS_ALB} || !has(self.securityHeaders) || !has(self.securityHeaders.referrerPolicy)"))
+    Rule::new(format!("{NOT_ALB} || !has(self.securityHeaders) || !has(self.securityHeaders.referrerPolicy)"))
         .message("an ALB can't add Referrer-Policy: let the application send it and remove referrerPolicy")
         .field_path(".securityHeaders")
 }
 
 pub(super) fn origins_of_alb() -> Rule {
-    Rule::new(format!("!{IS_ALB} || !has(self.cors) || !(has(self.cors.allowedMethods) || has(self.cors.allowedHeaders) || has(self.cors.allowCredentials) || has(self.cors.maxAgeSeconds))"))
+    Rule::new(format!("{NOT_ALB} || !has(self.cors) || !(has(self.cors.allowedMethods) || has(self.cors.allowedHeaders) || has(self.cors.allowCredentials) || has(self.cors.maxAgeSeconds))"))
         .message("an ALB answers no preflight requests, the application does: keep allowedOrigins alone, which it gets as CORS_ALLOWED_ORIGINS")
         .field_path(".cors")
 }
 
 pub(super) fn webhooks_of_alb() -> Rule {
-    Rule::new(format!("!{IS_ALB} || !has(self.webhooks) || self.webhooks.hosts.all(w, !self.hosts.exists(h, h.host == w.host))"))
+    Rule::new(format!("{NOT_ALB} || !has(self.webhooks) || self.webhooks.hosts.all(w, !self.hosts.exists(h, h.host == w.host))"))
         .message("with an ALB webhooks have a load balancer of their own: give them a host of their own")
         .field_path(".webhooks")
 }
@@ -183,7 +185,7 @@ pub(super) fn known_controller() -> Rule {
 
 pub(super) fn nothing_without_object() -> Rule {
     let any = OF_SOME_CONTROLLER.map(|field| format!("has(self.{field})")).join(" || ");
-    Rule::new(format!("!has(self.controller) || self.controller != 'None' || !(has(self.className) || has(self.tls) || (has(self.annotations) ? self.annotations.size() > 0 : false) || {any})"))
+    Rule::new(format!("!has(self.controller) || self.controller != 'None' || !(has(self.className) || has(self.tls) || (has(self.annotations) ? self.annotations != {{}} : false) || {any})"))
         .message("with controller None nothing is made that could have these settings: keep hosts alone, or choose a controller")
         .field_path(".controller")
 }

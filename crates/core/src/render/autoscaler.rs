@@ -58,22 +58,26 @@ fn metrics(autoscaling: &Autoscaling) -> Vec<MetricSpec> {
 fn further(metric: &api::Metric) -> MetricSpec {
     MetricSpec {
         type_: format!("{:?}", metric.kind),
-        pods: metric
-            .pods
-            .as_ref()
-            .map(|source| PodsMetricSource { metric: identifier(source), target: target(source) }),
+        pods: metric.pods.as_ref().map(|source| PodsMetricSource {
+            metric: identifier(&source.metric),
+            target: MetricTarget {
+                type_: format!("{:?}", source.target.kind),
+                average_value: Some((&source.target.average_value.0).into()),
+                ..MetricTarget::default()
+            },
+        }),
         external: metric
             .external
             .as_ref()
-            .map(|source| ExternalMetricSource { metric: identifier(source), target: target(source) }),
+            .map(|source| ExternalMetricSource { metric: identifier(&source.metric), target: target(source) }),
         ..MetricSpec::default()
     }
 }
 
-fn identifier(source: &MetricSource) -> MetricIdentifier {
+fn identifier(metric: &api::MetricIdentifier) -> MetricIdentifier {
     MetricIdentifier {
-        name: source.metric.name.clone(),
-        selector: source.metric.selector.as_ref().map(|selector| LabelSelector {
+        name: metric.name.clone(),
+        selector: metric.selector.as_ref().map(|selector| LabelSelector {
             match_labels: Some(
                 selector.match_labels.iter().map(|(key, value)| (key.clone(), value.0.clone())).collect(),
             ),

@@ -2,9 +2,9 @@
 
 use trading_api::{
     autoscaling::{
-        Autoscaling, Behavior, Metric, MetricIdentifier, MetricKind, MetricSelector, MetricSource,
-        MetricTarget, MetricTargetKind, ScalingPolicy, ScalingPolicyKind, ScalingRules, SelectPolicy,
-        SizedResource, Trigger, TriggerKind, VerticalMode, VerticalScaling,
+        Autoscaling, AverageTarget, AverageTargetKind, Behavior, Metric, MetricIdentifier, MetricKind,
+        MetricSelector, MetricSource, MetricTarget, MetricTargetKind, PodsMetric, ScalingPolicy,
+        ScalingPolicyKind, ScalingRules, SelectPolicy, SizedResource, Trigger, TriggerKind, VerticalMode, VerticalScaling,
     },
     component::ResourceAmounts,
     quantity::PositiveQuantity,
@@ -74,21 +74,25 @@ pub(super) fn autoscaling(tape: &mut Tape, has_redis: bool) -> Autoscaling {
 pub(super) fn metric(tape: &mut Tape) -> Metric {
     let kind = tape.copy(&[MetricKind::Pods, MetricKind::External]);
     let target = tape.pick(&["1", "1500m", "1e3"]);
-    let is_value = kind == MetricKind::External && tape.chance(50);
-    let source = MetricSource {
-        metric: MetricIdentifier {
-            name: tape.pick(&["requests_per_second", "q:len|orders", "9.-"]).to_owned(),
-            selector: tape.maybe(30, |tape| MetricSelector { match_labels: labels(tape, 2) }),
-        },
-        target: MetricTarget {
-            kind: if is_value { MetricTargetKind::Value } else { MetricTargetKind::AverageValue },
-            average_value: (!is_value).then(|| PositiveQuantity(quantity(target))),
-            value: is_value.then(|| PositiveQuantity(quantity(target))),
-        },
+    let metric = MetricIdentifier {
+        name: tape.pick(&["requests_per_second", "q:len|orders", "9.-"]).to_owned(),
+        selector: tape.maybe(30, |tape| MetricSelector { match_labels: labels(tape, 2) }),
     };
+    let target = || PositiveQuantity(quantity(target));
     let (pods, external) = match kind {
-        MetricKind::Pods => (Some(source), None),
-        MetricKind::External => (None, Some(source)),
+        MetricKind::Pods => {
+            let target = AverageTarget { kind: AverageTargetKind::AverageValue, average_value: target() };
+            (Some(PodsMetric { metric, target }), None)
+        }
+        MetricKind::External => {
+            let is_value = tape.chance(50);
+            let target = MetricTarget {
+                kind: if is_value { MetricTargetKind::Value } else { MetricTargetKind::AverageValue },
+                average_value: (!is_value).then(target),
+                value: is_value.then(target),
+            };
+            (None, Some(MetricSource { metric, target }))
+        }
     };
     Metric { kind, pods, external }
 }
