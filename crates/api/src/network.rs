@@ -38,6 +38,12 @@ pub struct NetworkPolicySettings {
     #[schemars(extend("maxProperties" = 8))]
     #[x_kube(validation = label_keys())]
     pub keda_namespace_labels: BTreeMap<String, LabelValue>,
+    /// Labels of the namespace in which CloudNativePG's operator runs; default
+    /// `kubernetes.io/metadata.name: cnpg-system`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 8))]
+    #[x_kube(validation = label_keys())]
+    pub cnpg_namespace_labels: BTreeMap<String, LabelValue>,
 }
 
 /// Addresses outside the cluster that a component may reach.

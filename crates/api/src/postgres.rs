@@ -29,8 +29,14 @@ use crate::{
     .message("with mode External somebody else runs the database: remove everything but external")
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("self.mode == 'External' || has(self.version)")
-    .message("mode Managed needs version: the major version decides the format of the data")
+    .message("modes Managed and CloudNativePG need version: the major version decides the format of the data")
     .field_path(".version"))]
+#[x_kube(validation = Rule::new("self.mode != 'CloudNativePG' || !(has(self.runAsUser) || has(self.fsGroup))")
+    .message("CloudNativePG chooses the user itself: remove runAsUser and fsGroup")
+    .field_path(".mode"))]
+#[x_kube(validation = Rule::new("self.mode != 'CloudNativePG' || !has(self.image) || !has(self.image.tag) || self.image.tag.matches('^[0-9]{2}([.-].*)?$')")
+    .message("CloudNativePG reads the version from image.tag: begin it with that, such as 16.4-standard-trixie")
+    .field_path(".image"))]
 #[x_kube(validation = Rule::new("!has(self.synchronous) || !self.synchronous || has(self.instances) && self.instances > 1")
     .message("synchronous needs instances: 2 or more")
     .field_path(".synchronous"))]
@@ -53,8 +59,9 @@ use crate::{
     .message("database and owner can't be changed later: they were made with the data")
     .field_path(".database"))]
 pub struct Postgres {
-    /// `Managed`: one primary with read replicas in the platform's namespace. `External`: a
-    /// database that runs elsewhere, described in `external`. It can't be changed later.
+    /// `Managed`: one primary with read replicas in the platform's namespace. `CloudNativePG`: the
+    /// same, run by that operator. `External`: a database that runs elsewhere, described in
+    /// `external`. It can't be changed later.
     pub mode: PostgresMode,
     /// Where the database is and how to log in, in mode `External`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,12 +73,13 @@ pub struct Postgres {
     /// Commits wait until a replica has them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub synchronous: Option<bool>,
-    /// Major version, such as 16; needed in mode `Managed`. It can't be changed later.
+    /// Major version, such as 16; needed but in mode `External`. It can't be changed later.
     #[schemars(range(min = 14, max = 18))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i32>,
     /// Image; default `postgres:<version>`. Any official image works; those with `alpine` in the
-    /// tag run as user 70.
+    /// tag run as user 70. CloudNativePG needs images of its own; default
+    /// `ghcr.io/cloudnative-pg/postgresql:<version>-standard-trixie`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
     /// What each server asks for and may use.
@@ -150,6 +158,8 @@ impl JsonSchema for ParameterValue {
 pub enum PostgresMode {
     /// The platform.
     Managed,
+    /// CloudNativePG, for the platform.
+    CloudNativePG,
     /// Somebody else.
     External,
 }

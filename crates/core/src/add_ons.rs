@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     kinds::{AddOn, KINDS, Kind},
     object::Object,
+    plan::POSTGRES,
     problem::Problem,
 };
 
@@ -64,15 +65,16 @@ fn problem(add_on: AddOn, objects: &BTreeMap<Kind, Vec<&str>>) -> Problem {
         objects.iter().map(|(kind, names)| format!("{kind} {}", names.join(", "))).collect();
     let definitions: Vec<String> = objects.keys().map(|kind| kind.info().definition()).collect();
     let version = objects.keys().next().map(|kind| kind.info().version).unwrap_or_default();
-    let problem = Problem::whole(
-        MISSING,
-        format!(
-            "{} is not there (the cluster does not serve {} in version {version}); left out until it is: {}; install it, or take {} out of the resource",
-            add_on.title(),
-            definitions.join(", "),
-            names.join("; "),
-            add_on.field(),
-        ),
+    let message = format!(
+        "{} is not there (the cluster does not serve {} in version {version}); left out until it is: {}; install it, or take {} out of the resource",
+        add_on.title(),
+        definitions.join(", "),
+        names.join("; "),
+        add_on.field(),
     );
+    let problem = match add_on {
+        AddOn::CloudNativePG => Problem::of(POSTGRES, MISSING, message),
+        _ => Problem::whole(MISSING, message),
+    };
     if add_on.is_aside() { problem.as_warning() } else { problem }
 }

@@ -14,11 +14,12 @@ pub enum AddOn {
     GatewayApi,
     Cilium,
     Istio,
+    CloudNativePG,
 }
 
 impl AddOn {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::PrometheusOperator,
         Self::ExternalSecrets,
         Self::Keda,
@@ -26,6 +27,7 @@ impl AddOn {
         Self::GatewayApi,
         Self::Cilium,
         Self::Istio,
+        Self::CloudNativePG,
     ];
 
     /// Its name on command lines.
@@ -39,6 +41,7 @@ impl AddOn {
             Self::GatewayApi => "gateway-api",
             Self::Cilium => "cilium",
             Self::Istio => "istio",
+            Self::CloudNativePG => "cloudnative-pg",
         }
     }
 
@@ -59,6 +62,7 @@ impl AddOn {
             Self::GatewayApi => "the Gateway API",
             Self::Cilium => "Cilium",
             Self::Istio => "Istio",
+            Self::CloudNativePG => "CloudNativePG",
         }
     }
 
@@ -73,6 +77,7 @@ impl AddOn {
             Self::GatewayApi => "ingress.controller",
             Self::Cilium => "egress by name",
             Self::Istio => "mesh",
+            Self::CloudNativePG => "postgres.mode CloudNativePG",
         }
     }
 
@@ -162,6 +167,7 @@ kinds! {
     PersistentVolumeClaim: "" "v1" "persistentvolumeclaims" Metadata;
     DaemonSet: "apps" "v1" "daemonsets" Status;
     StatefulSet: "apps" "v1" "statefulsets" Status;
+    Cluster: "postgresql.cnpg.io" "v1" "clusters" Status of CloudNativePG;
     Deployment: "apps" "v1" "deployments" Status;
     HorizontalPodAutoscaler: "autoscaling" "v2" "horizontalpodautoscalers" Status;
     TriggerAuthentication: "keda.sh" "v1alpha1" "triggerauthentications" Metadata of Keda;
@@ -192,6 +198,12 @@ impl Kind {
     #[must_use]
     pub fn scales(self) -> bool {
         matches!(self, Self::HorizontalPodAutoscaler | Self::ScaledObject)
+    }
+
+    /// Whether objects of the kind are the servers of a data store.
+    #[must_use]
+    pub fn serves_data(self) -> bool {
+        matches!(self, Self::StatefulSet | Self::Cluster)
     }
 
     /// Its row in the table.

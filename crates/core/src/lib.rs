@@ -6,8 +6,8 @@
 pub mod add_ons;
 pub mod admission;
 pub mod amount;
+pub mod cnpg;
 pub mod cost;
-
 pub mod digest;
 pub mod fields;
 pub mod finalizer_policy;

@@ -1,5 +1,6 @@
 //! The plan: the resource with every value decided, and nothing of Kubernetes' object shapes yet.
 
+mod cloudnative;
 mod component;
 mod ingress;
 pub mod monitoring;
@@ -29,6 +30,7 @@ use crate::{
     add_ons::Capabilities, inputs::Reference, kinds::Kind, object::Key, problem::Problem,
     storage::StorageClasses,
 };
+pub use cloudnative::{CLUSTER_RO, CLUSTER_RW, DatabaseCluster};
 pub use component::{ComponentPlan, ConsumedReference, ResourcesPlan, Role, Scaling, Target};
 pub use ingress::{
     AlbPlan, CertificatePlan, ControllerPlan, CorsPlan, IngressPlan, Route, Stickiness, WebhooksPlan,
@@ -136,7 +138,7 @@ impl Identity {
     pub fn namespace_of(&self, component: &str) -> &str {
         let of = match component {
             SENTINEL => REDIS,
-            POSTGRES_RO => POSTGRES,
+            POSTGRES_RO | CLUSTER_RW => POSTGRES,
             other => other,
         };
         self.tiers.get(of).unwrap_or(&self.namespace)

@@ -51,6 +51,9 @@ pub fn problems(plan: &Plan, objects: &[Object]) -> Vec<Problem> {
         .collect()
 }
 
+/// Pods of a database of CloudNativePG beside its servers: one that joins is a Job first, which copies the data.
+const JOINING: f64 = 1.0;
+
 /// `cpu` and `memory` are short for what is requested of them.
 fn full_name(key: &str) -> &str {
     match key {
@@ -99,12 +102,21 @@ fn demand(objects: &[Object]) -> BTreeMap<String, f64> {
         let info = object.kind.info();
         let dot = if info.group.is_empty() { "" } else { "." };
         add(&format!("count/{}{dot}{}", info.plural, info.group), 1.0);
-        let pods = f64::from(most_pods(object, objects));
+        let joining = if object.kind == Kind::Cluster { JOINING } else { 0.0 };
+        let pods = f64::from(most_pods(object, objects)) + joining;
         if pods > 0.0 {
             add("pods", pods);
             for bound in ["requests", "limits"] {
                 for resource in ["cpu", "memory"] {
                     add(&format!("{bound}.{resource}"), pods * of_pod(&object.body, bound, resource));
+                }
+            }
+        }
+        if object.kind == Kind::Cluster {
+            for volume in ["storage", "walStorage"] {
+                if let Some(size) = amount(&object.body["spec"][volume]["size"]) {
+                    add("persistentvolumeclaims", pods - JOINING);
+                    add("requests.storage", (pods - JOINING) * size);
                 }
             }
         }
@@ -126,6 +138,7 @@ fn most_pods(object: &Object, objects: &[Object]) -> i32 {
     let replicas = || number(&spec["replicas"]).or(object.seed_replicas).unwrap_or(1);
     match object.kind {
         Kind::StatefulSet => replicas(),
+        Kind::Cluster => number(&spec["instances"]).unwrap_or(1),
         Kind::Deployment => {
             let scaled = objects
                 .iter()
@@ -153,6 +166,10 @@ fn surge(value: &Value, pods: i32) -> i32 {
 
 /// What counts for a pod: its containers together, or an init container that asks for more.
 fn of_pod(workload: &Value, bound: &str, resource: &str) -> f64 {
+    // CloudNativePG's servers have one container.
+    if let Some(amounts) = workload["spec"].get("resources") {
+        return amount(&amounts[bound][resource]).unwrap_or_default();
+    }
     let pod = &workload["spec"]["template"]["spec"];
     let of = |container: &Value| amount(&container["resources"][bound][resource]).unwrap_or_default();
     let together: f64 = list(&pod["containers"]).map(of).sum();

@@ -19,7 +19,7 @@ use crate::{
     preflight,
     problem::Problem,
     resolve::{component::UNREACHABLE, references::MISSING},
-    status::workload::{Autoscaler, Workload},
+    status::workload::{Autoscaler, Hibernation, Workload},
     storage::{Volumes, volumes},
 };
 
@@ -75,6 +75,24 @@ impl Child {
     #[must_use]
     pub fn is_of(&self, platform: &Identity) -> bool {
         self.platform == platform.name && self.home == platform.namespace
+    }
+
+    /// It is the servers of a data store.
+    #[must_use]
+    pub fn serves_data(&self) -> bool {
+        self.kind.serves_data() && self.is_store
+    }
+
+    /// Whether it was asked to stop around its volumes, and how far that is.
+    #[must_use]
+    pub fn hibernation(&self) -> Hibernation {
+        self.workload.as_ref().map(|workload| workload.hibernation).unwrap_or_default()
+    }
+
+    /// Its volumes go with it, so that it is stopped instead where they are to stay.
+    #[must_use]
+    pub fn takes_volumes_along(&self) -> bool {
+        self.kind == Kind::Cluster
     }
 
     /// It lives in another namespace than its platform, where nothing has an owner.
@@ -166,6 +184,8 @@ pub struct Steps {
     pub apply: Vec<Apply>,
     /// Data stores whose volumes grow.
     pub grow: Vec<Growth>,
+    /// Databases that stop around their volumes, which stay.
+    pub hibernate: Vec<Prune>,
     /// Objects that are no longer wished.
     pub prune: Vec<Prune>,
     /// Namespaces and names of stores whose volumes are to be removed with them.
@@ -205,7 +225,8 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
             continue;
         }
         let child = observed.get(&key);
-        let is_workload = matches!(object.kind, Kind::Deployment | Kind::DaemonSet | Kind::StatefulSet)
+        let is_workload = matches!(object.kind, Kind::Deployment | Kind::DaemonSet)
+            || object.kind.serves_data()
             || object.kind.scales();
         let is_blocked = store_of(&object.component).is_some_and(|store| {
             // What stands for a store outside may not replace one that was not given up.
@@ -309,9 +330,10 @@ fn blocked_stores(plan: &Plan, observed: &Observed, steps: &mut Steps) -> Vec<St
             steps.problems.push(problem);
             continue;
         }
-        let Some(live) = observed.get(&plan.identity.key(Kind::StatefulSet, facts.name)) else {
-            continue;
-        };
+        let kinds = [facts.kind, Kind::StatefulSet, Kind::Cluster];
+        let mut found =
+            kinds.into_iter().filter_map(|kind| observed.get(&plan.identity.key(kind, facts.name)));
+        let Some(live) = found.next() else { continue };
         let problems: Vec<Problem> = mode_differs(&facts, live)
             .into_iter()
             .chain(facts.passwords.iter().filter_map(|password| password_lost(plan, &facts, password, live)))
@@ -328,7 +350,7 @@ fn blocked_stores(plan: &Plan, observed: &Observed, steps: &mut Steps) -> Vec<St
 fn moved(plan: &Plan, facts: &StoreFacts, observed: &Observed) -> Option<Problem> {
     let (name, wished) = (facts.name, plan.identity.namespace_of(facts.name));
     let live = observed.values().find(|child| {
-        child.kind == Kind::StatefulSet
+        child.kind.serves_data()
             && child.component == name
             && child.platform_uid == plan.identity.uid
             && child.namespace != wished
@@ -371,8 +393,8 @@ fn password_lost(
             format!("(the pods of StatefulSet {:?} still have it in REDIS_PASSWORD)", live.name)
         }
         Store::Postgres => format!(
-            "(or with a new one that you have set with ALTER ROLE; psql works without it in the pods of StatefulSet {:?})",
-            live.name
+            "(or with a new one that you have set with ALTER ROLE; psql works without it in the pods of {} {:?})",
+            live.kind, live.name
         ),
     };
     Some(Problem::of(
@@ -421,8 +443,8 @@ fn prune(plan: &Plan, desired: &[Object], observed: &Observed, blocked_stores: &
     // A server stops as it should with its Lease, its account, its peers and its policy.
     let ends: BTreeSet<&str> = observed
         .values()
-        .filter(|child| child.platform_uid == plan.identity.uid && child.kind == Kind::StatefulSet)
-        .filter(|child| !wished.contains(&child.key()))
+        .filter(|child| child.platform_uid == plan.identity.uid && child.kind.serves_data())
+        .filter(|child| !wished.contains(&child.key()) && child.hibernation() != Hibernation::Done)
         .map(|child| child.component.as_str())
         .collect();
     for child in surplus {
@@ -438,12 +460,14 @@ fn prune(plan: &Plan, desired: &[Object], observed: &Observed, blocked_stores: &
         let is_blocked = store.is_some_and(|store| blocked_stores.contains(&store));
         let waits = child.is_store
             && !child.is_copy
-            && child.kind != Kind::StatefulSet
+            && !child.kind.serves_data()
             && ends.contains(child.component.as_str());
         if keeps_running || waits || is_blocked || is_kept_secret || is_data {
             continue;
         }
-        if child.kind.scales() {
+        if child.takes_volumes_along() && plan.data == DataPolicy::Retain {
+            steps.hibernate.extend((child.hibernation() == Hibernation::None).then(|| child.into()));
+        } else if child.kind.scales() {
             steps.prune_first.push(child.into());
         } else {
             steps.prune.push(child.into());
@@ -458,8 +482,12 @@ fn still_runs(plan: &Plan, observed: &Observed, store: &str) -> bool {
 
 /// The servers of a store wherever they run: a resource that no longer has it does not tell.
 pub(crate) fn servers<'a>(platform: &Identity, observed: &'a Observed, store: &str) -> Option<&'a Child> {
-    let is_it =
-        |child: &&Child| child.kind == Kind::StatefulSet && child.component == store && child.is_of(platform);
+    let is_it = |child: &&Child| {
+        child.kind.serves_data()
+            && child.component == store
+            && child.is_of(platform)
+            && child.hibernation() == Hibernation::None
+    };
     observed.values().find(is_it)
 }
 
@@ -467,7 +495,9 @@ pub(crate) fn servers<'a>(platform: &Identity, observed: &'a Observed, store: &s
 fn removed_stores(plan: &Plan, surplus: &[&Child], steps: &mut Steps) -> Vec<Store> {
     let mut goes = Vec::new();
     for (store, name, _) in STORES {
-        let runs = |child: &&&Child| child.kind == Kind::StatefulSet && child.component == name;
+        let runs = |child: &&&Child| {
+            child.kind.serves_data() && child.component == name && child.hibernation() == Hibernation::None
+        };
         let running = surplus.iter().find(runs).filter(|_| !plan.runs(store));
         if plan.acknowledged.contains(&store) {
             goes.push(store);

@@ -80,6 +80,11 @@ fn claims(object: &Object) -> Vec<(Option<&str>, &str)> {
             let templates = object.body["spec"]["volumeClaimTemplates"].as_array();
             templates.into_iter().flatten().map(of).collect()
         }
+        Kind::Cluster => {
+            let volumes = ["/spec/storage", "/spec/walStorage"].into_iter();
+            let volumes = volumes.filter_map(|path| object.body.pointer(path));
+            volumes.map(|volume| (volume["storageClass"].as_str(), who.as_str())).collect()
+        }
         _ => Vec::new(),
     }
 }

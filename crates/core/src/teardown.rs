@@ -5,6 +5,7 @@ use trading_api::deletion::DataPolicy;
 
 use crate::{
     kinds::Kind,
+    status::workload::Hibernation,
     step::{Child, Prune},
 };
 
@@ -13,6 +14,13 @@ use crate::{
 pub enum Teardown {
     /// Delete these and come back when they are gone.
     Delete {
+        /// What.
+        objects: Vec<Prune>,
+        /// In words, for status and Events.
+        waiting_for: &'static str,
+    },
+    /// Stop these around their volumes, and come back when they have stopped.
+    Hibernate {
         /// What.
         objects: Vec<Prune>,
         /// In words, for status and Events.
@@ -40,14 +48,16 @@ pub fn teardown(children: &[Child], data: DataPolicy, orphan: bool) -> Teardown 
         (!child.is_store || child.is_abroad())
             && matches!(child.kind, Kind::Deployment | Kind::DaemonSet | Kind::HorizontalPodAutoscaler)
     };
-    let is_server = |child: &&Child| child.is_store && child.kind == Kind::StatefulSet;
+    let stops = |child: &&Child| data == DataPolicy::Retain && child.takes_volumes_along();
+    let is_server = |child: &&Child| child.serves_data() && !stops(child);
     let is_rest = |child: &&Child| {
         child.is_store
-            && !matches!(child.kind, Kind::StatefulSet | Kind::PersistentVolumeClaim)
+            && !(child.kind.serves_data() || child.kind == Kind::PersistentVolumeClaim)
             && (child.kind != Kind::Secret || child.is_copy || data == DataPolicy::Delete)
     };
     phase(children, is_application, "the applications to stop")
         .or_else(|| phase(children, is_server, "the data stores to stop"))
+        .or_else(|| hibernated(&children.iter().filter(stops).collect::<Vec<_>>()))
         .or_else(|| phase(children, is_rest, "what belongs to the data stores and other namespaces to go"))
         .unwrap_or(Teardown::Done { delete_claims: data == DataPolicy::Delete })
 }
@@ -56,6 +66,20 @@ pub fn teardown(children: &[Child], data: DataPolicy, orphan: bool) -> Teardown 
 /// operator looks. A Deployment of ours never lacks it otherwise.
 fn was_orphaned(child: &Child) -> bool {
     child.kind == Kind::Deployment && child.is_store && !child.is_abroad()
+}
+
+/// A database whose volumes go with it stays, without servers. One that does not serve is stopped by its
+/// operator when it does: that is not waited for.
+fn hibernated(databases: &[&Child]) -> Option<Teardown> {
+    let waiting_for = "CloudNativePG's operator, which must be running, to hibernate the database";
+    let of = |hibernation: Hibernation| {
+        databases.iter().filter(move |child| !child.deleting && child.hibernation() == hibernation)
+    };
+    let objects: Vec<Prune> = of(Hibernation::None).map(|child| Prune::from(*child)).collect();
+    if !objects.is_empty() {
+        return Some(Teardown::Hibernate { objects, waiting_for });
+    }
+    of(Hibernation::Underway).next().map(|_| Teardown::Wait(waiting_for))
 }
 
 fn phase(

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use trading_core::kinds::{AddOn, Kind};
 use trading_testbed::module::{
-    CERT_MANAGER, EXTERNAL_SECRETS, GATEWAY_API, ISTIO, KEDA, Module, PROMETHEUS_OPERATOR,
+    CERT_MANAGER, CLOUDNATIVE_PG, EXTERNAL_SECRETS, GATEWAY_API, ISTIO, KEDA, Module, PROMETHEUS_OPERATOR,
     VERTICAL_POD_AUTOSCALER,
 };
 use trading_testbed::{Kubectl, documents};
@@ -24,7 +24,7 @@ pub struct Definition {
 const OF_ISTIO: &str = "kubernetes/customresourcedefinitions.gen.yaml";
 
 /// Every kind of an add-on but Cilium's, whose module is a hundred times as large as what is needed of it.
-pub const DEFINITIONS: [Definition; 11] = [
+pub const DEFINITIONS: [Definition; 12] = [
     Definition {
         kind: Kind::ExternalSecret,
         module: EXTERNAL_SECRETS,
@@ -65,6 +65,11 @@ pub const DEFINITIONS: [Definition; 11] = [
         module: VERTICAL_POD_AUTOSCALER,
         file: "deploy/vpa-v1-crd-gen.yaml",
     },
+    Definition {
+        kind: Kind::Cluster,
+        module: CLOUDNATIVE_PG,
+        file: "config/crd/bases/postgresql.cnpg.io_clusters.yaml",
+    },
     Definition { kind: Kind::PeerAuthentication, module: ISTIO, file: OF_ISTIO },
     Definition { kind: Kind::DestinationRule, module: ISTIO, file: OF_ISTIO },
     Definition { kind: Kind::VirtualService, module: ISTIO, file: OF_ISTIO },
@@ -92,6 +97,7 @@ pub fn install_all(kubectl: &Kubectl) -> Result<()> {
         AddOn::Keda,
         AddOn::VerticalPodAutoscaler,
         AddOn::Istio,
+        AddOn::CloudNativePG,
     ]
     .into_iter()
     .try_for_each(|add_on| install(kubectl, add_on))

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use trading_core::kinds::{KINDS, Kind};
 use trading_e2e::add_ons;
 use trading_e2e::sim::{
-    LONG, Propagation, SETTLE, Space, Stack, database_secret, every_kind, merge, own_database, platform,
-    wait_for,
+    LONG, Propagation, SETTLE, Space, Stack, cloudnative_database, database_secret, every_kind, merge,
+    own_database, platform, wait_for,
 };
 use trading_testbed::audit::Entry;
 
@@ -52,11 +52,13 @@ fn platforms() -> [Value; 3] {
     let mut scaled = own_database();
     let queue = json!({ "type": "RedisList", "source": "orders", "threshold": 100 });
     merge(&mut scaled, &json!({ "backend": { "autoscaling": { "triggers": [queue] } } }));
-    let routed = json!({ "postgres": null, "ingress": {
+    let mut routed = cloudnative_database();
+    let ingress = json!({ "ingress": {
         "controller": "Gateway",
         "parentRefs": [{ "name": "edge", "namespace": "edge", "sectionName": "https" }],
         "hosts": [{ "host": "shop.example.com" }],
     } });
+    merge(&mut routed, &ingress);
     [whole, scaled, routed]
 }
 

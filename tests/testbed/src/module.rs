@@ -53,6 +53,12 @@ pub const VERTICAL_POD_AUTOSCALER: Module = Module {
     version: "v1.8.1",
     sum: "h1:Pe8bV1wozN4gOKO1rleiIY5alIyAXN+DnXDbXQcL4fI=",
 };
+/// CloudNativePG: `config/crd/bases`.
+pub const CLOUDNATIVE_PG: Module = Module {
+    path: "github.com/cloudnative-pg/cloudnative-pg",
+    version: "v1.30.0",
+    sum: "h1:fnhVq44xXx97MNiuvJsPrX1vSjYbgdyBK5MSGfdHdp0=",
+};
 /// Istio: `kubernetes`.
 pub const ISTIO: Module = Module {
     path: "istio.io/api",

@@ -31,6 +31,8 @@ pub struct NetworkPlan {
     pub monitoring_namespace: BTreeMap<String, String>,
     /// Namespace of KEDA, where it looks at queues in Redis; empty for none.
     pub keda_namespace: BTreeMap<String, String>,
+    /// Namespace of CloudNativePG's operator, where it runs the database; empty for none.
+    pub cnpg_namespace: BTreeMap<String, String>,
     /// Ports of the Kubernetes API.
     pub api_server_ports: Vec<i32>,
 }

@@ -2,7 +2,7 @@
 
 use trading_api::{network::Cidr, postgres::SslMode, scheduling::Scheduling};
 
-use super::{Host, PasswordSource, ResourcesPlan, VolumePlan};
+use super::{CLUSTER_RW, DatabaseCluster, Host, PasswordSource, ResourcesPlan, VolumePlan};
 
 /// Name of the database among components.
 pub const POSTGRES: &str = "postgres";
@@ -38,6 +38,21 @@ pub struct PostgresPlan {
     pub ca: Option<(String, String)>,
     /// The servers, where the platform runs them.
     pub servers: Option<PostgresServers>,
+    /// The same, where CloudNativePG runs them.
+    pub cluster: Option<DatabaseCluster>,
+}
+
+impl PostgresPlan {
+    /// What the Service of the primary is called after the platform's name; `None` where the database is
+    /// outside.
+    #[must_use]
+    pub fn service(&self) -> Option<&'static str> {
+        match (&self.servers, &self.cluster) {
+            (Some(_), _) => Some(POSTGRES),
+            (_, Some(_)) => Some(CLUSTER_RW),
+            (None, None) => None,
+        }
+    }
 }
 
 /// Servers of the database with every value decided.

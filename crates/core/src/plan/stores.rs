@@ -3,6 +3,7 @@
 use trading_api::{Quantity, deletion::Store};
 
 use super::{POSTGRES, Plan, REDIS, SENTINEL};
+use crate::kinds::Kind;
 
 /// Where a password comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct StoreFacts<'a> {
     pub name: &'static str,
     /// Topology, as the resource writes it.
     pub mode: &'static str,
+    /// Kind of the object that is its servers.
+    pub kind: Kind,
     /// Where its passwords are.
     pub passwords: Vec<&'a PasswordSource>,
 }
@@ -61,6 +64,7 @@ impl Plan {
             store: Store::Redis,
             name: REDIS,
             mode: redis.mode.as_str(),
+            kind: Kind::StatefulSet,
             passwords: vec![&redis.password],
         });
         let servers = self.postgres.as_ref().and_then(|database| database.servers.as_ref());
@@ -68,9 +72,18 @@ impl Plan {
             store: Store::Postgres,
             name: POSTGRES,
             mode: "Managed",
+            kind: Kind::StatefulSet,
             passwords: servers.passwords.all().to_vec(),
         });
-        redis.into_iter().chain(postgres).collect()
+        let cluster = self.postgres.as_ref().and_then(|database| database.cluster.as_ref());
+        let cluster = cluster.map(|cluster| StoreFacts {
+            store: Store::Postgres,
+            name: POSTGRES,
+            mode: "CloudNativePG",
+            kind: Kind::Cluster,
+            passwords: vec![&cluster.password],
+        });
+        redis.into_iter().chain(postgres).chain(cluster).collect()
     }
 
     /// Whether the platform runs this store.

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use trading_api::network::{EgressPort, EgressRule};
 
-use super::meta;
+use super::{meta, postgres_cluster};
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
@@ -21,14 +21,19 @@ pub(super) fn render(plan: &Plan) -> Vec<Object> {
 
 /// Address blocks don't count for Cilium where the Kubernetes API runs on a node of the cluster.
 fn of_postgres(plan: &Plan) -> Option<Object> {
-    plan.postgres.as_ref()?.servers.as_ref()?;
+    let database = plan.postgres.as_ref()?;
+    database.service()?;
     if !plan.capabilities.are_known_to_have(Kind::CiliumNetworkPolicy) {
         return None;
     }
+    let selector = match database.cluster {
+        Some(_) => postgres_cluster::selector(plan),
+        None => meta::selector(&plan.identity.name, POSTGRES),
+    };
     let object = json!({
         "metadata": meta::object(plan, POSTGRES, POSTGRES, meta::DATABASE, Lifetime::Store),
         "spec": {
-            "endpointSelector": { "matchLabels": meta::selector(&plan.identity.name, POSTGRES) },
+            "endpointSelector": { "matchLabels": selector },
             "egress": [{ "toEntities": ["kube-apiserver"] }],
         },
     });

@@ -13,7 +13,7 @@ use super::meta;
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
-    plan::{ComponentPlan, POSTGRES, POSTGRES_RO, Plan},
+    plan::{ComponentPlan, POSTGRES, POSTGRES_RO, Plan, PostgresPlan},
 };
 
 /// Port at which sidecars get their configuration and certificates.
@@ -135,11 +135,12 @@ fn breaks(plan: &Plan, component: &ComponentPlan, policy: &Value) -> Object {
 /// The servers of a database have no sidecar, but those who call them do.
 fn to_database(plan: &Plan, mesh: &Mesh) -> Vec<Object> {
     let most = mesh.circuit_breaker.as_ref().and_then(|breaker| breaker.max_database_connections);
-    let servers = plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
-    let (Some(most), Some(servers)) = (most, servers) else { return Vec::new() };
+    let database = plan.postgres.as_ref();
+    let service = database.and_then(PostgresPlan::service);
+    let (Some(most), Some(service)) = (most, service) else { return Vec::new() };
     let policy = json!({ "connectionPool": { "tcp": { "maxConnections": most } } });
-    let replicas = (servers.instances > 1).then_some(POSTGRES_RO);
-    let services = [POSTGRES].into_iter().chain(replicas);
+    let replicas = database.and_then(|database| database.read_only_host.as_ref()).map(|_| POSTGRES_RO);
+    let services = [service].into_iter().chain(replicas);
     let namespace = plan.identity.namespace_of(POSTGRES);
     let of = |service: &str| {
         // It is the callers', not the store's: it goes when the platform goes.

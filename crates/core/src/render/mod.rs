@@ -16,6 +16,7 @@ mod monitoring;
 mod network_policy;
 mod pod;
 mod postgres;
+mod postgres_cluster;
 mod postgres_lease;
 mod postgres_servers;
 mod quota;

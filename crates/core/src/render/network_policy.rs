@@ -16,14 +16,15 @@ use trading_api::{
     redis::RedisMode,
 };
 
-use super::{mesh, meta};
+use super::{mesh, meta, postgres_cluster};
 use crate::{
+    cnpg,
     kinds::Kind,
     object::{Lifetime, Object},
     plan::{
         ComponentPlan, IngressPlan, IngressSource, NetworkPlan, POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_PORT,
-        Plan, PostgresPlan, PostgresServers, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, RUNTIME,
-        RedisPlan, RuntimePlan, SENTINEL, SENTINEL_PORT, Target,
+        Plan, PostgresPlan, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, RUNTIME, RedisPlan,
+        RuntimePlan, SENTINEL, SENTINEL_PORT, Target,
         monitoring::{ScrapePort, TracingPlan},
     },
 };
@@ -44,8 +45,7 @@ pub(super) fn render(plan: &Plan) -> Vec<Object> {
         policies.push(of_redis(plan, network, store));
         policies.extend(store.sentinel.as_ref().map(|_| of_sentinels(plan, network)));
     }
-    let servers = plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
-    policies.extend(servers.map(|servers| of_postgres(plan, network, servers)));
+    policies.extend(plan.postgres.as_ref().and_then(|database| of_postgres(plan, network, database)));
     policies.extend(plan.runtime.iter().map(|runtime| of_runtime(plan, runtime)));
     policies
 }
@@ -61,7 +61,7 @@ fn policy(
     let object = NetworkPolicy {
         metadata: meta::object(plan, component, component, tier, lifetime),
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(meta::matching(meta::selector(&plan.identity.name, component))),
+            pod_selector: Some(meta::matching(labels_of(plan, component))),
             policy_types: Some(both()),
             // An empty list is stored as none; writing it would be a change every time.
             ingress: (!ingress.is_empty()).then_some(ingress),
@@ -231,25 +231,32 @@ fn to_sentinels(plan: &Plan, from: &str) -> NetworkPolicyEgressRule {
     to(vec![pods(plan, from, SENTINEL)], vec![tcp(SENTINEL_PORT)])
 }
 
-fn of_postgres(plan: &Plan, network: &NetworkPlan, servers: &PostgresServers) -> Object {
-    let port = [tcp(POSTGRES_PORT)];
+fn of_postgres(plan: &Plan, network: &NetworkPlan, database: &PostgresPlan) -> Option<Object> {
+    let (several, agent, metrics) = match (&database.servers, &database.cluster) {
+        (Some(servers), _) => (servers.instances > 1, POSTGRES_AGENT_PORT, POSTGRES_AGENT_PORT),
+        (_, Some(_)) => (true, cnpg::STATUS_PORT, cnpg::METRICS_PORT),
+        (None, None) => return None,
+    };
     let mut callers = callers(plan, &Target::Postgres);
     callers.extend(self::callers(plan, &Target::PostgresReadOnly));
     callers.sort_unstable();
     callers.dedup();
     let mut ingress = Vec::new();
     let callers = callers.iter().map(|caller| pods(plan, POSTGRES, caller)).collect();
-    ingress.extend(admit(callers, &port));
+    ingress.extend(admit(callers, &[tcp(POSTGRES_PORT)]));
     let mut egress = vec![dns(), to_blocks(&[], &network.api_server_ports)];
-    let with_agent = [tcp(POSTGRES_PORT), tcp(POSTGRES_AGENT_PORT)];
-    if servers.instances > 1 {
+    let with_agent = [tcp(POSTGRES_PORT), tcp(agent)];
+    if several {
         ingress.extend(admit(vec![pods(plan, POSTGRES, POSTGRES)], &with_agent));
         egress.push(to(vec![pods(plan, POSTGRES, POSTGRES)], with_agent.to_vec()));
     }
-    if !network.monitoring_namespace.is_empty() {
-        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &[tcp(POSTGRES_AGENT_PORT)]));
+    if !network.cnpg_namespace.is_empty() {
+        ingress.extend(admit(vec![namespace(&network.cnpg_namespace)], &with_agent));
     }
-    policy(plan, POSTGRES, meta::DATABASE, Lifetime::Store, ingress, egress)
+    if !network.monitoring_namespace.is_empty() {
+        ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &[tcp(metrics)]));
+    }
+    Some(policy(plan, POSTGRES, meta::DATABASE, Lifetime::Store, ingress, egress))
 }
 
 /// Who reaches the daemon is root on its node: only those who say so.
@@ -291,7 +298,7 @@ fn to(peers: Vec<NetworkPolicyPeer>, ports: Vec<NetworkPolicyPort>) -> NetworkPo
 }
 
 fn to_database(plan: &Plan, component: &ComponentPlan, database: &PostgresPlan) -> NetworkPolicyEgressRule {
-    if database.servers.is_some() {
+    if database.service().is_some() {
         return to(vec![pods(plan, &component.name, POSTGRES)], vec![tcp(POSTGRES_PORT)]);
     }
     to_blocks(&database.cidrs, &[database.port])
@@ -332,12 +339,22 @@ fn named_namespace(name: &str) -> LabelSelector {
     meta::matching(BTreeMap::from([("kubernetes.io/metadata.name".to_owned(), name.to_owned())]))
 }
 
+/// What selects the pods of a component, or of a store.
+fn labels_of(plan: &Plan, component: &str) -> BTreeMap<String, String> {
+    let is_cluster = plan.postgres.as_ref().is_some_and(|database| database.cluster.is_some());
+    if component == POSTGRES && is_cluster {
+        postgres_cluster::selector(plan)
+    } else {
+        meta::selector(&plan.identity.name, component)
+    }
+}
+
 /// Pods of a component, as seen from another: its namespace is named where it is not the same.
 fn pods(plan: &Plan, seen_from: &str, component: &str) -> NetworkPolicyPeer {
     let identity = &plan.identity;
     let namespace = identity.namespace_of(component);
     NetworkPolicyPeer {
-        pod_selector: Some(meta::matching(meta::selector(&identity.name, component))),
+        pod_selector: Some(meta::matching(labels_of(plan, component))),
         namespace_selector: (identity.namespace_of(seen_from) != namespace)
             .then(|| named_namespace(namespace)),
         ..NetworkPolicyPeer::default()

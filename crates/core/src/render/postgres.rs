@@ -1,11 +1,12 @@
-//! The Service that stands for a database outside the cluster; one inside is [`postgres_servers`].
+//! The Service that stands for a database outside the cluster; those inside are [`postgres_servers`] and
+//! [`postgres_cluster`].
 
 use k8s_openapi::api::{
     core::v1::{Service, ServicePort, ServiceSpec},
     discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
 };
 
-use super::{meta, postgres_servers};
+use super::{meta, postgres_cluster, postgres_servers};
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
@@ -16,6 +17,9 @@ pub(super) fn render(plan: &Plan) -> Vec<Object> {
     let Some(database) = &plan.postgres else { return Vec::new() };
     if let Some(servers) = &database.servers {
         return postgres_servers::render(plan, database, servers);
+    }
+    if let Some(cluster) = &database.cluster {
+        return postgres_cluster::render(plan, database, cluster);
     }
     match &database.host {
         Host::Name(name) => vec![external_name(plan, name, database)],

@@ -65,8 +65,10 @@ fn generated_for(stores: &Stores, name: &str) -> Option<(&'static str, &'static 
     if redis.is_some_and(|password| password.generated && password.secret == name) {
         return Some(("Redis", " and refer to it in redis.auth.passwordSecretRef"));
     }
-    let servers = stores.postgres.as_ref().and_then(|postgres| postgres.servers.as_ref())?;
-    servers.passwords.all().iter().any(|password| password.secret == name).then_some(("Postgres", ""))
+    let database = stores.postgres.as_ref()?;
+    let servers = database.servers.iter().flat_map(|servers| servers.passwords.all());
+    let mut passwords = servers.chain(database.cluster.iter().map(|cluster| &cluster.password));
+    passwords.any(|password| password.secret == name).then_some(("Postgres", ""))
 }
 
 fn generated(secret: &ExternalSecret, title: &str, remedy: &str) -> Problem {

@@ -1,6 +1,7 @@
 //! Stage one, pure: decides every value that the resource leaves open. The only place where
 //! defaults live.
 
+mod cloudnative;
 pub(crate) mod component;
 mod external_secrets;
 mod ingress;

@@ -30,6 +30,7 @@ pub(super) fn policies(
         ingress: ingress.map(|ingress| sources(context, &settings, ingress)).unwrap_or_default(),
         monitoring_namespace: monitoring(context, &settings),
         keda_namespace: keda(context, &settings, components),
+        cnpg_namespace: cnpg(context, &settings, stores),
         api_server_ports: context.inputs.operator.api_server_ports.iter().copied().map(i32::from).collect(),
     })
 }
@@ -65,6 +66,24 @@ fn keda(
     }
     let field = format!("networkPolicy.kedaNamespaceLabels[{NAMESPACE_NAME}]");
     let name = context.fill(&field, None, "keda".to_owned(), "operator");
+    BTreeMap::from([(NAMESPACE_NAME.to_owned(), name)])
+}
+
+/// Where CloudNativePG's operator looks after the database from, where it does.
+fn cnpg(
+    context: &mut Context,
+    settings: &NetworkPolicySettings,
+    stores: &Stores,
+) -> BTreeMap<String, String> {
+    let given = plain(&settings.cnpg_namespace_labels);
+    if stores.postgres.as_ref().is_none_or(|database| database.cluster.is_none()) {
+        return BTreeMap::new();
+    }
+    if !given.is_empty() {
+        return given;
+    }
+    let field = format!("networkPolicy.cnpgNamespaceLabels[{NAMESPACE_NAME}]");
+    let name = context.fill(&field, None, "cnpg-system".to_owned(), "operator");
     BTreeMap::from([(NAMESPACE_NAME.to_owned(), name)])
 }
 
@@ -108,7 +127,7 @@ fn sources(
 fn warn_of_unknown_addresses(context: &mut Context, stores: &Stores, components: &[ComponentPlan]) {
     let uses = |target: &Target| components.iter().any(|component| component.targets.contains(target));
     let database = stores.postgres.as_ref().filter(|database| {
-        database.servers.is_none()
+        database.service().is_none()
             && database.cidrs.is_empty()
             && (uses(&Target::Postgres) || uses(&Target::PostgresReadOnly))
     });

@@ -9,20 +9,22 @@ use trading_api::{
     redis::Storage,
 };
 
-use super::{Context, blocks, host_of, image_reference, preset, references};
+use super::{Context, blocks, cloudnative, host_of, image_reference, preset, references};
 use crate::plan::{
     Host, POSTGRES, POSTGRES_PORT, POSTGRES_RO, PasswordSource, PostgresPasswords, PostgresPlan,
-    PostgresServers, ResourcesPlan, VolumePlan,
+    PostgresServers, VolumePlan,
 };
 
 /// Database and role of a platform that names none.
 const DEFAULT_NAME: &str = "app";
+/// What the Secret of the role that clients log in as is called after the platform's name.
+pub(super) const OWNER: &str = "postgres-app";
 /// Users of the official images, on Debian and on Alpine.
 const DEBIAN_USER: i64 = 999;
 const ALPINE_USER: i64 = 70;
 /// Share of the container's memory limit that the servers take as shared buffers: what Postgres'
 /// documentation begins with.
-const SHARED_BUFFERS_SHARE: f64 = 0.25;
+pub(super) const SHARED_BUFFERS_SHARE: f64 = 0.25;
 /// Most shared buffers that Postgres takes: 2^30 - 1 pages of 8 KiB.
 const MAX_KIBIBYTES: u64 = 8 * ((1 << 30) - 1);
 
@@ -31,6 +33,9 @@ pub(super) fn resolve(context: &mut Context, postgres: &Postgres) -> Option<Post
     match postgres.mode {
         PostgresMode::External => postgres.external.as_ref().map(|external| outside(context, external)),
         PostgresMode::Managed => postgres.version.map(|major| managed(context, postgres, major)),
+        PostgresMode::CloudNativePG => {
+            postgres.version.map(|major| cloudnative::resolve(context, postgres, major))
+        }
     }
 }
 
@@ -55,6 +60,7 @@ fn outside(context: &mut Context, external: &ExternalPostgres) -> PostgresPlan {
             .as_ref()
             .map(|ca| (ca.name.clone(), ca.key.clone().unwrap_or_else(|| "ca.crt".to_owned()))),
         servers: None,
+        cluster: None,
     }
 }
 
@@ -75,10 +81,11 @@ fn managed(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresPl
         read_only_host: replicas.then(|| Host::Name(context.identity.child(POSTGRES_RO))),
         ca: None,
         servers: Some(servers),
+        cluster: None,
     }
 }
 
-fn name(context: &mut Context, field: &str, given: Option<&String>) -> String {
+pub(super) fn name(context: &mut Context, field: &str, given: Option<&String>) -> String {
     context.fill(&format!("postgres.{field}"), given, DEFAULT_NAME.to_owned(), "operator")
 }
 
@@ -89,7 +96,8 @@ fn servers(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresSe
     let is_alpine = given.tag.as_deref().is_some_and(|tag| tag.contains("alpine"));
     let user = postgres.run_as_user.unwrap_or(if is_alpine { ALPINE_USER } else { DEBIAN_USER });
     let resources = preset::resources(context, POSTGRES, postgres.resources.as_ref(), postgres.qos);
-    let parameters = parameters(context, postgres, &resources);
+    let limit = resources.memory_limit.value().unwrap_or_default();
+    let parameters = parameters(context, postgres, limit * SHARED_BUFFERS_SHARE);
     let owner = name(context, "owner", postgres.owner.as_ref());
     let passwords = passwords(context);
     let instances = context.fill("postgres.instances", postgres.instances.as_ref(), 1, "operator");
@@ -101,10 +109,7 @@ fn servers(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresSe
         version,
         owner,
         storage: storage(context, postgres.storage.as_ref()),
-        wal_storage: postgres
-            .wal_storage
-            .as_ref()
-            .map(|given| VolumePlan { size: given.size.clone(), class: given.storage_class_name.clone() }),
+        wal_storage: wal_storage(postgres),
         checksum: crate::digest::of(&serde_json::json!([parameters, secrets(context, &passwords)])),
         parameters,
         passwords,
@@ -115,7 +120,7 @@ fn servers(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresSe
     }
 }
 
-fn storage(context: &mut Context, given: Option<&Storage>) -> VolumePlan {
+pub(super) fn storage(context: &mut Context, given: Option<&Storage>) -> VolumePlan {
     let (default, from) = (Quantity::from(context.preset.storage), context.preset_name());
     VolumePlan {
         size: context.fill("postgres.storage.size", given.map(|given| &given.size), default, &from),
@@ -123,20 +128,25 @@ fn storage(context: &mut Context, given: Option<&Storage>) -> VolumePlan {
     }
 }
 
+pub(super) fn wal_storage(postgres: &Postgres) -> Option<VolumePlan> {
+    let given = postgres.wal_storage.as_ref()?;
+    Some(VolumePlan { size: given.size.clone(), class: given.storage_class_name.clone() })
+}
+
 /// Three Secrets, each with the password of one role.
 fn passwords(context: &Context) -> PostgresPasswords {
-    let namespace = context.identity.namespace_of(POSTGRES);
-    let of = |suffix: &str| {
-        let (secret, key) = (context.identity.child(suffix), "password".to_owned());
-        let is_there =
-            references::is_there(context.inputs, &references::secret_key(namespace, &secret, &key));
-        PasswordSource { secret, key, generated: true, is_there }
-    };
     PostgresPasswords {
-        owner: of("postgres-app"),
-        superuser: of("postgres-superuser"),
-        replication: of("postgres-replication"),
+        owner: password(context, OWNER),
+        superuser: password(context, "postgres-superuser"),
+        replication: password(context, "postgres-replication"),
     }
+}
+
+pub(super) fn password(context: &Context, suffix: &str) -> PasswordSource {
+    let namespace = context.identity.namespace_of(POSTGRES);
+    let (secret, key) = (context.identity.child(suffix), "password".to_owned());
+    let is_there = references::is_there(context.inputs, &references::secret_key(namespace, &secret, &key));
+    PasswordSource { secret, key, generated: true, is_there }
 }
 
 /// Replicas read their password from a file that is made when their pod starts.
@@ -147,18 +157,14 @@ fn secrets(context: &Context, passwords: &PostgresPasswords) -> String {
     references::checksum(context.inputs, &consumed, None)
 }
 
-fn parameters(
-    context: &mut Context,
-    postgres: &Postgres,
-    resources: &ResourcesPlan,
-) -> Vec<(String, String)> {
+/// With shared buffers of so many bytes, where the resource does not say it.
+pub(super) fn parameters(context: &mut Context, postgres: &Postgres, buffers: f64) -> Vec<(String, String)> {
     let mut lines: BTreeMap<String, String> =
         postgres.parameters.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect();
-    let limit = resources.memory_limit.value().unwrap_or_default();
     let buffers = context.fill(
         "postgres.parameters.shared_buffers",
         lines.get("shared_buffers"),
-        format!("{}kB", kibibytes(limit * SHARED_BUFFERS_SHARE)),
+        format!("{}kB", kibibytes(buffers)),
         "operator",
     );
     lines.insert("shared_buffers".to_owned(), buffers);

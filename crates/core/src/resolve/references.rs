@@ -263,6 +263,14 @@ fn missing(context: &Context, component: &str, item: &ConsumedReference) -> Opti
     } else {
         format!("in namespace {:?}", item.reference.namespace)
     };
+    if context.is_of_cnpg(&item.reference) {
+        let message = format!(
+            "{component} waits for {what}, which CloudNativePG makes with Cluster {:?}",
+            context.identity.child(POSTGRES)
+        );
+        let absent = !is_there(context.inputs, item);
+        return absent.then(|| Problem::of(component, MISSING, message).as_warning());
+    }
     let message = match state {
         ReferenceState::Absent if item.keys.is_empty() => {
             format!("{component} waits for {what}, which does not exist: create it {there}")

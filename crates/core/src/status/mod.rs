@@ -4,7 +4,10 @@ pub mod conditions;
 pub mod workload;
 
 use jiff::Timestamp;
-use trading_api::status::{ComponentStatus, Endpoint, TradingPlatformStatus};
+use trading_api::{
+    deletion::Store,
+    status::{ComponentStatus, Endpoint, TradingPlatformStatus},
+};
 
 use crate::{
     inputs::Reference,
@@ -14,7 +17,7 @@ use crate::{
         SENTINEL_PORT, STORES,
     },
     problem::Problem,
-    resolve::{network::ADDRESSES_UNKNOWN, redis::EVICTION_RISK},
+    resolve::{network::ADDRESSES_UNKNOWN, redis::EVICTION_RISK, references::MISSING},
     step::{Child, Observed, Steps, servers},
 };
 use workload::Workload;
@@ -85,7 +88,9 @@ fn components(
         let live = live.or_else(|| servers(&plan.identity, observed, name));
         let problem = problems.iter().find(|p| !is_warning(p) && p.component.as_deref() == Some(name));
         let workload = live.and_then(|child| child.workload.as_ref());
-        let mut found = component(name, kind, workload, problem);
+        // What comes by itself.
+        let waits = |p: &&Problem| p.reason == MISSING && p.component.as_deref() == Some(name);
+        let mut found = component(name, kind, workload, problem, problems.iter().find(waits));
         // Of a set that was made anew around its pods nothing is said until its controller has looked at them.
         if workload.is_some_and(|workload| !workload.observed && workload.ready == 0) {
             let mut known = previous.iter().flat_map(|status| &status.components);
@@ -104,10 +109,17 @@ fn components(
     plan.components
         .iter()
         .map(|component| of(&component.name, Kind::Deployment))
-        .chain(stores.map(|(_, name, _)| of(name, Kind::StatefulSet)))
+        .chain(stores.map(|(store, name, _)| of(name, kind_of(plan, observed, store, name))))
         .chain(sentinels.map(|_| of(SENTINEL, Kind::StatefulSet)))
         .chain(plan.runtime.iter().map(|_| of(RUNTIME, Kind::DaemonSet)))
         .collect()
+}
+
+/// Kind of the servers of a store, as it is wished or as it still runs.
+fn kind_of(plan: &Plan, observed: &Observed, store: Store, name: &str) -> Kind {
+    let wished = plan.stores().into_iter().find(|facts| facts.store == store).map(|facts| facts.kind);
+    let live = || servers(&plan.identity, observed, name).map(|child| child.kind);
+    wished.or_else(live).unwrap_or(Kind::StatefulSet)
 }
 
 fn component(
@@ -115,20 +127,29 @@ fn component(
     kind: Kind,
     workload: Option<&Workload>,
     problem: Option<&Problem>,
+    waits: Option<&Problem>,
 ) -> ComponentStatus {
     let absent = Workload::default();
     let live = workload.unwrap_or(&absent);
     let (state, message) = match (workload, problem) {
         (_, Some(problem)) => (state::WAITING, Some(problem.message.clone())),
-        (None, None) => (state::PROGRESSING, Some(format!("{kind} is being made"))),
+        (None, None) => match waits {
+            Some(waits) => (state::WAITING, Some(waits.message.clone())),
+            None => (state::PROGRESSING, Some(format!("{kind} is being made"))),
+        },
         (Some(live), None) => match &live.failure {
             Some(failure) => (state::FAILED, Some(failure.clone())),
-            None if live.is_settled() => (state::READY, None),
+            None if live.is_settled() => (state::READY, live.says.clone()),
             None if !live.observed => (state::PROGRESSING, Some("waiting for its controller".to_owned())),
             None if live.ready < live.desired => {
-                (state::PROGRESSING, Some(format!("{} of {} pods ready", live.ready, live.desired)))
+                let ready = format!("{} of {} pods ready", live.ready, live.desired);
+                let says = live.says.iter().map(|says| format!(", {says}"));
+                (state::PROGRESSING, Some(ready + &says.collect::<String>()))
             }
-            None => (state::PROGRESSING, Some("pods are being replaced".to_owned())),
+            None => {
+                let says = live.says.clone();
+                (state::PROGRESSING, says.or_else(|| Some("pods are being replaced".to_owned())))
+            }
         },
     };
     ComponentStatus {
@@ -200,9 +221,10 @@ fn endpoints(plan: &Plan) -> Vec<Endpoint> {
     let elsewhere = plan.external_redis.iter().map(|redis| outside_host(REDIS, &redis.host, redis.port));
     let redis = redis.chain(elsewhere);
     let postgres = plan.postgres.iter().flat_map(|database| {
-        let at = |name: &str, host: &Host| match database.servers {
-            Some(_) => inside(name, database.port),
-            None => outside_host(name, host, database.port),
+        let at = |name: &str, host: &Host| match (database.service(), name) {
+            (Some(service), POSTGRES) => Endpoint { name: name.to_owned(), ..inside(service, database.port) },
+            (Some(_), name) => inside(name, database.port),
+            (None, name) => outside_host(name, host, database.port),
         };
         let replicas = database.read_only_host.as_ref().map(|host| at(POSTGRES_RO, host));
         [at(POSTGRES, &database.host)].into_iter().chain(replicas)

@@ -10,6 +10,8 @@ use k8s_openapi::api::{
 use serde_json::Value;
 use trading_api::{Quantity, labels};
 
+use crate::cnpg;
+
 /// State of a Deployment's, `StatefulSet`'s or `DaemonSet`'s pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workload {
@@ -25,8 +27,26 @@ pub struct Workload {
     pub version: Option<String>,
     /// Why its controller gave up or can't make pods.
     pub failure: Option<String>,
+    /// What its controller says of itself, where it is another operator.
+    pub says: Option<String>,
+    /// How far that operator is with stopping it around its volumes.
+    pub hibernation: Hibernation,
     /// Size of the volumes that a `StatefulSet` makes for each pod, by the name of their template.
     pub volumes: BTreeMap<String, Quantity>,
+}
+
+/// A database of `CloudNativePG` that stops around its volumes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hibernation {
+    /// It is to run.
+    #[default]
+    None,
+    /// Its servers end.
+    Underway,
+    /// It does not serve, and is stopped when it does.
+    Deferred,
+    /// Its servers are gone.
+    Done,
 }
 
 impl Workload {
@@ -58,7 +78,7 @@ impl From<&Deployment> for Workload {
             rolled_out: updated >= desired && status.replicas.unwrap_or_default() <= updated,
             version: version(deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref())),
             failure,
-            volumes: BTreeMap::new(),
+            ..Self::default()
         }
     }
 }
@@ -74,8 +94,8 @@ impl From<&StatefulSet> for Workload {
             rolled_out: status.replicas >= desired
                 && (status.update_revision.is_none() || status.current_revision == status.update_revision),
             version: version(set.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref())),
-            failure: None,
             volumes: volumes(set),
+            ..Self::default()
         }
     }
 }
@@ -100,9 +120,64 @@ impl From<&DaemonSet> for Workload {
             rolled_out: status.updated_number_scheduled.unwrap_or_default() >= desired
                 && status.number_misscheduled == 0,
             version: version(set.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref())),
-            failure: None,
+            ..Self::default()
+        }
+    }
+}
+
+impl Workload {
+    /// State of a database that `CloudNativePG` runs. Its status does not say which edit it is of; but its
+    /// phase leaves the healthy one as soon as an edit changes anything. `asleep`: it was asked to stop.
+    #[must_use]
+    pub fn of_cluster(object: &Value, asleep: bool) -> Self {
+        let status = &object["status"];
+        let text = |name: &str| status[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let phase = text("phase");
+        let is_healthy = phase.as_deref() == Some(cnpg::HEALTHY);
+        let failure = phase.clone().filter(|phase| cnpg::STUCK.contains(&phase.as_str()));
+        let reason = text("phaseReason").filter(|_| !is_healthy);
+        let explained = |phase: String| match &reason {
+            Some(reason) => format!("{phase}: {reason}"),
+            None => phase,
+        };
+        let primary = text("currentPrimary").map(|primary| format!("primary {primary}"));
+        let phase = phase.filter(|_| !is_healthy);
+        Self {
+            observed: status.is_object(),
+            desired: number(&object["spec"]["instances"]).unwrap_or(1),
+            ready: number(&status["readyInstances"]).unwrap_or_default(),
+            rolled_out: is_healthy,
+            version: text("image").and_then(|image| Some(tag(&image)?.to_owned())),
+            failure: failure.map(explained),
+            says: in_words([phase.map(explained), primary]),
+            hibernation: if asleep { hibernation(status) } else { Hibernation::None },
             volumes: BTreeMap::new(),
         }
+    }
+}
+
+fn in_words(parts: [Option<String>; 2]) -> Option<String> {
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn number(value: &Value) -> Option<i32> {
+    value.as_i64().and_then(|number| i32::try_from(number).ok())
+}
+
+/// Of `registry:5000/name:tag@digest`.
+fn tag(image: &str) -> Option<&str> {
+    let image = image.split_once('@').map_or(image, |(image, _)| image);
+    image.rsplit('/').next()?.split_once(':').map(|(_, tag)| tag)
+}
+
+fn hibernation(status: &Value) -> Hibernation {
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    let mut told = conditions.filter(|condition| condition["type"] == cnpg::HIBERNATION);
+    match told.next() {
+        Some(condition) if condition["status"] == "True" => Hibernation::Done,
+        Some(condition) if condition["reason"] == cnpg::WAITING_FOR_HEALTHY => Hibernation::Deferred,
+        _ => Hibernation::Underway,
     }
 }
 

@@ -206,7 +206,28 @@ pub const KIANAX: Matrix = Matrix {
 };
 
 /// Every platform that has one.
-pub const ALL: [&Matrix; 5] = [&TRADEWIZARD, &TRADEWISE, &TRADESENSE, &KIANAX, &VIBEBOX];
+pub const ALL: [&Matrix; 6] = [&TRADEWIZARD, &TRADEWISE, &TRADESENSE, &KIANAX, &VIBEBOX, &CLOUDNATIVE];
+
+/// CloudNativePG's operator asks each server how it is, and servers ask each other (its page on networking).
+const CLOUDNATIVE: Matrix = Matrix {
+    examples: &["stores/cloudnative"],
+    pods: &["backend", "analytics", "postgres"],
+    outside: &[
+        ("anywhere", "8.8.8.8"),
+        ("cloud metadata", "169.254.169.254"),
+        ("node-local dns", "169.254.20.10"),
+    ],
+    flows: &[
+        ("backend", "postgres", 5432, "TCP"),
+        ("analytics", "postgres", 5432, "TCP"),
+        ("postgres", "postgres", 5432, "TCP"),
+        ("postgres", "postgres", 8000, "TCP"),
+        ("cnpg operator", "postgres", 5432, "TCP"),
+        ("cnpg operator", "postgres", 8000, "TCP"),
+        ("postgres", API, 443, "TCP"),
+        ("postgres", API, 6443, "TCP"),
+    ],
+};
 
 /// Tiers in namespaces of their own: the frontend reaches the backend and nothing else, the backend both
 /// stores and the runtime; anything else is denied the database tier. Traces go to whatever collects

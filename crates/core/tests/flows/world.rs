@@ -28,10 +28,11 @@ pub const API: &str = "wherever the Kubernetes API may be";
 type Neighbour = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// Pods of the cluster that belong to no platform.
-const NEIGHBOURS: [Neighbour; 7] = [
+const NEIGHBOURS: [Neighbour; 8] = [
     ("ingress controller", "ingress-nginx", &[("app.kubernetes.io/name", "ingress-nginx")]),
     ("edge proxy", "edge", &[("gateway.networking.k8s.io/gateway-name", "edge")]),
     ("prometheus", "monitoring", &[("app.kubernetes.io/name", "prometheus")]),
+    ("cnpg operator", "cnpg-system", &[("app.kubernetes.io/name", "cloudnative-pg")]),
     ("cluster dns", "kube-system", &[("k8s-app", "kube-dns")]),
     ("system pod", "kube-system", &[("k8s-app", "metrics-server")]),
     ("stranger", "default", &[("app.kubernetes.io/name", "backend")]),
@@ -59,15 +60,19 @@ impl World {
         ]
         .into();
         let workloads = of_kind(Kind::Deployment).chain(of_kind(Kind::StatefulSet));
-        let workloads = workloads.chain(of_kind(Kind::DaemonSet));
+        let workloads = workloads.chain(of_kind(Kind::DaemonSet)).chain(of_kind(Kind::Cluster));
         for (number, workload) in workloads.enumerate() {
             let template = &workload.body["spec"]["template"];
-            let labels = template["metadata"]["labels"].clone();
+            let labels = match workload.kind {
+                // As CloudNativePG labels its pods.
+                Kind::Cluster => json!({ "cnpg.io/cluster": workload.name }),
+                _ => template["metadata"]["labels"].clone(),
+            };
             let (name, number) = (&workload.component, number + 1);
             ends.push(pod(name, &workload.namespace, labels.clone(), &format!("10.244.1.{number}")));
             // What carries the same labels in another namespace is a stranger.
             twins.push(pod(&format!("{name} elsewhere"), "elsewhere", labels, &format!("10.244.3.{number}")));
-            for container in template["spec"]["containers"].as_array().unwrap() {
+            for container in template["spec"]["containers"].as_array().into_iter().flatten() {
                 ports.extend(container["ports"].as_array().into_iter().flatten().map(|port| {
                     let protocol = if port["protocol"] == "UDP" { "UDP" } else { "TCP" };
                     (port["containerPort"].as_i64().unwrap(), protocol)

@@ -38,7 +38,7 @@ use trading_core::{
     plan::{RUNTIME, store_of},
     render::render,
     resolve::{references, resolve},
-    status::status,
+    status::{status, workload::Hibernation},
     step::{Observed, Steps, steps},
 };
 use world::{World, component, items, selects, template};
@@ -161,7 +161,11 @@ fn names_and_labels_are_valid_and_no_object_is_there_twice() {
         let keys: BTreeSet<_> = world.objects.iter().map(Object::key).collect();
         holds(keys.len() == world.objects.len(), || "two objects have one kind and name".to_owned())?;
         each(&world.objects, |object| {
-            let longest = if object.kind == Kind::StatefulSet { 52 } else { 63 };
+            let longest = match object.kind {
+                Kind::Cluster => 50,
+                Kind::StatefulSet => 52,
+                _ => 63,
+            };
             // The Secret's name is the user's.
             let is_given = object.kind == Kind::ExternalSecret;
             holds(is_given || is_dns_label(&object.name, longest), || said(object, "not a valid name"))?;
@@ -260,6 +264,8 @@ fn peers_and_spreads(world: &World) -> Verdict {
             let is_ours = peer.get("namespaceSelector").is_none() && peer.get("podSelector").is_some();
             let mut pods = world.all_workloads().filter(|workload| workload.namespace == policy.namespace);
             let hits = pods.any(|w| selects(selector, &template(w)["metadata"]["labels"]));
+            let mut clusters = world.all(Kind::Cluster).filter(|it| it.namespace == policy.namespace);
+            let hits = hits || clusters.any(|it| selects(selector, &json!({ "cnpg.io/cluster": it.name })));
             holds(!is_ours || hits, || said(policy, &format!("{peer} selects nothing")))?;
             let empty = peer.as_object().is_none_or(serde_json::Map::is_empty);
             holds(!empty, || said(policy, "an empty peer is everybody"))
@@ -483,6 +489,10 @@ fn after(steps: &Steps, mut live: Observed) -> Observed {
     live.extend(steps.apply.iter().map(|apply| (apply.object.key(), child(&apply.object))));
     // Their sets are made anew.
     live.extend(steps.grow.iter().map(|growth| (growth.object.key(), child(&growth.object))));
+    for database in &steps.hibernate {
+        let workload = live.get_mut(&database.key).and_then(|child| child.workload.as_mut());
+        workload.unwrap().hibernation = Hibernation::Done;
+    }
     live
 }
 
@@ -509,6 +519,7 @@ fn at_rest(steps: &Steps) -> Verdict {
     let applied: Vec<String> = steps.apply.iter().map(|apply| said(&apply.object, "applied")).collect();
     holds(applied.is_empty(), || format!("{applied:?}"))?;
     holds(steps.grow.is_empty(), || format!("{:?} grow", steps.grow))?;
+    holds(steps.hibernate.is_empty(), || format!("{:?} hibernate", steps.hibernate))?;
     holds(steps.prune.is_empty() && steps.prune_first.is_empty(), || {
         format!("{:?} {:?} pruned", steps.prune_first, steps.prune)
     })
@@ -523,7 +534,8 @@ fn an_edited_platform_settles_and_equals_a_fresh_one() {
         let mut live = after(&change, live);
         let mut rest = steps(&now.plan, &now.objects, &live);
         // What belongs to servers goes after them.
-        if change.prune.iter().any(|prune| prune.key.kind == Kind::StatefulSet) {
+        let ends = |prune: &trading_core::step::Prune| prune.key.kind.serves_data();
+        if change.prune.iter().any(ends) || !change.hibernate.is_empty() {
             live = after(&rest, live);
             rest = steps(&now.plan, &now.objects, &live);
         }
@@ -532,7 +544,7 @@ fn an_edited_platform_settles_and_equals_a_fresh_one() {
         let wished: BTreeSet<_> = now.objects.iter().map(Object::key).collect();
         each(live.iter().filter(|(key, _)| !wished.contains(*key)), |(key, child)| {
             let is_data = key.kind == Kind::PersistentVolumeClaim
-                || (key.kind == Kind::Secret && now.plan.data == DataPolicy::Retain);
+                || (matches!(key.kind, Kind::Secret | Kind::Cluster) && now.plan.data == DataPolicy::Retain);
             let keeps_running = store_of(&child.component)
                 .is_some_and(|store| !now.plan.runs(store) && !now.plan.acknowledged.contains(&store));
             // Everything of a store whose mode or namespace can't be changed under its data waits.

@@ -113,6 +113,16 @@ pub fn child(object: &Object) -> Child {
 }
 
 fn workload(object: &Object) -> Option<Workload> {
+    if object.kind == Kind::Cluster {
+        let instances = &object.body["spec"]["instances"];
+        let status = json!({
+            "phase": "Cluster in healthy state",
+            "readyInstances": instances,
+            "currentPrimary": format!("{}-1", object.name),
+            "image": object.body["spec"]["imageName"],
+        });
+        return Some(Workload::of_cluster(&json!({"spec": object.body["spec"], "status": status}), false));
+    }
     if !matches!(object.kind, Kind::Deployment | Kind::DaemonSet | Kind::StatefulSet) {
         return None;
     }
@@ -127,8 +137,8 @@ fn workload(object: &Object) -> Option<Workload> {
         ready: desired,
         rolled_out: true,
         version: version.and_then(Value::as_str).map(str::to_owned),
-        failure: None,
         volumes: volumes(object),
+        ..Workload::default()
     })
 }
 

@@ -8,11 +8,12 @@ use k8s_openapi::api::{
     coordination::v1::Lease,
 };
 use kube::{
-    Resource,
+    Resource, ResourceExt,
     core::{DynamicObject, NamespaceResourceScope},
 };
 use serde::de::DeserializeOwned;
 use trading_core::{
+    cnpg,
     kinds::Kind,
     status::workload::{Autoscaler, Workload},
     step::Child,
@@ -86,6 +87,14 @@ pub fn scaled_object(live: &DynamicObject) -> Option<Entry> {
     Some(entry)
 }
 
+/// CloudNativePG's `Cluster`, which is none either.
+pub fn cluster(live: &DynamicObject) -> Option<Entry> {
+    let mut entry = child(Kind::Cluster, &live.metadata)?;
+    let asleep = live.annotations().get(cnpg::HIBERNATION).is_some_and(|value| value == cnpg::ASLEEP);
+    entry.child.workload = Some(Workload::of_cluster(&live.data, asleep));
+    Some(entry)
+}
+
 /// An answer of the apiserver as the cache keeps it, the same as the watch makes of the object.
 pub fn answered(kind: Kind, live: &DynamicObject) -> Option<Entry> {
     fn parsed<K: Live>(live: &DynamicObject) -> Option<Entry> {
@@ -98,6 +107,7 @@ pub fn answered(kind: Kind, live: &DynamicObject) -> Option<Entry> {
         Kind::HorizontalPodAutoscaler => parsed::<HorizontalPodAutoscaler>(live),
         Kind::Lease => parsed::<Lease>(live),
         Kind::ScaledObject => scaled_object(live),
+        Kind::Cluster => cluster(live),
         _ => child(kind, &live.metadata),
     }
 }

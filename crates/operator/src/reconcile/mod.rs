@@ -7,6 +7,7 @@ mod context;
 mod cost;
 mod finalizer;
 mod growth;
+mod hibernate;
 mod prune;
 mod references;
 mod repair;
@@ -126,6 +127,7 @@ async fn keep(
     prune::prune(&next.prune_first, platform, key, context).await?;
     let apply::Outcome { mut failures, unserved } = apply::apply(&next.apply, key, context).await;
     failures.extend(growth::grow(&next.grow, platform, key, context).await);
+    hibernate::hibernate(&next.hibernate, platform, key, context).await?;
     prune::prune(&next.prune, platform, key, context).await?;
     for (namespace, store) in &next.delete_claims_of {
         claims::delete(key, namespace, Some(store), context).await?;

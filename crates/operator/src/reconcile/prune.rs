@@ -7,7 +7,7 @@ use kube::{
     core::{DynamicObject, PartialObjectMeta},
 };
 use trading_api::{TradingPlatform, labels};
-use trading_core::{kinds::Kind, object::Key, step::Prune};
+use trading_core::{object::Key, step::Prune};
 
 use super::{Context, ReconcileError};
 use crate::{cache::PlatformKey, objects::resource};
@@ -28,7 +28,7 @@ pub async fn prune(
     }
     for object in surplus {
         // What belongs to servers goes when their pods are gone, not before.
-        let propagation = if object.key.kind == Kind::StatefulSet {
+        let propagation = if object.key.kind.serves_data() {
             PropagationPolicy::Foreground
         } else {
             PropagationPolicy::Background
@@ -60,29 +60,36 @@ pub async fn delete(
     propagation: PropagationPolicy,
     context: &Context,
 ) -> Result<bool, ReconcileError> {
-    let Key { kind, namespace, name } = &object.key;
-    let what = || format!("{kind} {name:?}");
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(context.client.clone(), namespace, &resource(kind.info()));
-    let Some(live) = api.get_metadata_opt(name).await.map_err(ReconcileError::reading(what()))? else {
-        return Ok(false);
-    };
-    if !is_the_one(&live, object, platform) {
-        return Ok(false);
-    }
+    let Some(version) = found(object, platform, context).await? else { return Ok(false) };
+    let Key { kind, name, .. } = &object.key;
     let params = DeleteParams {
         propagation_policy: Some(propagation),
-        preconditions: Some(Preconditions {
-            uid: Some(object.uid.clone()),
-            resource_version: live.resource_version(),
-        }),
+        preconditions: Some(Preconditions { uid: Some(object.uid.clone()), resource_version: Some(version) }),
         ..DeleteParams::default()
     };
-    match api.delete(name, &params).await {
+    match api_of(object, context).delete(name, &params).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
-        Err(source) => Err(ReconcileError::Write { what: what(), source }),
+        Err(source) => Err(ReconcileError::Write { what: format!("{kind} {name:?}"), source }),
     }
+}
+
+/// The version of an object that is still the one that was seen, still this platform's, and stays.
+pub async fn found(
+    object: &Prune,
+    platform: &TradingPlatform,
+    context: &Context,
+) -> Result<Option<String>, ReconcileError> {
+    let Key { kind, name, .. } = &object.key;
+    let read = ReconcileError::reading(format!("{kind} {name:?}"));
+    let live = api_of(object, context).get_metadata_opt(name).await.map_err(read)?;
+    Ok(live.filter(|live| is_the_one(live, object, platform)).and_then(|live| live.resource_version()))
+}
+
+/// Where the object is.
+pub fn api_of(object: &Prune, context: &Context) -> Api<DynamicObject> {
+    let Key { kind, namespace, .. } = &object.key;
+    Api::namespaced_with(context.client.clone(), namespace, &resource(kind.info()))
 }
 
 fn is_the_one(live: &PartialObjectMeta<DynamicObject>, object: &Prune, platform: &TradingPlatform) -> bool {

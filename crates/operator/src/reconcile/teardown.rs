@@ -18,7 +18,7 @@ use trading_core::{
     teardown::{Teardown, teardown},
 };
 
-use super::{Context, ReconcileError, claims, finalizer, prune, report};
+use super::{Context, ReconcileError, claims, finalizer, hibernate, prune, report};
 use crate::{
     cache::{Entry, PlatformKey, child},
     objects::resource,
@@ -48,12 +48,25 @@ pub async fn tear_down(
     let mut next = teardown(&cached, data, orphan);
     if matches!(next, Teardown::Done { .. }) {
         // A cache may lag behind what we made a moment ago: look before letting go.
-        next = teardown(&live(platform, &namespaces, context).await?, data, orphan);
+        let mut live = live(platform, &namespaces, context).await?;
+        for child in live.iter_mut().filter(|child| child.takes_volumes_along()) {
+            // How far it is with stopping is no metadata.
+            let known = cached.iter().find(|known| known.uid == child.uid);
+            child.workload = known.and_then(|known| known.workload.clone());
+        }
+        next = teardown(&live, data, orphan);
     }
     match next {
         Teardown::Delete { objects, waiting_for } => {
             for object in &objects {
                 prune::delete(object, platform, PropagationPolicy::Foreground, context).await?;
+            }
+            say(platform, key, context, waiting_for).await?;
+            Ok(Action::requeue(std::time::Duration::from_secs(10)))
+        }
+        Teardown::Hibernate { objects, waiting_for } => {
+            for object in &objects {
+                hibernate::stop(object, platform, context).await?;
             }
             say(platform, key, context, waiting_for).await?;
             Ok(Action::requeue(std::time::Duration::from_secs(10)))
@@ -68,18 +81,31 @@ pub async fn tear_down(
                     claims::delete(key, namespace, None, context).await?;
                 }
             }
-            let what = match data {
-                DataPolicy::Retain => {
-                    "volumes and passwords are kept; a platform of the same name takes them up again"
-                }
-                DataPolicy::Delete => "volumes and passwords were deleted, as deletion.data asks",
-            };
-            let_go(platform, key, context, "Deleted", what).await
+            let_go(platform, key, context, "Deleted", &left(&cached, data)).await
         }
         Teardown::Release => {
             let what = "everything is left running, as --cascade=orphan asks";
             let_go(platform, key, context, "Released", what).await
         }
+    }
+}
+
+/// What is left of the platform.
+fn left(cached: &[Child], data: DataPolicy) -> String {
+    let asleep = cached.iter().filter(|child| child.takes_volumes_along() && data == DataPolicy::Retain);
+    let asleep: String = asleep
+        .map(|child| {
+            let Child { namespace, name, .. } = child;
+            format!(
+                "; CloudNativePG keeps Cluster {name:?} without servers, and with its volumes (kubectl -n {namespace} delete cluster.postgresql.cnpg.io {name} deletes both)"
+            )
+        })
+        .collect();
+    match data {
+        DataPolicy::Retain => {
+            format!("volumes and passwords are kept; a platform of the same name takes them up again{asleep}")
+        }
+        DataPolicy::Delete => "volumes and passwords were deleted, as deletion.data asks".to_owned(),
     }
 }
 

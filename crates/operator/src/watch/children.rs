@@ -21,7 +21,7 @@ use trading_api::labels;
 use trading_core::kinds::{Kind, KindInfo, Watch};
 
 use super::{PAGE, Report, drive, name_of, typed, untyped};
-use crate::cache::{Caches, Entry, Live, PlatformKey, child, scaled_object};
+use crate::cache::{Caches, Entry, Live, PlatformKey, child, cluster, scaled_object};
 
 /// Watches the operator's objects of a kind until the handle is aborted.
 pub fn children(
@@ -45,6 +45,9 @@ pub fn children(
         (Watch::Status, Kind::Lease) => whole::<Lease>(client, target),
         (Watch::Status, Kind::ScaledObject) => {
             spawn(watcher(untyped(client, info, scope), ours()), scaled_object, target)
+        }
+        (Watch::Status, Kind::Cluster) => {
+            spawn(watcher(untyped(client, info, scope), ours()), cluster, target)
         }
         (Watch::Status, _) => whole::<HorizontalPodAutoscaler>(client, target),
     }

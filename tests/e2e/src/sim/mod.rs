@@ -5,6 +5,7 @@
 #![allow(clippy::missing_errors_doc)]
 
 mod audit;
+mod cloudnative;
 mod epilogue;
 mod essence;
 mod metrics;
@@ -15,9 +16,10 @@ mod values;
 mod wait;
 
 pub use audit::{Mark, describe};
+pub use cloudnative::CloudNative;
 pub use essence::{differences, essence};
 pub use metrics::{Metrics, Numbers};
-pub use platform::{database_secret, every_kind, own_database, platform};
+pub use platform::{cloudnative_database, database_secret, every_kind, own_database, platform};
 pub use space::{Children, Propagation, Space, resource};
 pub use stack::Stack;
 pub use trading_testbed::chart::NAMESPACE;

@@ -65,6 +65,12 @@ pub fn own_database() -> Value {
     json!({ "postgres": { "mode": "Managed", "external": null, "version": 16, "instances": 2 } })
 }
 
+/// The patch with which [`platform`] has `CloudNativePG` run a primary and a replica.
+#[must_use]
+pub fn cloudnative_database() -> Value {
+    json!({ "postgres": { "mode": "CloudNativePG", "external": null, "version": 16, "instances": 2 } })
+}
+
 /// The login that [`platform`] refers to.
 #[must_use]
 pub fn database_secret(password: &str) -> Value {

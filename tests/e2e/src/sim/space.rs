@@ -107,6 +107,11 @@ impl<'a> Space<'a> {
         Ok(self)
     }
 
+    /// The same namespace without the audit log, for who works beside a test.
+    pub(super) fn unaudited_copy(&self) -> Space<'static> {
+        Space { stack: None, _epilogue: None, client: self.client.clone(), name: self.name.clone() }
+    }
+
     /// The objects of a kind.
     #[must_use]
     pub fn api(&self, kind: &str) -> Api<DynamicObject> {
@@ -175,6 +180,12 @@ impl<'a> Space<'a> {
         let params = PatchParams { field_manager: Some("somebody".to_owned()), ..PatchParams::default() };
         let live = self.api(kind).patch(name, &params, &Patch::Merge(patch)).await;
         whole(kind, &live.with_context(|| format!("patch {kind} {name}"))?)
+    }
+
+    /// Tells the status of an object by a merge patch, as its controller.
+    pub async fn status(&self, kind: &str, name: &str, patch: &Value) -> Result<()> {
+        self.api(kind).patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        Ok(())
     }
 
     /// Changes a platform's spec by a merge patch.

@@ -82,7 +82,8 @@ impl Client<'_> {
     }
 
     fn postgres(&self, database: &PostgresPlan) -> Vec<EnvVar> {
-        let mut all = self.database_at(&self.seen(database, POSTGRES, &database.host), database);
+        let service = database.service().unwrap_or(POSTGRES);
+        let mut all = self.database_at(&self.seen(database, service, &database.host), database);
         all.extend(self.read_only_host(database).map(|host| literal("PGHOST_RO", host)));
         all
     }
@@ -102,10 +103,7 @@ impl Client<'_> {
 
     /// A host of the database; servers of the platform are found by the name of their Service.
     fn seen(&self, database: &PostgresPlan, service: &str, host: &Host) -> String {
-        match database.servers {
-            Some(_) => self.host(service),
-            None => host.to_string(),
-        }
+        if database.service().is_some() { self.host(service) } else { host.to_string() }
     }
 
     /// libpq's own names; the login is not in the URL, libpq takes it from the other variables.

@@ -91,6 +91,7 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
             ingress_cidrs: cidrs(tape),
             monitoring_namespace_labels: labels(tape, 3),
             keda_namespace_labels: labels(tape, 2),
+            cnpg_namespace_labels: labels(tape, 2),
         }),
         autoscaling: tape.maybe(30, |tape| AutoscalingDefaults {
             enabled: tape.maybe(80, |tape| tape.chance(50)),

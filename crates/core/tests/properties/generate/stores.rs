@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use trading_api::{
     component::Qos,
+    image::Image,
     postgres::{CaRef, CredentialsRef, ExternalPostgres, ParameterValue, Postgres, PostgresMode, SslMode},
     redis::{
         AppendFsync, ConfigValue, ExternalRedis, MaxmemoryPolicy, Redis, RedisAuth, RedisMode,
@@ -147,9 +148,9 @@ pub(super) fn reads_elsewhere(postgres: &Postgres) -> bool {
 }
 
 pub(super) fn postgres(tape: &mut Tape) -> Postgres {
-    let mode = tape.copy(&[PostgresMode::External, PostgresMode::Managed]);
-    if mode == PostgresMode::Managed {
-        return managed_postgres(tape);
+    let mode = tape.copy(&[PostgresMode::External, PostgresMode::Managed, PostgresMode::CloudNativePG]);
+    if mode != PostgresMode::External {
+        return own_postgres(tape, mode);
     }
     Postgres {
         mode,
@@ -171,15 +172,17 @@ pub(super) fn postgres(tape: &mut Tape) -> Postgres {
     }
 }
 
-fn managed_postgres(tape: &mut Tape) -> Postgres {
+fn own_postgres(tape: &mut Tape, mode: PostgresMode) -> Postgres {
+    let is_managed = mode == PostgresMode::Managed;
+    let version = tape.between(14, 18);
     let instances = tape.maybe(60, |tape| tape.copy(&[1, 2, 3, 9]));
     Postgres {
-        mode: PostgresMode::Managed,
+        mode,
         external: None,
         instances,
         synchronous: tape.maybe(40, |tape| instances.is_some_and(|it| it > 1) && tape.chance(70)),
-        version: Some(tape.between(14, 18)),
-        image: tape.maybe(40, image),
+        version: Some(version),
+        image: tape.maybe(40, image).map(|image| if is_managed { image } else { of_cnpg(image, version) }),
         resources: tape.maybe(60, |tape| resources(tape, &CPU, &MEMORY)),
         qos: tape.maybe(20, |_| Qos::Guaranteed),
         storage: tape.maybe(50, storage),
@@ -190,10 +193,16 @@ fn managed_postgres(tape: &mut Tape) -> Postgres {
             .collect(),
         database: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
         owner: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
-        run_as_user: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
-        fs_group: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
+        run_as_user: if is_managed { tape.maybe(20, |tape| i64::from(tape.between(1, 65535))) } else { None },
+        fs_group: if is_managed { tape.maybe(20, |tape| i64::from(tape.between(1, 65535))) } else { None },
         scheduling: scheduling(tape),
     }
+}
+
+/// CloudNativePG reads the version from the tag.
+fn of_cnpg(image: Image, version: i32) -> Image {
+    let tag = image.tag.map(|_| format!("{version}.2-minimal"));
+    Image { tag, ..image }
 }
 
 fn external_postgres(tape: &mut Tape) -> ExternalPostgres {

@@ -1,0 +1,31 @@
+//! CloudNativePG's own labels, annotations and conditions.
+
+/// Label of everything that belongs to a `Cluster`, with its name.
+pub const CLUSTER: &str = "cnpg.io/cluster";
+/// Label of Secrets whose changes are taken over at once.
+pub const RELOAD: &str = "cnpg.io/reload";
+/// Annotation that stops a database around its volumes, and condition that tells how far that is.
+pub const HIBERNATION: &str = "cnpg.io/hibernation";
+/// Value of the annotation of a database that is to stop.
+pub const ASLEEP: &str = "on";
+/// And of one that is to run.
+pub const AWAKE: &str = "off";
+/// Reason of the condition where a database that does not serve is not stopped before it does.
+pub const WAITING_FOR_HEALTHY: &str = "WaitingForHealthy";
+/// Phase of a database that serves, with all of its servers.
+pub const HEALTHY: &str = "Cluster in healthy state";
+/// Phases that last until a person has acted.
+pub const STUCK: [&str; 8] = [
+    "Cluster is unrecoverable and needs manual intervention",
+    "Unable to create required cluster objects",
+    "Invalid cluster definition",
+    "Waiting for user action",
+    "Cluster has incomplete or invalid image catalog",
+    "Cluster cannot execute instance online upgrade due to missing architecture binary",
+    "Cluster cannot proceed to reconciliation due to an unknown plugin being required",
+    "Cluster cannot proceed to reconciliation due to an error while interacting with plugins",
+];
+/// Port at which the operator asks a server how it is, and servers ask each other.
+pub const STATUS_PORT: i32 = 8000;
+/// Port at which a server tells its metrics.
+pub const METRICS_PORT: i32 = 9187;
