@@ -81,7 +81,7 @@ fn build(family: Family, missing: &[Program], dir: &Path) -> Result<()> {
     let version = family.version()?;
     let minutes: f64 = missing.iter().map(|program| program.cold_minutes()).sum();
     let mut progress = Progress::start(&format!(
-        "building {} for Kubernetes {version} (up to {:.0} min on 2 cores the first time)",
+        "building {} {version} (up to {:.0} min on 2 cores the first time)",
         names(missing),
         minutes.ceil()
     ));

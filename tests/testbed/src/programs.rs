@@ -62,7 +62,7 @@ impl Program {
             Self::Helm => "helm.sh/helm/v4/cmd/helm",
             Self::Kubelet => "k8s.io/kubernetes/cmd/kubelet",
             Self::KubeProxy => "k8s.io/kubernetes/cmd/kube-proxy",
-            Self::CoreDns => "github.com/coredns/coredns",
+            Self::CoreDns => "platform.trading/tests/coredns",
         }
     }
 
@@ -78,7 +78,7 @@ impl Program {
     pub(crate) fn cold_minutes(self) -> f64 {
         match self {
             Self::Apiserver => 2.5,
-            Self::Kubelet | Self::CoreDns => 4.0,
+            Self::Kubelet | Self::CoreDns => 1.5,
             Self::KubeProxy | Self::Kubectl | Self::ControllerManager => 1.0,
             Self::Etcd | Self::Scheduler | Self::Kwok | Self::Helm => 0.5,
         }
@@ -86,7 +86,7 @@ impl Program {
 
     fn family(self) -> Family {
         match self {
-            Self::Kubelet | Self::KubeProxy | Self::CoreDns => Family::Nodes,
+            Self::CoreDns => Family::CoreDns,
             _ => Family::ControlPlane(Release::Current),
         }
     }
@@ -130,7 +130,7 @@ impl Programs {
                 None => ours.push(program),
             }
         }
-        for family in [Family::ControlPlane(Release::Current), Family::Nodes] {
+        for family in [Family::ControlPlane(Release::Current), Family::CoreDns] {
             let members: Vec<_> = ours.iter().copied().filter(|p| p.family() == family).collect();
             if !members.is_empty() {
                 let dir = go::ensure(family, &members)?;
@@ -146,7 +146,7 @@ impl Programs {
         wanted.iter().all(|&program| {
             let family = match program.family() {
                 Family::ControlPlane(_) => Family::ControlPlane(release),
-                Family::Nodes => Family::Nodes,
+                Family::CoreDns => Family::CoreDns,
             };
             (release == Release::Current && from_assets(program).is_some())
                 || family.cache_dir().is_ok_and(|dir| go::is_built(&dir, program))

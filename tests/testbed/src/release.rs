@@ -28,10 +28,10 @@ impl Release {
 /// Programs that are built from one `go.mod`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
-    /// The control plane's, of a release.
+    /// The control plane's and those of real nodes, of a release.
     ControlPlane(Release),
-    /// Those of real nodes.
-    Nodes,
+    /// The cluster's DNS, which must not decide about the control plane's libraries.
+    CoreDns,
 }
 
 impl Family {
@@ -42,25 +42,34 @@ impl Family {
             Self::ControlPlane(Release::Oldest) => {
                 concat!(env!("CARGO_MANIFEST_DIR"), "/../controlplane/oldest")
             }
-            Self::Nodes => concat!(env!("CARGO_MANIFEST_DIR"), "/../nodes"),
+            Self::CoreDns => concat!(env!("CARGO_MANIFEST_DIR"), "/../coredns"),
         })
     }
 
-    /// The version of Kubernetes, as pinned in `go.mod`.
+    /// The module that gives the family its version.
+    fn module(self) -> &'static str {
+        match self {
+            Self::ControlPlane(_) => "k8s.io/kubernetes",
+            Self::CoreDns => "github.com/coredns/coredns",
+        }
+    }
+
+    /// The version, as pinned in `go.mod`.
     pub(crate) fn version(self) -> Result<String> {
         let path = self.module_dir().join("go.mod");
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        required_version(&text, "k8s.io/kubernetes")
+        required_version(&text, self.module())
             .map(str::to_owned)
-            .with_context(|| format!("{} does not require k8s.io/kubernetes", path.display()))
+            .with_context(|| format!("{} does not require {}", path.display(), self.module()))
     }
 
     /// The folder for these programs. Its name changes with every pinned version, so a stale
     /// build is never used.
     pub(crate) fn cache_dir(self) -> Result<PathBuf> {
         let mut hash = Sha256::new();
-        for name in ["go.mod", "go.sum"] {
+        let own: &[&str] = if self == Self::CoreDns { &["main.go"] } else { &[] };
+        for name in ["go.mod", "go.sum"].iter().chain(own) {
             let path = self.module_dir().join(name);
             hash.update(std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?);
         }
@@ -70,7 +79,7 @@ impl Family {
         }
         let name = match self {
             Self::ControlPlane(_) => "controlplane",
-            Self::Nodes => "nodes",
+            Self::CoreDns => "coredns",
         };
         Ok(cache_root()?.join(name).join(key))
     }
@@ -109,14 +118,9 @@ mod tests {
     #[test]
     fn every_family_is_pinned() {
         let families = [Release::Current, Release::Oldest].map(Family::ControlPlane);
-        for family in families.into_iter().chain([Family::Nodes]) {
+        for family in families.into_iter().chain([Family::CoreDns]) {
             assert!(family.version().is_ok_and(|version| version.starts_with("v1.")));
             assert!(family.cache_dir().is_ok());
         }
-    }
-
-    #[test]
-    fn nodes_are_as_old_as_the_control_plane() {
-        assert_eq!(Family::Nodes.version().ok(), Release::Current.version().ok());
     }
 }
