@@ -37,6 +37,17 @@ pub enum DataError {
     },
 }
 
+/// A segment's name: timeline and number in hexadecimal digits.
+const SEGMENT_NAME: usize = 24;
+const TIMELINE_DIGITS: usize = 8;
+
+/// The segment of the log from which a backup begins, without its timeline.
+fn first_segment(label: &str) -> Option<&str> {
+    let location = label.lines().find_map(|line| line.strip_prefix("START WAL LOCATION: "))?;
+    let name = location.split_once("(file ")?.1.strip_suffix(')')?;
+    name.get(TIMELINE_DIGITS..)
+}
+
 fn io_at(path: &Path) -> impl FnOnce(io::Error) -> DataError {
     let path = path.to_owned();
     move |source| DataError::Io { path, source }
@@ -115,6 +126,25 @@ impl Place<'_> {
     /// Lets the server begin as one that follows.
     pub fn begin_as_standby(&self) -> Result<(), DataError> {
         write(&self.data.join("standby.signal"), "")
+    }
+
+    /// Whether rewound data has the log from which it begins. `pg_rewind` leaves what the other server has; what
+    /// is missing there as well the server would wait for without end.
+    pub fn has_log(&self) -> Result<bool, DataError> {
+        let label = self.data.join("backup_label");
+        let label = match fs::read_to_string(&label) {
+            // There was nothing to undo.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            text => text.map_err(io_at(&label))?,
+        };
+        let Some(segment) = first_segment(&label) else { return Ok(false) };
+        let wal = self.data.join("pg_wal");
+        let names =
+            fs::read_dir(&wal).map_err(io_at(&wal))?.map(|entry| entry.map(|entry| entry.file_name()));
+        let names = names.collect::<io::Result<Vec<_>>>().map_err(io_at(&wal))?;
+        // A later timeline begins with a copy of the segment in which it left the earlier one.
+        let is_it = |name: &str| name.len() == SEGMENT_NAME && name.ends_with(segment);
+        Ok(names.iter().filter_map(|name| name.to_str()).any(is_it))
     }
 
     /// A word on the data that outlives this process, beside it.
@@ -225,6 +255,22 @@ mod tests {
             // It lies where such things are cleared away.
             let _ = fs::remove_dir_all(&self.0);
         }
+    }
+
+    #[test]
+    fn rewound_data_needs_the_log_from_which_it_begins() {
+        let volume = Volume::new("rewound");
+        let data = volume.0.join("data");
+        let place = Place { data: &data, wal: None };
+        volume.file("data/pg_wal/000000020000000000000004");
+        assert!(place.has_log().expect("nothing was undone"));
+        let label =
+            "START WAL LOCATION: 0/3000028 (file 000000020000000000000003)\nBACKUP METHOD: pg_rewind\n";
+        fs::write(data.join("backup_label"), label).expect("written");
+        volume.file("data/pg_wal/000000020000000000000003.partial");
+        assert!(!place.has_log().expect("it is looked for"));
+        volume.file("data/pg_wal/000000030000000000000003");
+        assert!(place.has_log().expect("a later timeline has it as well"));
     }
 
     #[test]

@@ -62,7 +62,8 @@ impl Volume<'_> {
         self.take_note()
     }
 
-    /// Undoes what the server behind the connection does not have.
+    /// Undoes what the server behind the connection does not have. The data stays broken where that server has
+    /// thrown away the log with which it could be made whole: then it has to be copied.
     pub async fn rewind(&self, connection: &str) -> Result<(), PrepareError> {
         let place = self.local.place();
         place.set_note(BROKEN, Some(""))?;
@@ -71,7 +72,11 @@ impl Volume<'_> {
         self.run("pg_rewind", rewind).await?;
         place.begin_as_standby()?;
         place.set_note(PROMOTING, None)?;
-        place.set_note(BROKEN, None)?;
+        if place.has_log()? {
+            place.set_note(BROKEN, None)?;
+        } else {
+            tracing::warn!("the primary has no log from where this server would begin: it copies anew");
+        }
         self.take_note()
     }
 
