@@ -7,6 +7,7 @@ mod generate;
 mod image;
 mod reference;
 mod repo;
+mod soak;
 mod test;
 mod up;
 
@@ -31,6 +32,8 @@ enum Task {
     Generate(generate::Arguments),
     /// Make the operator's image as one file, without Docker.
     Image(image::Arguments),
+    /// Lose the primary of a database under load again and again, on real nodes, and write docs/soak.md.
+    Soak(soak::Arguments),
     /// Run the tests.
     Test(test::Arguments),
     /// Run a platform on a control plane of its own, with simulated nodes.
@@ -42,6 +45,7 @@ fn main() -> Result<ExitCode> {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Generate(arguments) => generate::run(&arguments),
         Task::Image(arguments) => image::run(&arguments),
+        Task::Soak(arguments) => soak::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Up(arguments) => up::run(&arguments),
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 
 use tokio::sync::Mutex;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::settings::Database;
@@ -35,6 +36,8 @@ impl Table {
             .dbname(&database.name)
             .user(&database.user)
             .password(&database.password)
+            // This program can't encrypt: it then says so instead of sending a password.
+            .ssl_mode(if database.encrypted { SslMode::Require } else { SslMode::Prefer })
             .connect_timeout(PATIENCE)
             .application_name("trading-standin");
         Self { config, client: Mutex::default() }
@@ -53,7 +56,8 @@ impl Table {
 
     /// Those of the keys that are not there.
     pub async fn missing(&self, wanted: &[String]) -> Result<Vec<String>, StoreError> {
-        let rows = self.with(async |client| client.query("SELECT key FROM ledger", &[]).await).await?;
+        let select = "SELECT key FROM ledger WHERE key = ANY($1)";
+        let rows = self.with(async |client| client.query(select, &[&wanted]).await).await?;
         let there: Result<BTreeSet<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
         Ok(missing(wanted, &there?))
     }

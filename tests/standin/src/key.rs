@@ -1,17 +1,20 @@
 //! Keys in Redis; I/O. One connection, made anew after every error.
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{
-    Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, RedisError,
-    RedisResult, cmd, from_redis_value,
+    Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, Pipeline,
+    RedisConnectionInfo, RedisResult, cmd, pipe,
 };
 use tokio::sync::Mutex;
 
 use crate::settings::Redis;
 use crate::store::{StoreError, patiently};
+
+/// For a replica to say that it has something.
+const CONFIRMED_MILLIS: u32 = 1000;
 
 /// How the keys begin, so that they are told from others.
 const PREFIX: &str = "ledger:";
@@ -19,6 +22,22 @@ const PREFIX: &str = "ledger:";
 enum Connection {
     Server(MultiplexedConnection),
     Cluster(ClusterConnection),
+}
+
+impl Connection {
+    async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> RedisResult<T> {
+        match self {
+            Self::Server(server) => command.query_async(server).await,
+            Self::Cluster(cluster) => command.query_async(cluster).await,
+        }
+    }
+
+    async fn ask_at_once<T: FromRedisValue>(&mut self, commands: &Pipeline) -> RedisResult<T> {
+        match self {
+            Self::Server(server) => commands.query_async(server).await,
+            Self::Cluster(cluster) => commands.query_async(cluster).await,
+        }
+    }
 }
 
 /// Keys of Redis.
@@ -36,16 +55,25 @@ impl Keys {
     pub async fn version(&self) -> Result<String, StoreError> {
         let mut lolwut = cmd("LOLWUT");
         lolwut.arg("VERSION").arg(1).arg(1);
-        let text: String = self.ask(&lolwut).await?;
+        let text: String = self.with(async |connection| connection.ask(&lolwut).await).await?;
         let version = text.lines().find_map(|line| line.split("Redis ver. ").nth(1));
         Ok(version.unwrap_or_default().trim().to_owned())
     }
 
     /// Once this returns, a server has it; how safe it is there is that server's configuration.
     pub async fn keep(&self, key: &str) -> Result<(), StoreError> {
-        let mut set = cmd("SET");
-        set.arg(format!("{PREFIX}{key}")).arg(1);
-        self.ask(&set).await
+        self.with(async |connection| connection.ask(&set(key)).await).await
+    }
+
+    /// Once this returns, a replica has it, too: copying is asynchronous, and a master that dies takes along
+    /// what it has not passed on.
+    pub async fn keep_confirmed(&self, key: &str) -> Result<(), StoreError> {
+        // On one connection: a server answers for what came over the one on which it is asked.
+        let mut commands = pipe();
+        commands.add_command(set(key)).ignore().cmd("WAIT").arg(1).arg(CONFIRMED_MILLIS);
+        let (confirmed,): (u64,) =
+            self.with(async |connection| connection.ask_at_once(&commands).await).await?;
+        if confirmed == 0 { Err(StoreError::Unconfirmed) } else { Ok(()) }
     }
 
     /// Those of the keys that are not there.
@@ -54,28 +82,26 @@ impl Keys {
         for key in wanted {
             let mut exists = cmd("EXISTS");
             exists.arg(format!("{PREFIX}{key}"));
-            if !self.ask::<bool>(&exists).await? {
+            let is_there: bool = self.with(async |connection| connection.ask(&exists).await).await?;
+            if !is_there {
                 missing.push(key.clone());
             }
         }
         Ok(missing)
     }
 
-    async fn ask<T: redis::FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+    async fn with<T>(
+        &self,
+        ask: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, StoreError> {
         let mut place = self.connection.lock().await;
         let mut connection = match place.take() {
             Some(connection) => connection,
             None => patiently(self.connect()).await?,
         };
-        let answer = patiently(async {
-            match &mut connection {
-                Connection::Server(server) => server.req_packed_command(command).await,
-                Connection::Cluster(cluster) => cluster.req_packed_command(command).await,
-            }
-        })
-        .await?;
+        let answer = patiently(ask(&mut connection)).await?;
         *place = Some(connection);
-        Ok(from_redis_value(answer).map_err(RedisError::from)?)
+        Ok(answer)
     }
 
     async fn connect(&self) -> RedisResult<Connection> {
@@ -98,6 +124,12 @@ impl Keys {
             }
         }
     }
+}
+
+fn set(key: &str) -> Cmd {
+    let mut set = cmd("SET");
+    set.arg(format!("{PREFIX}{key}")).arg(1);
+    set
 }
 
 fn login(password: &str) -> RedisConnectionInfo {

@@ -1,8 +1,9 @@
 //! What it answers over HTTP; I/O in the stores only.
 //!
 //! - `GET /standin`: version, requests so far, and which stores answer with which version
-//! - `POST /standin/{postgres|redis}/{key}`: keeps a key; 200 says that the store has acknowledged it
-//! - `POST /standin/{postgres|redis}`: which of the keys in the body, one a line, are not there; one a line
+//! - `POST /standin/{postgres|redis|redis-confirmed}/{key}`: keeps a key; 200 says that the store has
+//!   acknowledged it, the confirmed one that a replica has it as well
+//! - `POST /standin/{postgres|redis|redis-confirmed}`: which of the keys in the body, one a line, are not there; one a line
 //! - anything else: 200, as a probe expects it
 
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct Application {
     requests: AtomicU64,
     postgres: Option<Table>,
     redis: Option<Keys>,
+    /// Over a connection of its own: who waits for replicas does not hold up the others.
+    confirmed: Option<Keys>,
     kept: Counted,
 }
 
@@ -38,11 +41,13 @@ impl Application {
     /// With the stores that the environment tells of.
     pub fn from_environment() -> Result<Self, SettingsError> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let redis = Redis::read(variable)?;
         Ok(Self {
             version: variable("STANDIN_VERSION").unwrap_or_else(|| UNVERSIONED.to_owned()),
             requests: AtomicU64::default(),
             postgres: Database::read(variable)?.as_ref().map(Table::of),
-            redis: Redis::read(variable)?.as_ref().map(Keys::of),
+            redis: redis.as_ref().map(Keys::of),
+            confirmed: redis.as_ref().map(Keys::of),
             kept: Counted::default(),
         })
     }
@@ -98,9 +103,10 @@ async fn keep(
     State(application): State<Arc<Application>>,
     Path((store, key)): Path<(String, String)>,
 ) -> Answer {
-    let result = match (store.as_str(), &application.postgres, &application.redis) {
-        ("postgres", Some(table), _) => table.keep(&key).await,
-        ("redis", _, Some(keys)) => keys.keep(&key).await,
+    let result = match (store.as_str(), &application.postgres, &application.redis, &application.confirmed) {
+        ("postgres", Some(table), _, _) => table.keep(&key).await,
+        ("redis", _, Some(keys), _) => keys.keep(&key).await,
+        ("redis-confirmed", _, _, Some(keys)) => keys.keep_confirmed(&key).await,
         _ => return Err(unknown(&store)),
     };
     application.kept.pass(result).map(|()| String::new()).map_err(|error| failed(&error))
@@ -114,7 +120,7 @@ async fn missing(
     let wanted: Vec<String> = body.lines().map(str::to_owned).collect();
     let missing = match (store.as_str(), &application.postgres, &application.redis) {
         ("postgres", Some(table), _) => table.missing(&wanted).await,
-        ("redis", _, Some(keys)) => keys.missing(&wanted).await,
+        ("redis" | "redis-confirmed", _, Some(keys)) => keys.missing(&wanted).await,
         _ => return Err(unknown(&store)),
     };
     missing.map(|keys| keys.join("\n")).map_err(|error| failed(&error))

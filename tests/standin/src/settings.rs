@@ -29,6 +29,8 @@ pub struct Database {
     pub name: String,
     pub user: String,
     pub password: String,
+    /// Whether nothing may be said in the clear.
+    pub encrypted: bool,
 }
 
 /// How to reach Redis.
@@ -48,16 +50,21 @@ impl Database {
         let Some(host) = variable("PGHOST") else { return Ok(None) };
         let needed = |name| variable(name).ok_or(SettingsError::Absent(name));
         let mode = needed("PGSSLMODE")?;
-        if !matches!(mode.as_str(), "disable" | "allow" | "prefer") {
-            let known = "disable, allow and prefer";
-            return Err(SettingsError::Unknown { name: "PGSSLMODE", value: mode, known });
-        }
+        let encrypted = match mode.as_str() {
+            "disable" | "allow" | "prefer" => false,
+            "require" | "verify-ca" | "verify-full" => true,
+            _ => {
+                let known = "libpq's modes";
+                return Err(SettingsError::Unknown { name: "PGSSLMODE", value: mode, known });
+            }
+        };
         Ok(Some(Self {
             host,
             port: number("PGPORT", needed("PGPORT")?)?,
             name: needed("PGDATABASE")?,
             user: needed("PGUSER")?,
             password: needed("PGPASSWORD")?,
+            encrypted,
         }))
     }
 }
@@ -118,8 +125,10 @@ mod tests {
             ("PGPASSWORD", "s"),
             ("PGSSLMODE", "prefer"),
         ];
-        assert!(matches!(Database::read(of(&all)), Ok(Some(Database { port: 5432, .. }))));
+        assert!(matches!(Database::read(of(&all)), Ok(Some(Database { port: 5432, encrypted: false, .. }))));
         all[5].1 = "verify-full";
+        assert!(matches!(Database::read(of(&all)), Ok(Some(Database { encrypted: true, .. }))));
+        all[5].1 = "sometimes";
         assert!(matches!(Database::read(of(&all)), Err(SettingsError::Unknown { name: "PGSSLMODE", .. })));
         assert_eq!(Database::read(of(&all[..4])), Err(SettingsError::Absent("PGSSLMODE")));
     }

@@ -17,6 +17,9 @@ pub enum StoreError {
     /// Redis, or the way to it.
     #[error("redis: {0}")]
     Redis(#[from] redis::RedisError),
+    /// It is on one server alone.
+    #[error("no replica has it")]
+    Unconfirmed,
     /// It did not answer.
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Silent,

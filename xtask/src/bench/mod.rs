@@ -79,7 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// The bare client must not be slow for want of optimisation, so this program is built anew and takes over.
 fn run_optimised() -> Result<ExitCode> {
-    let built = build::binaries(&["xtask"])?;
+    let built = build::binaries(&["xtask"], build::Profile::Release)?;
     let (_, program) = built.first().context("nothing was built")?;
     let status = Command::new(program).args(std::env::args_os().skip(1)).status()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -87,7 +87,7 @@ fn run_optimised() -> Result<ExitCode> {
 
 fn build_operator() -> Result<PathBuf> {
     // Both packages at once, as the image has them: cargo then needs to compile nothing twice.
-    let built = build::binaries(&["trading-operator", "trading-agent"])?;
+    let built = build::binaries(&["trading-operator", "trading-agent"], build::Profile::Release)?;
     let (_, path) = built.into_iter().next().context("nothing was built")?;
     Ok(path)
 }

@@ -19,20 +19,33 @@ struct Target {
     name: String,
 }
 
+/// How much time the compiler may take.
+#[derive(Clone, Copy, Debug)]
+pub enum Profile {
+    /// As it is shipped.
+    Release,
+    /// The same without optimization of the whole program.
+    Quick,
+}
+
 /// Builds these packages as the image has them, and returns the name and path of each one's binary.
 ///
 /// # Errors
 /// When one does not compile.
-pub fn binaries<'a>(packages: &[&'a str]) -> Result<Vec<(&'a str, PathBuf)>> {
+pub fn binaries<'a>(packages: &[&'a str], profile: Profile) -> Result<Vec<(&'a str, PathBuf)>> {
     // Naming the target keeps the flags away from build scripts and macros, which can't be static, and
     // what is built away from the other builds.
     let target = repo::output(Command::new("rustc").args(["--print", "host-tuple"]).stdin(Stdio::null()))?;
-    let mut command = repo::cargo(&["build", "--release", "--locked", "--target", target.trim()]);
+    let (profile, minutes) = match profile {
+        Profile::Release => ("release", 6),
+        Profile::Quick => ("quick", 4),
+    };
+    let mut command = repo::cargo(&["build", "--profile", profile, "--locked", "--target", target.trim()]);
     command.arg("--message-format=json-render-diagnostics").env("RUSTFLAGS", "-C target-feature=+crt-static");
     for package in packages {
         command.args(["--package", package]);
     }
-    eprintln!("building {} statically: about 6 min on 2 cores, the first time", packages.join(", "));
+    eprintln!("building {} statically: about {minutes} min on 2 cores, the first time", packages.join(", "));
     let built = repo::output(&mut command)?;
     packages.iter().map(|&package| Ok((package, executable(&built, package)?))).collect()
 }

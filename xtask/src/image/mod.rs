@@ -9,10 +9,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::repo;
 use archive::Image;
+use build::Profile;
 
 const DEFAULT_OUTPUT: &str = "target/trading-platform-operator.tar";
 
@@ -25,24 +26,37 @@ pub struct Arguments {
     /// Also build the tests' stand-in for applications, statically, and put it there.
     #[arg(long)]
     stand_in: Option<PathBuf>,
+    /// Leave out the optimization of the whole program at the end, which takes minutes: for tests.
+    #[arg(long)]
+    quick: bool,
 }
 
 /// What the image holds, the program that it runs first.
-const PACKAGES: [&str; 2] = ["trading-operator", "trading-agent"];
+const PACKAGES: [&str; 2] = ["trading-operator", AGENT];
 const STAND_IN: &str = "trading-standin";
+
+/// Every data store's pod copies it.
+const AGENT: &str = "trading-agent";
+const MAX_AGENT_BYTES: usize = 15_000_000;
 
 /// Runs `image`.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let output = arguments.output.clone().unwrap_or_else(|| repo::path(DEFAULT_OUTPUT));
     let mut files = Vec::new();
     let packages: Vec<_> = PACKAGES.into_iter().chain(arguments.stand_in.iter().map(|_| STAND_IN)).collect();
-    for (name, path) in build::binaries(&packages)? {
+    let profile = if arguments.quick { Profile::Quick } else { Profile::Release };
+    for (name, path) in build::binaries(&packages, profile)? {
         if let Some(target) = arguments.stand_in.as_ref().filter(|_| name == STAND_IN) {
             fs::copy(&path, target).with_context(|| format!("cannot write {}", target.display()))?;
             continue;
         }
         let content = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         println!("{name}: {} static", mebibytes(content.len()));
+        ensure!(
+            name != AGENT || content.len() < MAX_AGENT_BYTES,
+            "{AGENT} has {} bytes, more than {MAX_AGENT_BYTES}",
+            content.len()
+        );
         files.push((name, content));
     }
     let image = Image::of(&files)?;

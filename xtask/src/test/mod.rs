@@ -19,7 +19,8 @@ use targets::{Level, Targets};
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Only this level: 1 needs cargo; 2 a real apiserver; 3 controllers and simulated nodes as well; 4 real
-    /// nodes, which need root on Linux, take long and run only when they are asked for [default: 1 to 3].
+    /// nodes, which need root on Linux and packages of Debian. Those are installed only when this level is
+    /// asked for, or with CI=true [default: all].
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=4))]
     level: Option<u8>,
 }
@@ -55,8 +56,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     if wanted(3) {
         level_on_cluster(&mut report, &targets, Level::Simulated, SIMULATED);
     }
-    if arguments.level == Some(4) {
-        level_on_cluster(&mut report, &targets, Level::Real, real::PROGRAMS);
+    if wanted(4) {
+        match unasked(arguments.level.is_some() || in_ci()) {
+            Some(reason) => report.add(4, "tests", Outcome::Skipped, &reason, 0.0),
+            None => level_on_cluster(&mut report, &targets, Level::Real, real::PROGRAMS),
+        }
     }
     report.print();
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -109,8 +113,20 @@ fn level_on_cluster(report: &mut Report, targets: &Targets, level: Level, progra
             let others = side_by_side::run(&others);
             cargo_test(&selecting(&exact)).and(others)
         }
-        _ => cargo_test(&selected),
+        // What it measured is told also when nothing fails.
+        _ => cargo_test(&[&selected[..], &["--", "--nocapture"]].concat()),
     });
+}
+
+/// What level 4 would change on a person's machine that did not ask for it.
+fn unasked(asked: bool) -> Option<String> {
+    let packages = real::lacking();
+    (!asked && real::obstacle().is_none() && !packages.is_empty()).then(|| {
+        let names = packages.join(", ");
+        format!(
+            "not installed: {names}; `cargo xtask test --level 4` installs them, and then it runs every time"
+        )
+    })
 }
 
 /// What selects these integration tests on cargo's command line.

@@ -59,8 +59,7 @@ impl Application {
 
     async fn ask(&self, path: &str, body: Option<&str>) -> Result<String> {
         let address = self.address().await?;
-        let answer = tokio::time::timeout(PATIENCE, ask(address, path, body)).await;
-        let answer = answer.with_context(|| format!("{address} does not answer")).flatten();
+        let answer = ask(address, path, body).await;
         if answer.is_err() {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
@@ -83,7 +82,13 @@ fn is_ready(pod: &Value) -> bool {
     ready && at(pod, "/metadata/deletionTimestamp").is_null()
 }
 
-async fn ask(address: SocketAddr, path: &str, body: Option<&str>) -> Result<String> {
+/// What a server answers at a path, in time.
+pub(super) async fn ask(address: SocketAddr, path: &str, body: Option<&str>) -> Result<String> {
+    let answer = tokio::time::timeout(PATIENCE, exchange(address, path, body)).await;
+    answer.with_context(|| format!("{address} does not answer")).flatten()
+}
+
+async fn exchange(address: SocketAddr, path: &str, body: Option<&str>) -> Result<String> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // Its error reaches the request as well.

@@ -31,20 +31,20 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Reads everything back; whatever was acknowledged and is not there is an error.
-    pub async fn check(&self, application: &Application) -> Result<()> {
+    /// Reads everything back, and returns what was acknowledged and is not there.
+    pub async fn lost(&self, application: &Application) -> Result<Vec<String>> {
         ensure!(
             !self.acknowledged.is_empty(),
             "{}: nothing was acknowledged: {}",
             self.store,
             self.last_error
         );
-        let what = format!("{} is read back", self.store);
-        let mut missing = Vec::new();
-        for keys in self.acknowledged.chunks(AT_ONCE) {
-            let ask = async || application.missing(self.store, keys).await;
-            missing.extend(wait_for(&what, READ_BACK, ask).await?);
-        }
+        lost(application, self.store, &self.acknowledged).await
+    }
+
+    /// Reads everything back; whatever was acknowledged and is not there is an error.
+    pub async fn check(&self, application: &Application) -> Result<()> {
+        let missing = self.lost(application).await?;
         ensure!(
             missing.is_empty(),
             "{}: {} of {} acknowledged writes are lost, such as {:?}",
@@ -67,6 +67,17 @@ impl Ledger {
             self.longest_gap.as_secs_f64()
         )
     }
+}
+
+/// Those of a store's keys that are not there.
+pub async fn lost(application: &Application, store: &str, keys: &[String]) -> Result<Vec<String>> {
+    let what = format!("{store} is read back");
+    let mut missing = Vec::new();
+    for keys in keys.chunks(AT_ONCE) {
+        let ask = async || application.missing(store, keys).await;
+        missing.extend(wait_for(&what, READ_BACK, ask).await?);
+    }
+    Ok(missing)
 }
 
 /// A key that can stand in a path.

@@ -5,13 +5,17 @@
 #![allow(clippy::missing_errors_doc)]
 
 mod application;
+mod failover;
 mod ledger;
 mod platform;
 mod stage;
 mod trial;
+mod witness;
 
 pub use application::Application;
-pub use ledger::{Ledger, Load, key};
+pub use failover::{Fault, Round, primary, settled};
+pub use ledger::{Ledger, Load, key, lost};
 pub use platform::platform;
 pub use stage::{Stage, rendered};
-pub use trial::Trial;
+pub use trial::{Ledgers, Trial};
+pub use witness::Witness;

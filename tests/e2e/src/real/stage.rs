@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use trading_testbed::real::{Images, RealCluster};
 use trading_testbed::{Kubectl, chart::NAMESPACE, documents, workspace_binary};
 
-use crate::sim::Space;
+use crate::sim::{Space, text};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
 
@@ -17,6 +17,9 @@ pub fn rendered(kubectl: &Kubectl, example: &str) -> Result<Vec<Value>> {
 }
 
 const NODES: usize = 3;
+
+/// Labels of the operator's pods.
+const OPERATOR: &str = "app.kubernetes.io/name=trading-platform-operator";
 
 /// Three real nodes in three zones, and the operator.
 #[derive(Debug)]
@@ -45,6 +48,19 @@ impl Stage {
         self.cluster.control_plane().kubectl()
     }
 
+    /// Kills every pod of the operator, as if its machines were gone.
+    pub fn kill_operator(&self) -> Result<()> {
+        let arguments = ["delete", "pod", "-n", NAMESPACE, "-l", OPERATOR, "--grace-period=0", "--force"];
+        self.kubectl()?.run(&arguments).map(drop)
+    }
+
+    /// Waits until all its pods are ready.
+    pub fn wait_for_operator(&self) -> Result<()> {
+        let arguments =
+            ["wait", "pod", "-n", NAMESPACE, "-l", OPERATOR, "--for=condition=Ready", "--timeout=2m"];
+        self.kubectl()?.run(&arguments).map(drop)
+    }
+
     /// A new namespace that admits only restricted pods.
     pub async fn space(&self, name: &str) -> Result<Space<'_>> {
         Space::unaudited(self.cluster.control_plane(), name).await
@@ -65,7 +81,8 @@ impl Stage {
 
     /// What the operator will make of a platform.
     pub fn children(&self, platform: &Value) -> Result<Vec<Value>> {
-        let file = self.cluster.control_plane().dir().join("platform.yaml");
+        let name = format!("{}.json", text(platform, "/metadata/name"));
+        let file = self.cluster.control_plane().dir().join(name);
         std::fs::write(&file, platform.to_string())?;
         let output = Command::new(workspace_binary("kubectl-trading")?)
             .args(["render", "-f"])

@@ -1,18 +1,43 @@
 //! A platform under trial: its applications write to its stores while something happens, and what was
 //! acknowledged must be there.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::{Application, Load, Stage, key, platform};
+use super::application::ask;
+use super::{Application, Ledger, Load, Stage, key, platform};
 use crate::sim::{Propagation, Space, at, text, wait_for};
 
 const NAME: &str = "shop";
 
 /// From applying a platform to Ready, images being there.
 const UP: Duration = Duration::from_mins(3);
+
+/// What the stores acknowledged while something happened.
+#[derive(Debug)]
+pub struct Ledgers(Vec<Ledger>);
+
+impl Ledgers {
+    /// How many writes a store acknowledged.
+    #[must_use]
+    pub fn acknowledged(&self, store: &str) -> usize {
+        self.of(store).map_or(0, |ledger| ledger.acknowledged.len())
+    }
+
+    fn of(&self, store: &str) -> Option<&Ledger> {
+        self.0.iter().find(|ledger| ledger.store == store)
+    }
+
+    /// Fails when a store took no writes for longer; returns for how long it took none.
+    pub fn paused_at_most(&self, store: &str, bound: Duration) -> Result<Duration> {
+        let gap = self.of(store).with_context(|| format!("no load on {store}"))?.longest_gap;
+        ensure!(gap <= bound, "{store} took no writes for {gap:?}, longer than {bound:?}");
+        Ok(gap)
+    }
+}
 
 /// One platform in a namespace of its own.
 pub struct Trial {
@@ -47,8 +72,39 @@ impl Trial {
         result.map(drop).with_context(|| self.stage.explain(&self.space.name))
     }
 
-    /// Writes to the stores while something happens, waits until all take writes again, and reads all back.
-    pub async fn under_load(&self, what: &str, happens: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
+    /// Writes to the stores while something happens, waits until all take writes again, and reads all back:
+    /// nothing acknowledged may be lost.
+    pub async fn under_load(&self, what: &str, happens: impl AsyncFnOnce() -> Result<()>) -> Result<Ledgers> {
+        let ledgers = self.written_while(what, happens).await?;
+        for ledger in &ledgers.0 {
+            ledger.check(&self.application).await?;
+        }
+        Ok(ledgers)
+    }
+
+    /// The same, but this store may have acknowledged what it loses; it is only told how much.
+    pub async fn under_load_losing(
+        &self,
+        store: &str,
+        what: &str,
+        happens: impl AsyncFnOnce() -> Result<()>,
+    ) -> Result<Ledgers> {
+        let ledgers = self.written_while(what, happens).await?;
+        for ledger in &ledgers.0 {
+            if ledger.store == store {
+                let lost = ledger.lost(&self.application).await?.len();
+                eprintln!(
+                    "{what}: {store}: {lost} of {} acknowledged writes are lost",
+                    ledger.acknowledged.len()
+                );
+            } else {
+                ledger.check(&self.application).await?;
+            }
+        }
+        Ok(ledgers)
+    }
+
+    async fn written_while(&self, what: &str, happens: impl AsyncFnOnce() -> Result<()>) -> Result<Ledgers> {
         let loads: Vec<Load> =
             self.stores.iter().map(|store| Load::begin(&self.application, store, what)).collect();
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -60,12 +116,13 @@ impl Trial {
                 .with_context(|| self.stage.explain(&self.space.name))?;
         }
         self.ready().await?;
+        let mut ledgers = Vec::new();
         for load in loads {
             let ledger = load.end().await?;
             eprintln!("{what}: {}", ledger.describe());
-            ledger.check(&self.application).await?;
+            ledgers.push(ledger);
         }
-        Ok(())
+        Ok(Ledgers(ledgers))
     }
 
     /// The pods of a component.
@@ -88,6 +145,27 @@ impl Trial {
         for pod in pods {
             self.replaced(pod).await?;
         }
+        Ok(())
+    }
+
+    /// The number of the node on which a pod is.
+    pub fn node(pod: &Value) -> Result<usize> {
+        let name = text(pod, "/spec/nodeName");
+        name.trim_start_matches("node-").parse().with_context(|| format!("no node {name}"))
+    }
+
+    /// The name of a pod's first container in its runtime.
+    pub fn container(pod: &Value) -> Result<&str> {
+        let id = text(pod, "/status/containerStatuses/0/containerID");
+        id.strip_prefix("containerd://").with_context(|| format!("no container {id:?}"))
+    }
+
+    /// Whether a line of a server's metrics begins like this.
+    pub async fn says(&self, pod: &Value, port: u16, line: &str) -> Result<()> {
+        let address = SocketAddr::new(text(pod, "/status/podIP").parse()?, port);
+        let metrics = ask(address, "/metrics", None).await?;
+        let name = text(pod, "/metadata/name");
+        ensure!(metrics.lines().any(|said| said.starts_with(line)), "{name} does not say {line}");
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! A control group for each real node, in which its kubelet makes those of the pods.
+//! A control group for each real node, in which its kubelet makes those of the pods; and the processes of
+//! their containers, which are found by it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -32,6 +33,24 @@ pub(crate) fn create(name: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Processes of a container below a node's group, as this machine numbers them.
+pub(crate) fn processes(group: &str, container: &str) -> Result<Vec<i32>> {
+    let root = Path::new(ROOT);
+    let mut roots = vec![root.to_owned()];
+    roots.extend(hierarchies(root)?);
+    let found = roots.iter().find_map(|root| folder_below(&root.join(group), container));
+    let path = found.with_context(|| format!("no container {container}"))?.join("cgroup.procs");
+    let list = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(list.lines().map(str::parse).collect::<Result<_, _>>()?)
+}
+
+fn folder_below(dir: &Path, name: &str) -> Option<PathBuf> {
+    let folders: Vec<PathBuf> =
+        fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let found = folders.iter().find(|path| path.ends_with(name)).cloned();
+    found.or_else(|| folders.iter().find_map(|path| folder_below(path, name)))
 }
 
 /// The mounted ones of version 1; links are second names of the same.

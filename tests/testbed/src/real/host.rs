@@ -29,7 +29,7 @@ pub fn obstacle() -> Option<String> {
     if !rustix::process::getuid().is_root() {
         return Some("real nodes need root: namespaces, mounts and cgroups are made for them".to_owned());
     }
-    let missing = missing();
+    let missing = lacking();
     (!missing.is_empty() && !installs_itself()).then(|| {
         let names = missing.join(", ");
         format!("not installed: {names}; on Debian they are installed by themselves, here install them first")
@@ -44,7 +44,7 @@ pub fn prepare() -> Result<()> {
     if let Some(obstacle) = obstacle() {
         anyhow::bail!("{obstacle}");
     }
-    let missing = missing();
+    let missing = lacking();
     if missing.is_empty() {
         return Ok(());
     }
@@ -70,7 +70,9 @@ fn apt(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn missing() -> Vec<&'static str> {
+/// The packages that are not installed.
+#[must_use]
+pub fn lacking() -> Vec<&'static str> {
     let is_there =
         |what: &str| if what.starts_with('/') { Path::new(what).is_file() } else { installed(what) };
     PACKAGES.into_iter().filter(|(_, what)| !is_there(what)).map(|(package, _)| package).collect()

@@ -53,7 +53,7 @@ impl Images {
         let dir = tempfile::Builder::new().prefix("trading-images-").tempdir()?;
         let (operator, program) = (dir.path().join("operator.tar"), dir.path().join("standin"));
         let status = cargo()
-            .args(["xtask", "image", "--output"])
+            .args(["xtask", "image", "--quick", "--output"])
             .arg(&operator)
             .arg("--stand-in")
             .arg(&program)

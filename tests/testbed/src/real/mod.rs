@@ -16,8 +16,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 
-pub use host::{obstacle, prepare};
+pub use host::{lacking, obstacle, prepare};
 pub use images::{Images, POSTGRES_IMAGE, REDIS_IMAGE, STANDIN_IMAGE};
 pub use overlay::{images, lower_requests};
 
@@ -148,6 +149,38 @@ impl RealCluster {
         let mut node = self.node(node)?;
         node.stop_kubelet()?;
         node.start_kubelet(&self.around)
+    }
+
+    /// Stops every process of a container where it is, as a machine does that hangs. Its connections stay.
+    ///
+    /// # Errors
+    /// When the node or the container is not there.
+    pub fn freeze(&self, node: usize, container: &str) -> Result<()> {
+        self.node(node)?.signal(&self.around, container, Signal::STOP)
+    }
+
+    /// Lets a frozen container go on.
+    ///
+    /// # Errors
+    /// When the node or the container is not there.
+    pub fn thaw(&self, node: usize, container: &str) -> Result<()> {
+        self.node(node)?.signal(&self.around, container, Signal::CONT)
+    }
+
+    /// Kills every process of a container; its kubelet starts another.
+    ///
+    /// # Errors
+    /// When the node or the container is not there.
+    pub fn kill_container(&self, node: usize, container: &str) -> Result<()> {
+        self.node(node)?.signal(&self.around, container, Signal::KILL)
+    }
+
+    /// How much of each process of a container is in memory, in KiB, by the process's name.
+    ///
+    /// # Errors
+    /// When the node or the container is not there.
+    pub fn resident(&self, node: usize, container: &str) -> Result<Vec<(String, u64)>> {
+        self.node(node)?.resident(&self.around, container)
     }
 
     /// Cuts a node's power: kubelet, containerd and every container die at once, and its address answers

@@ -1,6 +1,7 @@
 //! One real node: containerd, kubelet and kube-proxy in namespaces of their own, which end with the node's
 //! first process.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::cgroup;
@@ -114,6 +117,36 @@ impl Node {
         Ok(())
     }
 
+    /// Sends a signal to every process of a container, also to those that it starts meanwhile.
+    pub(super) fn signal(&self, around: &Surroundings, container: &str, signal: Signal) -> Result<()> {
+        let mut reached = BTreeSet::new();
+        loop {
+            let processes = cgroup::processes(&self.group(around), container)?;
+            let new: Vec<i32> = processes.into_iter().filter(|process| reached.insert(*process)).collect();
+            if new.is_empty() {
+                return Ok(());
+            }
+            for process in new.into_iter().filter_map(Pid::from_raw) {
+                match kill_process(process, signal) {
+                    // It has ended meanwhile.
+                    Ok(()) | Err(Errno::SRCH) => {}
+                    Err(error) => return Err(error).context("cannot send a signal"),
+                }
+            }
+        }
+    }
+
+    /// How much of each process of a container is in memory, in KiB, by the process's name.
+    pub(super) fn resident(&self, around: &Surroundings, container: &str) -> Result<Vec<(String, u64)>> {
+        let processes = cgroup::processes(&self.group(around), container)?;
+        // One that ends meanwhile is not missed.
+        let status =
+            processes.iter().flat_map(|process| fs::read_to_string(format!("/proc/{process}/status")));
+        Ok(status
+            .filter_map(|status| Some((field(&status, "Name")?.to_owned(), kibibytes(&status)?)))
+            .collect())
+    }
+
     /// Kills the kubelet. Its pods run on.
     pub(super) fn stop_kubelet(&mut self) -> Result<()> {
         let running = self.running.as_mut().context("the node is off")?;
@@ -207,6 +240,8 @@ impl Node {
             "imageGCHighThresholdPercent": 100,
             "nodeStatusUpdateFrequency": "4s",
             "resolvConf": "",
+            // So often it looks after changed ConfigMaps; tests would wait for a minute and a half otherwise.
+            "syncFrequency": "10s",
         });
         let proxy = json!({
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
@@ -264,6 +299,14 @@ conf_dir = "{}"
 "#,
         plugins.display()
     )
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
+}
+
+fn kibibytes(status: &str) -> Option<u64> {
+    field(status, "VmRSS")?.split_whitespace().next()?.parse().ok()
 }
 
 fn first_child(parent: u32) -> Result<u32> {

@@ -1,17 +1,13 @@
 //! Stores on real nodes: what they have acknowledged is there, whatever happens to their pods and nodes.
-//! The nodes are this file's own, so tests that take one away take turns.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use serde_json::json;
-use tokio::sync::Mutex;
-use trading_e2e::real::{Application, Stage, Trial};
+use serde_json::{Value, json};
+use trading_e2e::real::{Application, Trial};
 use trading_e2e::sim::{Propagation, SETTLE, text, wait_for};
 
-static STAGE: LazyLock<Stage> = LazyLock::new(|| Stage::start().expect("the stage is set"));
-static TURN: Mutex<()> = Mutex::const_new(());
+use super::{MACHINE, STAGE};
 
 const STORES: [&str; 2] = ["postgres", "redis"];
 
@@ -19,9 +15,9 @@ async fn begin(namespace: &str) -> Result<Trial> {
     Trial::begin(&STAGE, namespace, &STORES, &json!({})).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_platform_becomes_ready_and_its_applications_reach_its_stores() -> Result<()> {
-    let _turn = TURN.lock().await;
+    let _shared = MACHINE.read().await;
     let trial = begin("reach").await?;
     // kube-proxy hears of a server a moment after its pod is ready.
     wait_for("the application reaches its stores", SETTLE, async || {
@@ -45,16 +41,10 @@ async fn a_platform_becomes_ready_and_its_applications_reach_its_stores() -> Res
     trial.end().await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_its_pods() -> Result<()> {
-    let _turn = TURN.lock().await;
+    let _shared = MACHINE.read().await;
     let trial = begin("survive").await?;
-    let passwords = async || -> Result<Vec<serde_json::Value>> {
-        let secrets = trial.space.list("Secret", "").await?;
-        Ok(secrets.iter().map(|secret| secret["data"].clone()).collect())
-    };
-    let before = passwords().await?;
-
     for store in STORES {
         let happens = async || {
             let pod = trial.pod(store).await?;
@@ -64,7 +54,17 @@ async fn what_was_acknowledged_survives_its_pods() -> Result<()> {
         trial.under_load(&format!("the pod of {store} is deleted"), happens).await?;
     }
     let happens = async || trial.kill(&[trial.pod("postgres").await?, trial.pod("redis").await?]).await;
-    trial.under_load("all data pods are killed at once", happens).await?;
+    trial.under_load("both data pods are killed at once", happens).await?;
+    trial.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_may_go_at_once_but_the_volumes() -> Result<()> {
+    let _alone = MACHINE.write().await;
+    let patch =
+        json!({ "postgres": { "instances": 3, "synchronous": true }, "redis": { "mode": "Cluster" } });
+    let trial = Trial::begin(&STAGE, "everything", &STORES, &patch).await?;
+    let before = secrets(&trial).await?;
     let happens = async || {
         for node in 0..3 {
             STAGE.cluster().restart_kubelet(node)?;
@@ -72,16 +72,29 @@ async fn what_was_acknowledged_survives_its_pods() -> Result<()> {
         STAGE.cluster().wait_until_ready(3)
     };
     trial.under_load("every kubelet is restarted", happens).await?;
-    ensure!(passwords().await? == before, "a password has changed");
+    let happens = async || {
+        let mut pods = trial.pods("postgres").await?;
+        pods.extend(trial.pods("redis").await?);
+        STAGE.kill_operator()?;
+        trial.kill(&pods).await?;
+        STAGE.wait_for_operator()
+    };
+    trial.under_load("all data pods and the operator are killed at once", happens).await?;
+    ensure!(secrets(&trial).await? == before, "a password has changed");
     trial.end().await
 }
 
-#[tokio::test]
+async fn secrets(trial: &Trial) -> Result<Vec<Value>> {
+    let secrets = trial.space.list("Secret", "").await?;
+    Ok(secrets.iter().map(|secret| secret["data"].clone()).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_its_node() -> Result<()> {
-    let _turn = TURN.lock().await;
+    let _alone = MACHINE.write().await;
     let trial = begin("nodes").await?;
-    let node = text(&trial.pod("postgres").await?, "/spec/nodeName").to_owned();
-    let number: usize = node.trim_start_matches("node-").parse()?;
+    let number = Trial::node(&trial.pod("postgres").await?)?;
+    let node = STAGE.cluster().node_name(number);
 
     let happens = async || {
         let kubectl = STAGE.kubectl()?;

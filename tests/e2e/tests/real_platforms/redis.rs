@@ -1,0 +1,158 @@
+//! Redis Cluster and Redis with Sentinels on real nodes: they form, and heal when pods come back elsewhere.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use trading_e2e::real::Trial;
+use trading_e2e::sim::{at, text, wait_for};
+
+use super::{MACHINE, STAGE};
+
+/// From the start of the last of six servers until all of them are ready.
+const FORMED: SignedDuration = SignedDuration::from_secs(30);
+
+/// The kubelet tells running servers of a changed `ConfigMap`; then slots move.
+const MOVED: Duration = Duration::from_mins(6);
+
+/// For a server to come back and get what it missed.
+const HEALED: Duration = Duration::from_mins(2);
+
+/// A master that dies is missed for 5 s; the Sentinels agree, and clients ask them.
+const SENTINELS_ACTED: Duration = Duration::from_secs(15);
+
+/// Any server or one that a replica has confirmed.
+const BOTH: [&str; 2] = ["redis", "redis-confirmed"];
+
+const METRICS: u16 = 9121;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn six_servers_form_a_cluster_in_which_each_may_die() -> Result<()> {
+    let _shared = MACHINE.read().await;
+    let patch = json!({ "redis": { "mode": "Cluster" }, "postgres": null });
+    let trial = Trial::begin(&STAGE, "cluster", &BOTH, &patch).await?;
+    let pods = trial.pods("redis").await?;
+    ensure!(pods.len() == 6, "a cluster has six servers by default");
+    let formed = latest(&pods, ready)?.duration_since(latest(&pods, started)?);
+    ensure!(formed < FORMED, "six servers took {formed} to form a cluster");
+    let about = trial.application.about().await?;
+    ensure!(text(&about, "/stores/redis/version").starts_with("7.0."), "{about}");
+
+    for pod in pods {
+        healed(&trial, 6).await?;
+        let what = format!("{} is killed", text(&pod, "/metadata/name"));
+        let happens = async || trial.kill(std::slice::from_ref(&pod)).await;
+        trial.under_load_losing("redis", &what, happens).await?;
+    }
+    healed(&trial, 6).await?;
+    let happens = async || trial.kill(&trial.pods("redis").await?).await;
+    trial.under_load("all six servers are killed at once", happens).await?;
+    trial.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_replaced_and_grows_while_it_serves() -> Result<()> {
+    let _shared = MACHINE.read().await;
+    let patch = json!({ "redis": { "mode": "Cluster" }, "postgres": null });
+    let trial = Trial::begin(&STAGE, "growth", &["redis"], &patch).await?;
+    let happens = async || {
+        STAGE.kubectl()?.run(&["rollout", "restart", "statefulset/shop-redis", "-n", &trial.space.name])?;
+        let status =
+            ["rollout", "status", "statefulset/shop-redis", "-n", &trial.space.name, "--timeout=170s"];
+        STAGE.kubectl()?.run(&status).map(drop)
+    };
+    trial.under_load("all six servers are replaced one by one", happens).await?;
+    let happens = async || {
+        trial.edit(&json!({ "redis": { "shards": 4 } })).await?;
+        wait_for("a fourth shard has its share", MOVED, async || is_settled(&trial, 8).await).await
+    };
+    trial.under_load("a fourth shard joins", happens).await?;
+    trial.end().await
+}
+
+fn latest(pods: &[Value], of: impl Fn(&Value) -> &str) -> Result<Timestamp> {
+    let times = pods.iter().map(|pod| Ok(of(pod).parse()?)).collect::<Result<Vec<_>>>()?;
+    times.into_iter().max().context("no pods")
+}
+
+fn started(pod: &Value) -> &str {
+    text(pod, "/status/containerStatuses/0/state/running/startedAt")
+}
+
+fn ready(pod: &Value) -> &str {
+    let conditions = at(pod, "/status/conditions").as_array();
+    let ready = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
+    ready.map_or("", |condition| text(condition, "/lastTransitionTime"))
+}
+
+async fn healed(trial: &Trial, servers: usize) -> Result<()> {
+    wait_for("the cluster is whole", HEALED, async || is_settled(trial, servers).await).await
+}
+
+/// Every server finds the cluster as it should be.
+async fn is_settled(trial: &Trial, servers: usize) -> Result<()> {
+    let pods = trial.pods("redis").await?;
+    ensure!(pods.len() == servers, "{} servers", pods.len());
+    for pod in &pods {
+        trial.says(pod, METRICS, "trading_redis_cluster_settled 1").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sentinels_replace_a_master() -> Result<()> {
+    let _shared = MACHINE.read().await;
+    let patch = json!({ "redis": { "mode": "Replicated" }, "postgres": null });
+    let trial = Trial::begin(&STAGE, "sentinel", &BOTH, &patch).await?;
+    let happens = async || {
+        let master = master(&trial).await?;
+        STAGE.cluster().kill_container(Trial::node(&master)?, Trial::container(&master)?)?;
+        whole(&trial).await
+    };
+    let ledgers = trial.under_load_losing("redis", "the master is killed", happens).await?;
+    ledgers.paused_at_most("redis", SENTINELS_ACTED)?;
+    let happens = async || {
+        let old = master(&trial).await?;
+        let (node, container) = (Trial::node(&old)?, Trial::container(&old)?);
+        STAGE.cluster().freeze(node, container)?;
+        let led = wait_for("another server is master", HEALED, async || {
+            let new = master(&trial).await?;
+            ensure!(new["metadata"]["uid"] != old["metadata"]["uid"], "it is still the old one");
+            Ok(())
+        })
+        .await;
+        STAGE.cluster().thaw(node, container)?;
+        led?;
+        whole(&trial).await
+    };
+    let ledgers = trial.under_load_losing("redis", "the master hangs", happens).await?;
+    ledgers.paused_at_most("redis", SENTINELS_ACTED)?;
+    let happens = async || {
+        let mut pods = trial.pods("redis").await?;
+        pods.extend(trial.pods("sentinel").await?);
+        trial.kill(&pods).await
+    };
+    trial.under_load("all servers and Sentinels are killed at once", happens).await?;
+    trial.end().await
+}
+
+/// The server that says that it is master and has a replica; one that hangs says nothing.
+async fn master(trial: &Trial) -> Result<Value> {
+    let pods = trial.pods("redis").await?;
+    for pod in pods {
+        if trial.says(&pod, METRICS, "redis_connected_slave_lag_bytes").await.is_ok() {
+            return Ok(pod);
+        }
+    }
+    bail!("no server has replicas")
+}
+
+/// Waits until one server is master and has the two others as replicas.
+async fn whole(trial: &Trial) -> Result<()> {
+    wait_for("one master has two replicas", HEALED, async || {
+        let master = master(trial).await?;
+        trial.says(&master, METRICS, "redis_connected_slaves 2").await
+    })
+    .await
+}
