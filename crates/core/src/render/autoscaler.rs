@@ -66,10 +66,10 @@ fn further(metric: &api::Metric) -> MetricSpec {
                 ..MetricTarget::default()
             },
         }),
-        external: metric
-            .external
-            .as_ref()
-            .map(|source| ExternalMetricSource { metric: identifier(&source.metric), target: target(source) }),
+        external: metric.external.as_ref().map(|source| ExternalMetricSource {
+            metric: identifier(&source.metric),
+            target: target(source),
+        }),
         ..MetricSpec::default()
     }
 }

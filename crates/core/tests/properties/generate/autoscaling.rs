@@ -4,7 +4,8 @@ use trading_api::{
     autoscaling::{
         Autoscaling, AverageTarget, AverageTargetKind, Behavior, Metric, MetricIdentifier, MetricKind,
         MetricSelector, MetricSource, MetricTarget, MetricTargetKind, PodsMetric, ScalingPolicy,
-        ScalingPolicyKind, ScalingRules, SelectPolicy, SizedResource, Trigger, TriggerKind, VerticalMode, VerticalScaling,
+        ScalingPolicyKind, ScalingRules, SelectPolicy, SizedResource, Trigger, TriggerKind, VerticalMode,
+        VerticalScaling,
     },
     component::ResourceAmounts,
     quantity::PositiveQuantity,
