@@ -11,9 +11,10 @@ use trading_testbed::real::RealCluster;
 use super::{Trial, Witness, key, lost};
 use crate::sim::{Propagation, text, wait_for};
 
-/// Others take the Lease 15 s after they last saw it change; promotion, the label and kube-proxy follow. The
-/// rest is for a machine that has other things to do.
+/// Others take the Lease 15 s after they last saw it change; promotion, the label and kube-proxy follow.
 pub const WRITES_AGAIN: Duration = Duration::from_secs(30);
+/// The same on a machine that does other things meanwhile.
+pub const WRITES_AGAIN_IF_BUSY: Duration = Duration::from_secs(60);
 
 /// To come back, copying the primary anew at worst, while kubelets hold containers back that end too often.
 const BACK: Duration = Duration::from_mins(6);
@@ -67,10 +68,16 @@ pub async fn primary(trial: &Trial) -> Result<Value> {
 }
 
 impl Round {
-    /// Has it happen to a database with synchronous replication, and checks: writes are taken again in time, the
+    /// Has it happen to a database with synchronous replication, and checks: writes are taken again in `time`, the
     /// old primary acknowledged nothing after the new one had begun, nothing acknowledged is lost, and the old
     /// primary is back as a replica.
-    pub async fn run(trial: &Trial, cluster: &RealCluster, fault: Fault, what: &str) -> Result<Self> {
+    pub async fn run(
+        trial: &Trial,
+        cluster: &RealCluster,
+        fault: Fault,
+        what: &str,
+        time: Duration,
+    ) -> Result<Self> {
         settled(trial, BACK).await?;
         let old = primary(trial).await?;
         let name = text(&old, "/metadata/name").to_owned();
@@ -91,7 +98,7 @@ impl Round {
         let missing = lost(&trial.application, STORE, &keys).await?;
         ensure!(missing.is_empty(), "{what}: {} of {} direct commits are lost", missing.len(), keys.len());
         Ok(Self {
-            pause: ledgers.paused_at_most(STORE, WRITES_AGAIN)?,
+            pause: ledgers.paused_at_most(STORE, time)?,
             back,
             commits: keys.len() + ledgers.acknowledged(STORE),
             failed_over: text(&primary(trial).await?, "/metadata/name") != name,

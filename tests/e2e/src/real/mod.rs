@@ -13,7 +13,7 @@ mod trial;
 mod witness;
 
 pub use application::Application;
-pub use failover::{Fault, Round, primary, settled};
+pub use failover::{Fault, Round, WRITES_AGAIN, WRITES_AGAIN_IF_BUSY, primary, settled};
 pub use ledger::{Ledger, Load, key, lost};
 pub use platform::platform;
 pub use stage::{Stage, rendered};

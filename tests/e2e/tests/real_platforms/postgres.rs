@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use trading_e2e::real::{Fault, Round, Trial, primary, settled};
+use trading_e2e::real::{Fault, Round, Trial, WRITES_AGAIN_IF_BUSY, primary, settled};
 use trading_e2e::sim::wait_for;
 
 use super::{MACHINE, STAGE};
@@ -40,7 +40,7 @@ async fn an_old_primary_keeps_quiet_and_follows() -> Result<()> {
         [Fault::Frozen, Fault::Deleted, Fault::Killed, Fault::Frozen].into_iter().enumerate()
     {
         let what = format!("round {number}, the primary is {fault}");
-        let round = Round::run(&trial, STAGE.cluster(), fault, &what).await?;
+        let round = Round::run(&trial, STAGE.cluster(), fault, &what, WRITES_AGAIN_IF_BUSY).await?;
         eprintln!("{fault}: {round:?}");
         ensure!(fault != Fault::Frozen || round.failed_over, "nobody took over from a frozen primary");
     }

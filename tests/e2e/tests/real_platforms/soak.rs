@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use trading_e2e::real::{Fault, Round};
+use trading_e2e::real::{Fault, Round, WRITES_AGAIN};
 
 use super::postgres;
 use super::{MACHINE, STAGE};
@@ -25,7 +25,8 @@ async fn primaries_are_lost_again_and_again() -> Result<()> {
     let mut rows = File::create(path)?;
     let trial = postgres::begin("soak").await?;
     for (number, fault) in (1..=rounds).zip(FAULTS.into_iter().cycle()) {
-        let round = Round::run(&trial, STAGE.cluster(), fault, &format!("round {number}")).await?;
+        let round =
+            Round::run(&trial, STAGE.cluster(), fault, &format!("round {number}"), WRITES_AGAIN).await?;
         let Round { pause, back, commits, failed_over } = round;
         let (pause, back) = (pause.as_secs_f64(), back.as_secs_f64());
         let leader = if failed_over { "another" } else { "the same" };
