@@ -14,7 +14,7 @@ use crate::sim::{Propagation, text, wait_for};
 /// Others take the Lease 15 s after they last saw it change; promotion, the label and kube-proxy follow.
 pub const WRITES_AGAIN: Duration = Duration::from_secs(30);
 /// The same on a machine that does other things meanwhile.
-pub const WRITES_AGAIN_IF_BUSY: Duration = Duration::from_secs(60);
+pub const WRITES_AGAIN_IF_BUSY: Duration = Duration::from_mins(1);
 
 /// To come back, copying the primary anew at worst, while kubelets hold containers back that end too often.
 const BACK: Duration = Duration::from_mins(6);
