@@ -21,6 +21,7 @@ use crate::{
     resolve::{component::UNREACHABLE, references::MISSING},
     status::workload::{Autoscaler, Hibernation, Workload},
     storage::{Volumes, volumes},
+    told::{self, Told},
 };
 
 /// A live object of the operator's, as far as it matters.
@@ -62,6 +63,8 @@ pub struct Child {
     pub autoscaler: Option<Autoscaler>,
     /// Who holds it, for the Lease of a database.
     pub holder: Option<String>,
+    /// What the primary says in it.
+    pub told: Option<Told>,
 }
 
 impl Child {
@@ -273,6 +276,7 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
     steps.problems.extend(preflight::problems(plan, desired));
     steps.volumes = plan.storage_classes.as_ref().and_then(|classes| volumes(desired, classes));
     steps.problems.extend(steps.volumes.iter().flat_map(|volumes| volumes.problems.clone()));
+    steps.problems.extend(told::problem(plan, observed));
     prune(plan, desired, observed, &blocked_stores, &mut steps);
     steps
 }

@@ -5,6 +5,7 @@ mod api;
 mod cluster;
 mod failover;
 mod ledger;
+mod parameters;
 mod server;
 
 /// Characters that would end a literal of SQL, a field of a password file or a line of a shell.

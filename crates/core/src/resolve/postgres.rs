@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
 use trading_api::{
     Quantity,
     image::Image,
@@ -10,9 +11,13 @@ use trading_api::{
 };
 
 use super::{Context, blocks, cloudnative, host_of, image_reference, preset, references};
-use crate::plan::{
-    Host, POSTGRES, POSTGRES_PORT, POSTGRES_RO, PasswordSource, PostgresPasswords, PostgresPlan,
-    PostgresServers, VolumePlan,
+use crate::{
+    digest,
+    plan::{
+        Host, POSTGRES, POSTGRES_PORT, POSTGRES_RO, PasswordSource, PostgresPasswords, PostgresPlan,
+        PostgresServers, VolumePlan,
+    },
+    postgres_parameters::needs_restart,
 };
 
 /// Database and role of a platform that names none.
@@ -100,6 +105,7 @@ fn servers(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresSe
     let parameters = parameters(context, postgres, limit * SHARED_BUFFERS_SHARE);
     let owner = name(context, "owner", postgres.owner.as_ref());
     let passwords = passwords(context);
+    let checksum = checksum(context, &parameters, major, &passwords);
     let instances = context.fill("postgres.instances", postgres.instances.as_ref(), 1, "operator");
     PostgresServers {
         instances,
@@ -110,7 +116,7 @@ fn servers(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresSe
         owner,
         storage: storage(context, postgres.storage.as_ref()),
         wal_storage: wal_storage(postgres),
-        checksum: crate::digest::of(&serde_json::json!([parameters, secrets(context, &passwords)])),
+        checksum,
         parameters,
         passwords,
         resources,
@@ -149,7 +155,18 @@ pub(super) fn password(context: &Context, suffix: &str) -> PasswordSource {
     PasswordSource { secret, key, generated: true, is_there }
 }
 
-/// Replicas read their password from a file that is made when their pod starts.
+/// What servers start anew for. Other parameters are taken up while they run; replicas read their password from
+/// a file that is made when their pod starts.
+fn checksum(
+    context: &Context,
+    parameters: &[(String, String)],
+    major: i32,
+    passwords: &PostgresPasswords,
+) -> String {
+    let fixed: Vec<_> = parameters.iter().filter(|(name, _)| needs_restart(name, major)).collect();
+    digest::of(&json!([fixed, secrets(context, passwords)]))
+}
+
 fn secrets(context: &Context, passwords: &PostgresPasswords) -> String {
     let replication = &passwords.replication;
     let namespace = context.identity.namespace_of(POSTGRES);

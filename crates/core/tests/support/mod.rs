@@ -109,6 +109,7 @@ pub fn child(object: &Object) -> Child {
         workload: workload(object),
         autoscaler: (object.kind == Kind::HorizontalPodAutoscaler).then(Autoscaler::default),
         holder: None,
+        told: None,
     }
 }
 

@@ -68,6 +68,7 @@ pub fn child(kind: Kind, meta: &ObjectMeta) -> Option<Entry> {
         workload: None,
         autoscaler: None,
         holder: None,
+        told: None,
     };
     let version = meta.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default();
     Some(Entry { child, version, fields: hasher.finish() })

@@ -9,6 +9,7 @@ use trading_core::{
     object::Key,
     status::workload::{Autoscaler, Workload},
     step::{Child, Ownership, ReplicasOwnership},
+    told::Told,
 };
 use uuid::Uuid;
 
@@ -101,6 +102,7 @@ pub struct Kept {
     component: Text,
     store_mode: Option<Text>,
     holder: Option<Text>,
+    told: Option<Box<Told>>,
     workload: Option<Box<Workload>>,
     autoscaler: Option<Box<Autoscaler>>,
     replicas: ReplicasOwnership,
@@ -133,6 +135,7 @@ impl From<Entry> for Kept {
             component: text(&child.component),
             store_mode: child.store_mode.as_deref().map(text),
             holder: child.holder.as_deref().map(text),
+            told: child.told.map(Box::new),
             workload: child.workload.map(Box::new),
             autoscaler: child.autoscaler.map(Box::new),
             replicas: child.replicas,
@@ -173,6 +176,7 @@ impl Kept {
             workload: self.workload.as_deref().cloned(),
             autoscaler: self.autoscaler.as_deref().cloned(),
             holder: self.holder.as_ref().map(ToString::to_string),
+            told: self.told.as_deref().cloned(),
         }
     }
 
@@ -201,6 +205,7 @@ impl Kept {
             || self.workload != new.workload
             || self.autoscaler != new.autoscaler
             || self.holder != new.holder
+            || self.told != new.told
     }
 }
 

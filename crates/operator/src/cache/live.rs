@@ -17,6 +17,7 @@ use trading_core::{
     kinds::Kind,
     status::workload::{Autoscaler, Workload},
     step::Child,
+    told::{self, Told},
 };
 
 use super::entry::{Entry, child};
@@ -71,12 +72,14 @@ impl Live for HorizontalPodAutoscaler {
     }
 }
 
-/// The Lease of a database: its holder is all that matters of what the agents write there.
+/// The Lease of a database: of what the agents write there little matters, and that changes rarely.
 impl Live for Lease {
     const KIND: Kind = Kind::Lease;
 
     fn describe(&self, child: &mut Child) {
         child.holder = self.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
+        let annotation = self.metadata.annotations.as_ref().and_then(|all| all.get(told::ANNOTATION));
+        child.told = annotation.and_then(|text| Told::parse(text));
     }
 }
 

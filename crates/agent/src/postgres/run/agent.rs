@@ -19,6 +19,7 @@ use super::keeper::{Keeper, KeeperError, Observed};
 use super::lease::Name;
 use super::local::{Local, Look, PROMOTING};
 use super::members::{self, Hosts, MembersError};
+use super::parameters::Parameters;
 use super::peers::Peers;
 use super::position::Lsn;
 use super::sense::SenseError;
@@ -36,8 +37,8 @@ const CALM: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_millis(100);
 /// After a step that failed, and between starts of a server that does not stay.
 const FAILED: Duration = Duration::from_secs(3);
-/// Between looks at who the servers are.
-const MEMBERS: Duration = Duration::from_secs(5);
+/// Between looks at what the operator writes.
+const FILES: Duration = Duration::from_secs(5);
 /// How long a server may take to end before a copy or a rewind.
 const SHUTDOWN: Duration = Duration::from_mins(1);
 
@@ -92,8 +93,10 @@ pub struct Settings {
     pub server_port: u16,
     /// The programs.
     pub folder: PathBuf,
-    /// Configuration without secrets.
+    /// Configuration without secrets, as it is in use.
     pub template: String,
+    /// Where the newest one is.
+    pub template_file: PathBuf,
     /// Where the complete one goes.
     pub output: PathBuf,
     /// Role that is made with the data.
@@ -135,12 +138,13 @@ pub struct Memory {
     /// Since when there is no server that takes writes, while this one should.
     pub(super) without_server: Option<Duration>,
     pub(super) kept_house: Option<Duration>,
-    pub(super) read_members: Duration,
+    pub(super) read_files: Duration,
     pub(super) configured: BTreeSet<Name>,
     pub(super) configured_at: Duration,
     pub(super) in_force_since: Option<Lsn>,
     pub(super) streamed: BTreeMap<Name, Duration>,
     pub(super) said: String,
+    pub(super) parameters: Parameters,
 }
 
 impl Agent {
@@ -171,13 +175,10 @@ impl Agent {
 
     /// One look and one step; how long to wait before the next, `None` at the end.
     async fn step(&mut self) -> Result<Option<Duration>, AgentError> {
+        self.take_in_files().await?;
         // Before anybody is asked: a Lease that expires while they answer proves nothing of what they said,
         // for its holder may have led on and commits may have reached them since.
         let now = clock::now();
-        if now.saturating_sub(self.memory.read_members) >= MEMBERS {
-            self.memory.read_members = now;
-            self.take_in_members()?;
-        }
         let observed = self.keeper.observed();
         self.local.sees_lease.store(
             observed.as_ref().is_some_and(|it| now.saturating_sub(it.read) < super::lease::TRUSTED),
@@ -216,6 +217,32 @@ impl Agent {
             self.gate.open_for_standby();
         }
         self.carry_out(action, &observed, look, &peers).await
+    }
+
+    /// Who the servers are, and with what they are run.
+    async fn take_in_files(&mut self) -> Result<(), AgentError> {
+        let now = clock::now();
+        if now.saturating_sub(self.memory.read_files) < FILES {
+            return Ok(());
+        }
+        self.memory.read_files = now;
+        self.take_in_members()?;
+        self.take_in_parameters().await
+    }
+
+    /// What is of use and decides nothing: no failure of it keeps from what has to be done.
+    async fn attend(&mut self, look: &Look, observed: &Observed) {
+        if let Err(error) = self.note_parameters(look).await {
+            tracing::warn!("how the server took its parameters is not known yet: {error}");
+        }
+        let refused = self.memory.parameters.refused().map(str::to_owned);
+        let lease = &observed.lease;
+        if lease.holder.as_ref() == Some(&self.settings.rules.me) && lease.record.refused != refused {
+            let told = self.keeper.change(&|lease| lease.refusing(refused.as_deref())).await;
+            if let Err(error) = told {
+                tracing::warn!("the Lease does not say yet what is refused: {error}");
+            }
+        }
     }
 
     /// Servers were added or removed. One that was removed goes on as before until it is told to end.
@@ -267,6 +294,9 @@ impl Agent {
             Action::Lead => self.say("leads"),
             other => self.say(&format!("{other:?}")),
         }
+        if matches!(action, Action::Wait(_) | Action::Lead) {
+            self.attend(&look, observed).await;
+        }
         let transitions = observed.lease.transitions;
         match action {
             Action::Wait(_) => {
@@ -279,7 +309,7 @@ impl Agent {
                 return Ok(Some(CALM));
             }
             Action::Initialize => self.initialize()?,
-            Action::Start(upstream) => self.start(upstream)?,
+            Action::Start(upstream) => self.start(upstream).await?,
             Action::Follow(upstream) => {
                 self.memory.upstream = Some(upstream);
                 self.configure()?;
@@ -336,6 +366,11 @@ impl Agent {
 
     /// Writes the server's configuration.
     pub(super) fn configure(&self) -> Result<(), AgentError> {
+        let text = self.compose(&self.settings.template)?;
+        Ok(install::replace(&self.settings.output, 0o600, &mut text.as_bytes())?)
+    }
+
+    pub(super) fn compose(&self, template: &str) -> Result<String, AgentError> {
         let me = &self.settings.rules.me.name;
         let connection = match &self.memory.upstream {
             Some(upstream) => self.connection(upstream, me)?,
@@ -350,8 +385,7 @@ impl Agent {
             synchronous: &self.memory.configured,
             floors: &self.local.floors(),
         };
-        let text = config::compose(&self.settings.template, &overrides);
-        Ok(install::replace(&self.settings.output, 0o600, &mut text.as_bytes())?)
+        Ok(config::compose(template, &overrides))
     }
 
     pub(super) fn others(&self) -> BTreeSet<Name> {
@@ -360,12 +394,13 @@ impl Agent {
     }
 
     /// Every server starts as one that follows; promotions make primaries.
-    fn start(&mut self, upstream: Option<Name>) -> Result<(), AgentError> {
+    async fn start(&mut self, upstream: Option<Name>) -> Result<(), AgentError> {
         let now = clock::now();
         if self.memory.started.is_some_and(|last| now.saturating_sub(last) < FAILED) {
             return Ok(());
         }
         self.memory.started = Some(now);
+        self.choose_parameters().await?;
         // What answers, and what is stopped, takes it back.
         self.memory.failed_starts += 1;
         self.keeper.lower();
@@ -382,6 +417,7 @@ impl Agent {
         command.arg("-D").arg(&self.local.data);
         command.arg("-c").arg(format!("config_file={}", self.settings.output.display()));
         self.memory.server.start(command).map_err(AgentError::Process)?;
+        self.memory.parameters.begin();
         self.local.runs.store(true, Ordering::Relaxed);
         Ok(())
     }

@@ -123,6 +123,10 @@ fn text(shared: &Shared, look: &Look) -> String {
     page.gauge("trading_postgres_holds_lease", "1 where clients may write", u8::from(leads));
     let clients = shared.connections.load(Ordering::Relaxed);
     page.gauge("trading_postgres_proxied_connections", "Clients and replicas of the agent's port", clients);
+    let refused = shared.local.parameters_refused.load(Ordering::Relaxed);
+    page.gauge("trading_postgres_parameters_refused", "1 where the newest are not used", u8::from(refused));
+    let pending = shared.local.parameters_pending.load(Ordering::Relaxed);
+    page.gauge("trading_postgres_parameters_pending", "Wait for the next start of the server", pending);
     if let Some((free, all)) = shared.local.space() {
         page.gauge("trading_postgres_volume_free_bytes", "Bytes that the data's volume has left", free);
         page.gauge("trading_postgres_volume_bytes", "Bytes of the data's volume", all);

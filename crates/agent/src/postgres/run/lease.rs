@@ -66,6 +66,9 @@ pub struct Record {
     /// takes it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
+    /// Why the servers don't use the newest parameters, in Postgres' words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 /// The Lease as it was read.
@@ -101,9 +104,14 @@ impl Lease {
             term: self.transitions,
             position,
             synchronous,
-            holder: self.record.holder.clone(),
-            alone: self.record.alone,
+            ..self.record.clone()
         };
+        Self { record, ..self.clone() }
+    }
+
+    /// The Lease that says why the newest parameters are not used.
+    pub fn refusing(&self, reason: Option<&str>) -> Self {
+        let record = Record { refused: reason.map(str::to_owned), ..self.record.clone() };
         Self { record, ..self.clone() }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{fs, path::PathBuf};
 
@@ -31,6 +31,10 @@ pub struct Local {
     pub runs: AtomicBool,
     /// Whether the Lease was read lately.
     pub sees_lease: AtomicBool,
+    /// Whether the newest parameters are not used.
+    pub parameters_refused: AtomicBool,
+    /// How many parameters wait for the next start of the server.
+    pub parameters_pending: AtomicUsize,
     /// Milliseconds of [`clock::now`] at the last sign of life of the control loop.
     beat: AtomicU64,
     known: Mutex<Known>,
@@ -71,6 +75,8 @@ impl Local {
             sensor,
             runs: AtomicBool::new(false),
             sees_lease: AtomicBool::new(false),
+            parameters_refused: AtomicBool::new(false),
+            parameters_pending: AtomicUsize::new(0),
             beat: AtomicU64::new(0),
             known: Mutex::default(),
         }

@@ -11,6 +11,7 @@ mod leading;
 mod lease;
 mod local;
 mod members;
+mod parameters;
 mod peers;
 mod position;
 mod proxy;
@@ -58,7 +59,7 @@ pub struct RunArgs {
     /// The write-ahead log, where it is not with the data
     #[arg(long)]
     wal: Option<PathBuf>,
-    /// Configuration without secrets
+    /// Configuration without secrets; read again while it runs
     #[arg(long)]
     template: PathBuf,
     /// Where the complete configuration goes; the socket and secrets are put beside it
@@ -211,6 +212,7 @@ async fn start(args: &RunArgs) -> Result<(), RunError> {
             server_port: args.server_port,
             folder,
             template,
+            template_file: args.template.clone(),
             output: args.output.clone(),
             owner: args.owner.clone(),
             database: args.database.clone(),

@@ -206,6 +206,15 @@ impl Sensor {
         Ok(())
     }
 
+    /// Parameters that have another value in the configuration than in force, and need a restart for it.
+    /// Postgres goes on saying so of one that was never in force and is left out of the configuration again.
+    pub async fn waiting_for_restart(&self) -> Result<Vec<String>, SenseError> {
+        let statement = "SELECT name FROM pg_settings WHERE pending_restart AND (source = 'configuration file' \
+             OR name IN (SELECT name FROM pg_file_settings WHERE error IS NOT NULL)) ORDER BY name";
+        let rows = self.rows(statement).await?;
+        Ok(rows.iter().map(|row| row.try_get("name")).collect::<Result<_, _>>()?)
+    }
+
     /// Bytes of all databases, which takes a while to find out.
     pub async fn size(&self) -> Result<i64, SenseError> {
         let rows = self
