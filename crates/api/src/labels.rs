@@ -39,6 +39,8 @@ pub const ROLE_PRIMARY: &str = "primary";
 pub const APPLIED: &str = "platform.trading/applied";
 /// Annotation on pod templates: digest of the configuration and Secrets that the pods consume.
 pub const CONFIG_CHECKSUM: &str = "platform.trading/config-checksum";
+/// Annotation of a Secret with a login: which generation it is.
+pub const GENERATION: &str = "platform.trading/generation";
 /// On pods: how long their logs are kept, such as `30d`, for the log store's rules.
 pub const LOG_RETENTION: &str = "platform.trading/log-retention";
 /// Finalizer that lets the operator take data stores down in a safe order.

@@ -25,14 +25,14 @@ use crate::{
 #[x_kube(validation = Rule::new("(self.mode == 'External') == has(self.external)")
     .message("mode External needs external (where the database is), and the other modes must not have it")
     .field_path(".external"))]
-#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.instances) || has(self.synchronous) || has(self.version) || has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.walStorage) || has(self.parameters) || has(self.database) || has(self.owner) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
+#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.instances) || has(self.synchronous) || has(self.version) || has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.walStorage) || has(self.parameters) || has(self.credentials) || has(self.database) || has(self.owner) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
     .message("with mode External somebody else runs the database: remove everything but external")
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("self.mode == 'External' || has(self.version)")
     .message("modes Managed and CloudNativePG need version: the major version decides the format of the data")
     .field_path(".version"))]
-#[x_kube(validation = Rule::new("self.mode != 'CloudNativePG' || !(has(self.runAsUser) || has(self.fsGroup))")
-    .message("CloudNativePG chooses the user itself: remove runAsUser and fsGroup")
+#[x_kube(validation = Rule::new("self.mode != 'CloudNativePG' || !(has(self.runAsUser) || has(self.fsGroup) || has(self.credentials))")
+    .message("CloudNativePG chooses the user itself: remove runAsUser and fsGroup, and credentials, which are for mode Managed")
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("self.mode != 'CloudNativePG' || !has(self.image) || !has(self.image.tag) || self.image.tag.matches('^[0-9]{2}([.-].*)?$')")
     .message("CloudNativePG reads the version from image.tag: begin it with that, such as 16.4-standard-trixie")
@@ -58,6 +58,9 @@ use crate::{
 #[x_kube(validation = Rule::new("(has(self.database) ? self.database : 'app') == (has(oldSelf.database) ? oldSelf.database : 'app') && (has(self.owner) ? self.owner : 'app') == (has(oldSelf.owner) ? oldSelf.owner : 'app')")
     .message("database and owner can't be changed later: they were made with the data")
     .field_path(".database"))]
+#[x_kube(validation = Rule::new("(has(self.credentials) ? self.credentials.generation : 1) >= (has(oldSelf.credentials) ? oldSelf.credentials.generation : 1)")
+    .message("credentials.generation can only be raised: passwords of earlier generations are refused by now")
+    .field_path(".credentials"))]
 pub struct Postgres {
     /// `Managed`: one primary with read replicas in the platform's namespace. `CloudNativePG`: the
     /// same, run by that operator. `External`: a database that runs elsewhere, described in
@@ -100,6 +103,9 @@ pub struct Postgres {
     #[x_kube(validation = Rule::new(format!("self.all(k, k.matches('^({PARAMETERS})$'))"))
         .message("a parameter is unknown or the operator's own (paths, ports, TLS, replication, archiving): see docs/postgres.md for those that can be set"))]
     pub parameters: BTreeMap<String, ParameterValue>,
+    /// With what clients log in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<PostgresCredentials>,
     /// Database that is made with the first start; default `app`. It can't be changed later.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
     #[x_kube(validation = Rule::new("!(self in ['postgres', 'template0', 'template1'])")
@@ -150,6 +156,17 @@ impl JsonSchema for ParameterValue {
             "pattern": "^-?[A-Za-z0-9][A-Za-z0-9 ._:/-]*$",
         })
     }
+}
+
+/// With what clients log in to a database of the platform's own.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[schemars(description = "")] // the field says it
+#[serde(rename_all = "camelCase")]
+pub struct PostgresCredentials {
+    /// Raise it for a new login and password: clients get them once the servers accept them, and the old ones
+    /// are refused once no pod has them. The first is 1.
+    #[schemars(range(min = 1, max = 999))]
+    pub generation: u32,
 }
 
 /// Who runs the database.

@@ -139,5 +139,16 @@ fn document(object: &Object) -> Result<String> {
             let keys = keys.join(", ");
             format!("# The operator fills {keys} once, when it makes this Secret, and keeps it.\n{body}")
         }
+        Content::AddedOnce { key, .. } => {
+            format!(
+                "# The operator adds a password under `{key}` once, and keeps those that are there.\n{body}"
+            )
+        }
+        Content::FilledFrom { original, key, .. } => {
+            let Reference { namespace, name, .. } = original;
+            format!(
+                "# The operator fills in the password under `{key}` of Secret {name} of namespace {namespace}.\n{body}"
+            )
+        }
     })
 }

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{add_ons::Capabilities, storage::StorageClasses};
+use crate::{add_ons::Capabilities, storage::StorageClasses, told::Told};
 
 /// A Secret or ConfigMap that pods consume.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +90,10 @@ pub struct Inputs {
     pub allowing: Option<BTreeSet<String>>,
     /// Classes of volumes; `None` where they are not known: nothing is said of them.
     pub storage_classes: Option<Arc<StorageClasses>>,
+    /// What the primary of the database says, where there is one.
+    pub told: Option<Told>,
+    /// No pod is left that has another login to the database than the newest.
+    pub settled: bool,
 }
 
 impl Inputs {
@@ -103,6 +107,8 @@ impl Inputs {
             capabilities: Capabilities::All,
             allowing: None,
             storage_classes: None,
+            told: None,
+            settled: false,
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod admission;
 pub mod amount;
 pub mod cnpg;
 pub mod cost;
+pub mod credentials;
 pub mod digest;
 pub mod fields;
 pub mod finalizer_policy;

@@ -38,7 +38,7 @@ pub use ingress::{
 use monitoring::{MonitoringPlan, TelemetryPlan};
 pub use network::{Host, IngressSource, NetworkPlan};
 pub use postgres::{
-    POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_PORT, POSTGRES_RO, PostgresPasswords, PostgresPlan,
+    LoginsPlan, POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_PORT, POSTGRES_RO, PostgresPasswords, PostgresPlan,
     PostgresServers,
 };
 pub use redis::{

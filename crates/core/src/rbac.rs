@@ -27,8 +27,9 @@ pub fn rules() -> Vec<PolicyRule> {
         rule(GROUP, &["tradingplatforms/status"], &["patch"]),
         // Needed to set `blockOwnerDeletion` where the apiserver enforces it.
         rule(GROUP, &["tradingplatforms/finalizers"], &["update"]),
-        // Only to mark the primary of a database, for the Services of its servers.
-        rule("", &["pods"], &["get", "patch"]),
+        // To mark the primary of a database, for the Services of its servers; and to see, while its login changes,
+        // whether a pod has the old one.
+        rule("", &["pods"], &["get", "list", "patch"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
     ]);
     rules

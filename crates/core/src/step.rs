@@ -11,7 +11,9 @@ use trading_api::{
 };
 
 use crate::{
-    add_ons, fields,
+    add_ons,
+    credentials::{self, Stage},
+    fields,
     growth::{self, Growth, Resized},
     kinds::Kind,
     object::{Content, Key, Lifetime, Object},
@@ -203,6 +205,8 @@ pub struct Steps {
     pub needs_add_ons: bool,
     /// What is known of the volumes, where there are some.
     pub volumes: Option<Volumes>,
+    /// How far a change of the login to the database is, where there was one.
+    pub login: Option<Stage>,
 }
 
 /// Compares what is wished with what is live.
@@ -246,7 +250,7 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
         // Nothing is read in a namespace that does not allow it.
         let lacks_original = matches!(
             &object.content,
-            Content::CopiedFrom { original, is_there }
+            Content::CopiedFrom { original, is_there } | Content::FilledFrom { original, is_there, .. }
                 if !is_there || refusing.contains(original.namespace.as_str())
         );
         if waits || is_not_allowed || lacks_original || is_blocked || child.is_some_and(|c| c.deleting) {
@@ -277,6 +281,7 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
     steps.volumes = plan.storage_classes.as_ref().and_then(|classes| volumes(desired, classes));
     steps.problems.extend(steps.volumes.iter().flat_map(|volumes| volumes.problems.clone()));
     steps.problems.extend(told::problem(plan, observed));
+    steps.login = credentials::stage(plan, desired, observed);
     prune(plan, desired, observed, &blocked_stores, &mut steps);
     steps
 }
@@ -310,9 +315,14 @@ fn decide(object: &Object, child: Option<&Child>) -> Option<Replicas> {
         return Some(object.seed_replicas.map_or(Replicas::AsRendered, Replicas::Seed));
     };
     let same = child.digest.as_deref() == Some(&object.digest);
-    // Generated keys belong to the creation, so ownership says nothing there.
-    let complete =
-        matches!(object.content, Content::GeneratedOnce(_)) || child.ownership.is_complete_for(object);
+    let complete = match &object.content {
+        // Generated keys belong to the creation, so ownership says nothing there.
+        Content::GeneratedOnce(_) => true,
+        Content::AddedOnce { is_there, .. } => *is_there,
+        Content::Rendered | Content::CopiedFrom { .. } | Content::FilledFrom { .. } => {
+            child.ownership.is_complete_for(object)
+        }
+    };
     (!(same && complete)).then(|| replicas_of(object, child))
 }
 
@@ -396,6 +406,9 @@ fn password_lost(
         Store::Redis => {
             format!("(the pods of StatefulSet {:?} still have it in REDIS_PASSWORD)", live.name)
         }
+        Store::Postgres if is_later_login(plan, password) => {
+            "(or raise postgres.credentials.generation, for a new login)".to_owned()
+        }
         Store::Postgres => format!(
             "(or with a new one that you have set with ALTER ROLE; psql works without it in the pods of {} {:?})",
             live.kind, live.name
@@ -411,6 +424,12 @@ fn password_lost(
             password.key
         ),
     ))
+}
+
+/// Whether it is the password of a login that is not the owner itself.
+fn is_later_login(plan: &Plan, password: &PasswordSource) -> bool {
+    let servers = plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
+    servers.is_some_and(|servers| servers.passwords.login.as_ref() == Some(password))
 }
 
 /// The word for a store.

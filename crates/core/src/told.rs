@@ -1,5 +1,7 @@
 //! What the primary of a database says in its Lease, pure.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
 use crate::{
@@ -20,6 +22,9 @@ pub struct Told {
     /// Why the servers don't use the newest parameters.
     #[serde(default)]
     pub refused: Option<String>,
+    /// Generations of logins that every server accepts.
+    #[serde(default)]
+    pub logins: BTreeSet<u32>,
 }
 
 impl Told {
@@ -28,7 +33,7 @@ impl Told {
     pub fn parse(annotation: &str) -> Option<Self> {
         let told: Self = serde_json::from_str(annotation).ok()?;
         let short = |text: String| text.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-        Some(Self { refused: told.refused.map(short) })
+        Some(Self { refused: told.refused.map(short), ..told })
     }
 }
 

@@ -7,9 +7,20 @@ mod support;
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use support::{here, observed, rendered};
+use support::{here, observed, rendered, then};
 use trading_api::TradingPlatform;
-use trading_core::{kinds::Kind, object::Object, step::steps, told::Told};
+use trading_core::{
+    credentials::Stage,
+    digest,
+    inputs::{Inputs, Reference, ReferenceState},
+    kinds::Kind,
+    object::{Content, Object},
+    plan::{LoginsPlan, Plan},
+    render::render,
+    resolve::{references, resolve},
+    step::{Steps, steps},
+    told::Told,
+};
 
 /// A shop with a database of its own, of which this is said.
 fn with(postgres: &Value) -> TradingPlatform {
@@ -71,4 +82,142 @@ fn parameters_that_postgres_refuses_are_told_and_stop_nothing() {
     let problem = next.problems.iter().find(|problem| problem.reason == "ParametersRefused").unwrap();
     assert!(problem.warning && problem.message.contains("\"lots\": mend them"), "{}", problem.message);
     assert!(next.apply.is_empty() && next.held.is_empty());
+}
+
+/// What is known of a change of the login.
+#[derive(Default)]
+struct Known<'a> {
+    /// Generation in the resource.
+    wished: u32,
+    /// Generation that clients find in their Secret.
+    found: u32,
+    /// Generations whose passwords are made.
+    made: &'a [u32],
+    /// Generations that the primary says it accepts.
+    told: Option<&'a [u32]>,
+    /// No pod has an older one.
+    settled: bool,
+}
+
+impl Known<'_> {
+    fn platform(&self) -> TradingPlatform {
+        with(&if self.wished > 1 { json!({"credentials": {"generation": self.wished}}) } else { json!({}) })
+    }
+
+    fn plan(&self) -> Plan {
+        let digests = |pairs: Vec<(String, String)>| ReferenceState::Present(pairs.into_iter().collect());
+        let app = ["username", "password"].map(str::to_owned);
+        let role = digest::of_bytes(LoginsPlan::role("app", self.found).as_bytes());
+        let own = digests(app.into_iter().zip([role, format!("of {}", self.found)]).collect());
+        let later = digests(self.made.iter().map(|it| (it.to_string(), format!("of {it}"))).collect());
+        let state = |reference: &Reference| match reference.name.as_str() {
+            "shop-postgres-app" => own.clone(),
+            "shop-postgres-logins" => later.clone(),
+            _ => digests(vec![("password".to_owned(), "digest".to_owned())]),
+        };
+        let platform = self.platform();
+        let consumed = references::all(&resolve(&platform, &Inputs::offline(then())));
+        let told = self.told.map(|all| Told { logins: all.iter().copied().collect(), ..Told::default() });
+        let inputs = Inputs {
+            references: Some(consumed.iter().map(|it| (it.clone(), state(it))).collect()),
+            told,
+            settled: self.settled,
+            ..Inputs::offline(then())
+        };
+        resolve(&platform, &inputs)
+    }
+
+    /// The objects, and the steps where everything is live as it was before.
+    fn after(&self, before: &Known<'_>) -> (Vec<Object>, Steps) {
+        let plan = self.plan();
+        let objects = render(&plan);
+        let mut live = observed(&render(&before.plan()));
+        if let Some(lease) = live.get_mut(&here(Kind::Lease, "shop-postgres")) {
+            let logins = self.told.unwrap_or_default().iter().copied().collect();
+            lease.told = self.told.map(|_| Told { logins, ..Told::default() });
+        }
+        let next = steps(&plan, &objects, &live);
+        (objects, next)
+    }
+}
+
+fn secret<'a>(objects: &'a [Object], name: &str) -> &'a Object {
+    objects.iter().find(|object| object.key() == here(Kind::Secret, name)).unwrap()
+}
+
+#[test]
+fn a_login_changes_in_an_order_in_which_no_client_fails() {
+    let first = Known { wished: 1, found: 1, ..Known::default() };
+    let wished = Known { wished: 2, found: 1, ..Known::default() };
+    let made = Known { made: &[2], told: Some(&[1]), ..wished };
+    let accepted = Known { told: Some(&[1, 2]), ..made };
+    let given = Known { found: 2, ..accepted };
+    let settled = Known { settled: true, ..given };
+    let done = Known { settled: false, told: Some(&[2]), ..given };
+    let rolling = |names: &[&str]| Stage::Rolling(names.iter().map(|&name| name.to_owned()).collect());
+
+    let steps_of = [
+        // The password is made, once, and servers are told.
+        (&first, &wished, Stage::Pending, "2\n", false),
+        (&wished, &made, Stage::Pending, "2\n", false),
+        // Only when it is accepted clients get it.
+        (&made, &accepted, rolling(&[]), "2\n", true),
+        (&accepted, &given, rolling(&["backend"]), "2\n", true),
+        (&given, &given, Stage::Ending, "2\n", true),
+        // Only when no pod has the old one that is refused.
+        (&given, &settled, Stage::Ending, "2 only\n", true),
+        (&settled, &done, Stage::Done, "2 only\n", true),
+    ];
+    let template = |objects: &[Object]| {
+        let set = objects.iter().find(|object| object.kind == Kind::StatefulSet).unwrap();
+        set.body["spec"]["template"].clone()
+    };
+    let servers = template(&render(&first.plan()));
+    for (before, now, stage, told, is_later) in steps_of {
+        let (objects, next) = now.after(before);
+        assert_eq!(next.login, Some(stage.clone()), "{told}");
+        assert!(next.problems.is_empty(), "{:?}", next.problems);
+        assert_eq!(file(&objects, "login"), told, "{stage:?}");
+        assert_eq!(template(&objects), servers, "no server starts anew: {stage:?}");
+        let (content, made) = (&secret(&objects, "shop-postgres-app").content, !now.made.is_empty());
+        match content {
+            Content::FilledFrom { key, texts, is_there, .. } => {
+                assert!(is_later && *is_there && key == "2", "{stage:?}");
+                assert_eq!(texts["username"], "app_login_2");
+                assert!(texts["uri"].starts_with("postgresql://app_login_2:{password}@"));
+            }
+            other => assert!(!is_later && matches!(other, Content::GeneratedOnce(_)), "{stage:?}"),
+        }
+        let adds = Content::AddedOnce { key: "2".to_owned(), is_there: made };
+        assert_eq!(secret(&objects, "shop-postgres-logins").content, adds);
+    }
+    assert!(first.after(&first).1.login.is_none(), "there is nothing to say of the first");
+}
+
+#[test]
+fn a_login_that_clients_have_is_kept_whatever_is_lost() {
+    let done = Known { wished: 2, found: 2, made: &[2], told: Some(&[2]), settled: false };
+    let same = |now: &Known<'_>, what: &str| {
+        let (_, next) = now.after(&done);
+        let secrets: Vec<_> = next.apply.iter().filter(|apply| apply.object.kind == Kind::Secret).collect();
+        assert!(secrets.is_empty(), "{what}: {secrets:?}");
+        next
+    };
+    same(&Known { told: None, ..done }, "the Lease");
+    same(&Known { told: Some(&[1, 2]), ..done }, "a refusal");
+    // A platform of this name is made anew, over the same data, from an older resource.
+    let (objects, _) = Known { wished: 1, ..done }.after(&done);
+    assert!(matches!(secret(&objects, "shop-postgres-app").content, Content::FilledFrom { .. }));
+    assert_eq!(file(&objects, "login"), "2 only\n");
+
+    let lost = same(&Known { made: &[], ..done }, "the password");
+    let problem = lost.problems.iter().find(|problem| problem.reason == "PasswordLost").unwrap();
+    assert!(problem.message.contains("raise postgres.credentials.generation"), "{}", problem.message);
+    // Which is done: the next is made, and clients have what they have until it is accepted.
+    let (objects, next) = Known { wished: 3, made: &[], ..done }.after(&done);
+    assert!(next.problems.is_empty(), "{:?}", next.problems);
+    let adds = Content::AddedOnce { key: "3".to_owned(), is_there: false };
+    assert_eq!(secret(&objects, "shop-postgres-logins").content, adds);
+    assert!(next.held.contains(&here(Kind::Secret, "shop-postgres-app")));
+    assert_eq!(file(&objects, "login"), "3\n");
 }

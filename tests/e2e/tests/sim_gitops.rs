@@ -140,7 +140,7 @@ async fn children_in_sync(what: &str, platform: &Value) -> Result<usize> {
         }
         let key = (object.namespace.clone(), object.kind.to_string(), object.name.clone());
         let mut live = children.get(&key).with_context(|| format!("{what}: no {key:?}"))?.clone();
-        if matches!(object.content, Content::CopiedFrom { .. }) {
+        if matches!(object.content, Content::CopiedFrom { .. } | Content::FilledFrom { .. }) {
             // The values are filled in when it is applied.
             live["data"] = object.body["data"].clone();
         }

@@ -2,6 +2,7 @@
 
 mod config;
 mod data;
+mod logins;
 mod prepare;
 mod programs;
 mod run;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use postgres_protocol::password;
+
 /// A password that is not empty and has no control characters, which would end a line of the
 /// files and commands that it is written into.
 pub struct Password(String);
@@ -21,6 +23,11 @@ impl Password {
     /// As a literal of SQL, with `standard_conforming_strings` as it is by default.
     pub fn literal(&self) -> String {
         format!("'{}'", self.0.replace('\'', "''"))
+    }
+
+    /// What a server keeps of it and compares with: of no use to log in. It has no quotes.
+    pub fn verifier(&self) -> String {
+        password::scram_sha_256(self.0.as_bytes())
     }
 
     /// As the last field of a line of a password file.
@@ -48,5 +55,11 @@ mod tests {
         assert_eq!(format!("{password:?}"), "Password(…)");
         assert_eq!(password.literal(), "'it''s:a\\b'");
         assert_eq!(password.field(), "it's\\:a\\\\b");
+        let verifier = password.verifier();
+        assert!(
+            verifier.starts_with("SCRAM-SHA-256$4096:") && !verifier.contains(['\'', '\\', ' ']),
+            "{verifier}"
+        );
+        assert_ne!(verifier, password.verifier(), "salted");
     }
 }

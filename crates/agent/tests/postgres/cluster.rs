@@ -104,6 +104,8 @@ impl<'a> Cluster<'a> {
             self.file(index, "pg_hba.conf").display()
         );
         fs::write(self.file(index, "template.conf"), template).expect("written");
+        fs::write(self.file(index, "login"), "1\n").expect("written");
+        fs::create_dir_all(self.file(index, "passwords")).expect("made");
         fs::write(self.file(index, "kubeconfig"), self.api.kubeconfig(&name(index))).expect("written");
         let paths =
             ["", "run", "pg_hba.conf", "template.conf", "kubeconfig"].map(|file| self.file(index, file));
@@ -118,6 +120,8 @@ impl<'a> Cluster<'a> {
             ("--data", "data"),
             ("--template", "template.conf"),
             ("--members", "members"),
+            ("--login", "login"),
+            ("--passwords", "passwords"),
             ("--output", "run/postgresql.conf"),
             ("--termination-log", "run/termination"),
         ] {

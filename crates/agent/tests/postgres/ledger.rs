@@ -38,11 +38,19 @@ pub struct Ledger {
 }
 
 pub async fn connect(server: SocketAddr) -> Option<Client> {
+    timeout(PATIENCE, connect_as(server, "app", OWNER)).await.ok()?.ok()
+}
+
+pub async fn connect_as(
+    server: SocketAddr,
+    user: &str,
+    password: &str,
+) -> Result<Client, tokio_postgres::Error> {
     let mut config = tokio_postgres::Config::new();
-    config.host(server.ip().to_string()).port(server.port()).user("app").password(OWNER).dbname("shop");
-    let (client, connection) = timeout(PATIENCE, config.connect(NoTls)).await.ok()?.ok()?;
+    config.host(server.ip().to_string()).port(server.port()).user(user).password(password).dbname("shop");
+    let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(connection);
-    Some(client)
+    Ok(client)
 }
 
 async fn connect_to_primary(servers: &[SocketAddr], first: usize) -> Option<(Client, SocketAddr)> {

@@ -6,6 +6,7 @@ mod cluster;
 mod failover;
 mod ledger;
 mod parameters;
+mod rotation;
 mod server;
 
 /// Characters that would end a literal of SQL, a field of a password file or a line of a shell.

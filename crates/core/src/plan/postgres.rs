@@ -80,6 +80,8 @@ pub struct PostgresServers {
     pub parameters: Vec<(String, String)>,
     /// Passwords of the owner, the superuser and the replicas.
     pub passwords: PostgresPasswords,
+    /// Which login clients are given.
+    pub logins: LoginsPlan,
     /// Digest of what the servers consume.
     pub checksum: String,
     /// Where the servers run.
@@ -90,11 +92,47 @@ pub struct PostgresServers {
     pub group: i64,
 }
 
+/// Generations of logins of a database's owner. The first is the owner itself; each later one is a role of its own
+/// that works as the owner.
+#[derive(Clone, Debug)]
+pub struct LoginsPlan {
+    /// The generation that is asked for.
+    pub wished: u32,
+    /// The generation that clients find in their Secret now, as far as is known.
+    pub current: Option<u32>,
+    /// The generation that they are to find there.
+    pub given: u32,
+    /// Whether all others are refused.
+    pub only: bool,
+    /// Whether the given generation's password is where it is taken from.
+    pub is_there: bool,
+    /// Whether the wished generation's password has been made.
+    pub is_made: bool,
+}
+
+impl LoginsPlan {
+    /// The role that a generation logs in as.
+    #[must_use]
+    pub fn role(owner: &str, generation: u32) -> String {
+        if generation <= 1 {
+            return owner.to_owned();
+        }
+        // Postgres cuts names at 63 bytes; owners are plain ASCII.
+        let end = owner.len().min(LONGEST_OWNER);
+        format!("{}_login_{generation}", &owner[..end])
+    }
+}
+
+/// What is left for the owner's name in that of a login.
+const LONGEST_OWNER: usize = 63 - "_login_999".len();
+
 /// Where the passwords of a database are; all generated.
 #[derive(Clone, Debug)]
 pub struct PostgresPasswords {
     /// Of the role that clients log in as.
     pub owner: PasswordSource,
+    /// Of the login that is asked for, where it is not the owner itself.
+    pub login: Option<PasswordSource>,
     /// Of the superuser.
     pub superuser: PasswordSource,
     /// Of the role that replicas log in as.
@@ -102,9 +140,10 @@ pub struct PostgresPasswords {
 }
 
 impl PostgresPasswords {
-    /// All three.
+    /// All of them.
     #[must_use]
-    pub fn all(&self) -> [&PasswordSource; 3] {
-        [&self.owner, &self.superuser, &self.replication]
+    pub fn all(&self) -> Vec<&PasswordSource> {
+        let Self { owner, login, superuser, replication } = self;
+        [owner, superuser, replication].into_iter().chain(login).collect()
     }
 }

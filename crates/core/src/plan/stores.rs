@@ -73,7 +73,7 @@ impl Plan {
             name: POSTGRES,
             mode: "Managed",
             kind: Kind::StatefulSet,
-            passwords: servers.passwords.all().to_vec(),
+            passwords: servers.passwords.all(),
         });
         let cluster = self.postgres.as_ref().and_then(|database| database.cluster.as_ref());
         let cluster = cluster.map(|cluster| StoreFacts {

@@ -18,6 +18,7 @@ mod pod;
 mod postgres;
 mod postgres_cluster;
 mod postgres_lease;
+mod postgres_logins;
 mod postgres_servers;
 mod quota;
 mod redis;

@@ -13,12 +13,12 @@ use k8s_openapi::api::{
 use trading_api::labels;
 
 use super::{
-    env, meta, pod, postgres_lease, scheduling,
+    env, meta, pod, postgres_lease, postgres_logins, scheduling,
     store::{AGENT, Store, container_port, http_probe, port, strings},
 };
 use crate::{
     kinds::Kind,
-    object::{Object, PASSWORD},
+    object::Object,
     plan::{
         POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_PORT, POSTGRES_RO, PasswordSource, Plan, PostgresPlan,
         PostgresServers,
@@ -28,7 +28,7 @@ use crate::{
 /// All servers, for reading.
 const ANY: &str = "postgres-r";
 /// Role that replicas log in as.
-const REPLICATION_ROLE: &str = "streaming_replica";
+pub(super) const REPLICATION_ROLE: &str = "streaming_replica";
 /// Below the volume's root: fsGroup opens that to the group, which Postgres refuses.
 const DATA: &str = "/var/lib/postgresql/data/pgdata";
 const DATA_VOLUME: &str = "/var/lib/postgresql/data";
@@ -37,6 +37,9 @@ const WAL_VOLUME: &str = "/var/lib/postgresql/wal";
 const CONFIG: &str = "/run/postgres/postgresql.conf";
 /// Servers and their hosts. Not in the pods' template, so that adding a server restarts no other.
 const MEMBERS: &str = "members";
+/// Which login of the owner the servers are to accept, and where the passwords are. Not in the template either.
+const LOGIN: &str = "login";
+const PASSWORDS: &str = "/passwords";
 /// Where clients of the Kubernetes API look.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Name of the agent's port.
@@ -63,7 +66,7 @@ pub(super) fn render(plan: &Plan, database: &PostgresPlan, servers: &PostgresSer
         objects.push(store.service(POSTGRES_RO, ports(), of_role(&store, labels::ROLE_REPLICA)));
         objects.push(store.service(ANY, ports(), store.selector()));
     }
-    objects.extend(secrets(&store, database, servers));
+    objects.extend(postgres_logins::render(&store, database, servers));
     objects.extend(store.budget(servers.instances));
     objects
 }
@@ -77,26 +80,6 @@ fn of_role(store: &Store, role: &str) -> BTreeMap<String, String> {
     let mut selector = store.selector();
     selector.insert(labels::STORE_ROLE.to_owned(), role.to_owned());
     selector
-}
-
-fn secrets(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> [Object; 3] {
-    let identity = &store.plan.identity;
-    let host = format!("{}.{}.svc", identity.child(POSTGRES), identity.namespace_of(POSTGRES));
-    let (owner, name) = (&servers.owner, &database.database);
-    let secrets = &servers.passwords;
-    let login = |role: &str| [("username", role.to_owned()), ("password", PASSWORD.to_owned())];
-    [
-        store.secret(&secrets.owner.secret).generated_once([
-            ("username", owner.clone()),
-            ("password", PASSWORD.to_owned()),
-            ("host", host.clone()),
-            ("port", POSTGRES_PORT.to_string()),
-            ("dbname", name.clone()),
-            ("uri", format!("postgresql://{owner}:{PASSWORD}@{host}:{POSTGRES_PORT}/{name}")),
-        ]),
-        store.secret(&secrets.superuser.secret).generated_once(login("postgres")),
-        store.secret(&secrets.replication.secret).generated_once(login(REPLICATION_ROLE)),
-    ]
 }
 
 fn config(store: &Store, servers: &PostgresServers) -> Object {
@@ -123,6 +106,7 @@ fn config(store: &Store, servers: &PostgresServers) -> Object {
             ("postgresql.conf".to_owned(), text),
             ("pg_hba.conf".to_owned(), access),
             (MEMBERS.to_owned(), members(store, servers)),
+            (LOGIN.to_owned(), postgres_logins::file(&servers.logins)),
         ])),
         ..ConfigMap::default()
     };
@@ -162,6 +146,7 @@ fn template(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -
         pod::empty_dir("run", Some("Memory")),
         pod::shared_memory("shm"),
         postgres_lease::token("token"),
+        postgres_logins::volume("passwords", store),
         Volume {
             name: "config".to_owned(),
             config_map: Some(ConfigMapVolumeSource { name, ..ConfigMapVolumeSource::default() }),
@@ -207,6 +192,10 @@ fn run(plan: &Plan, database: &PostgresPlan, servers: &PostgresServers) -> Vec<S
         CONFIG,
         "--members",
         &format!("/config/{MEMBERS}"),
+        "--login",
+        &format!("/config/{LOGIN}"),
+        "--passwords",
+        PASSWORDS,
         "--lease",
         &lease,
         "--database",
@@ -245,6 +234,7 @@ fn mounts(servers: &PostgresServers) -> Vec<VolumeMount> {
         pod::mount("run", "/run/postgres", false),
         pod::mount("shm", "/dev/shm", false),
         pod::mount("token", TOKEN, true),
+        pod::mount("passwords", PASSWORDS, true),
     ];
     mounts.extend(servers.wal_storage.as_ref().map(|_| pod::mount("wal", WAL_VOLUME, false)));
     mounts

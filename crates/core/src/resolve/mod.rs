@@ -8,6 +8,7 @@ mod ingress;
 mod monitoring;
 pub mod network;
 mod postgres;
+mod postgres_logins;
 mod preset;
 pub mod redis;
 pub mod references;

@@ -10,12 +10,12 @@ use trading_api::{
     redis::Storage,
 };
 
-use super::{Context, blocks, cloudnative, host_of, image_reference, preset, references};
+use super::{Context, blocks, cloudnative, host_of, image_reference, postgres_logins, preset, references};
 use crate::{
     digest,
     plan::{
-        Host, POSTGRES, POSTGRES_PORT, POSTGRES_RO, PasswordSource, PostgresPasswords, PostgresPlan,
-        PostgresServers, VolumePlan,
+        Host, LoginsPlan, POSTGRES, POSTGRES_PORT, POSTGRES_RO, PasswordSource, PostgresPasswords,
+        PostgresPlan, PostgresServers, VolumePlan,
     },
     postgres_parameters::needs_restart,
 };
@@ -104,7 +104,8 @@ fn servers(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresSe
     let limit = resources.memory_limit.value().unwrap_or_default();
     let parameters = parameters(context, postgres, limit * SHARED_BUFFERS_SHARE);
     let owner = name(context, "owner", postgres.owner.as_ref());
-    let passwords = passwords(context);
+    let generation = postgres.credentials.as_ref().map_or(1, |credentials| credentials.generation);
+    let (passwords, logins) = passwords(context, generation, &owner);
     let checksum = checksum(context, &parameters, major, &passwords);
     let instances = context.fill("postgres.instances", postgres.instances.as_ref(), 1, "operator");
     PostgresServers {
@@ -119,6 +120,7 @@ fn servers(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresSe
         checksum,
         parameters,
         passwords,
+        logins,
         resources,
         scheduling: postgres.scheduling.clone(),
         user,
@@ -139,13 +141,13 @@ pub(super) fn wal_storage(postgres: &Postgres) -> Option<VolumePlan> {
     Some(VolumePlan { size: given.size.clone(), class: given.storage_class_name.clone() })
 }
 
-/// Three Secrets, each with the password of one role.
-fn passwords(context: &Context) -> PostgresPasswords {
-    PostgresPasswords {
-        owner: password(context, OWNER),
-        superuser: password(context, "postgres-superuser"),
-        replication: password(context, "postgres-replication"),
-    }
+/// Secrets, each with the password of one role, and one with those of later logins of the owner.
+fn passwords(context: &Context, generation: u32, owner: &str) -> (PostgresPasswords, LoginsPlan) {
+    let first = password(context, OWNER);
+    let (logins, owner, login) = postgres_logins::resolve(context, generation, owner, first);
+    let superuser = password(context, "postgres-superuser");
+    let replication = password(context, "postgres-replication");
+    (PostgresPasswords { owner, login, superuser, replication }, logins)
 }
 
 pub(super) fn password(context: &Context, suffix: &str) -> PasswordSource {

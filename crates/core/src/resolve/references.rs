@@ -160,7 +160,7 @@ fn of_database(namespace: &str, database: &PostgresPlan) -> Vec<ConsumedReferenc
     merged([login].into_iter().chain(ca).collect())
 }
 
-pub(super) fn secret(namespace: &str, name: &str) -> Reference {
+pub(crate) fn secret(namespace: &str, name: &str) -> Reference {
     Reference { kind: ReferenceKind::Secret, namespace: namespace.to_owned(), name: name.to_owned() }
 }
 

@@ -31,10 +31,12 @@ pub struct Facts<'a> {
     pub needs_add_ons: bool,
     /// What is known of volumes.
     pub volumes: Option<&'a Volumes>,
+    /// How far a change of the login to the database is, where there was one.
+    pub credentials: Option<Verdict>,
 }
 
 /// Every type of condition.
-pub const TYPES: [&str; 9] = [
+pub const TYPES: [&str; 10] = [
     "Ready",
     "Available",
     "Reconciling",
@@ -44,6 +46,7 @@ pub const TYPES: [&str; 9] = [
     "CertificatesAvailable",
     "AddOnsAvailable",
     "VolumesExpandable",
+    "CredentialsRotated",
 ];
 
 /// All conditions; a time changes only with its status.
@@ -60,6 +63,7 @@ pub fn conditions(facts: &Facts, before: &[Condition], now: Timestamp) -> Vec<Co
         certificates(facts).map(|verdict| ("CertificatesAvailable", verdict)),
         facts.needs_add_ons.then(|| ("AddOnsAvailable", add_ons(facts))),
         facts.volumes.map(|volumes| ("VolumesExpandable", expandable(volumes))),
+        facts.credentials.clone().map(|verdict| ("CredentialsRotated", verdict)),
     ];
     verdicts
         .into_iter()
@@ -69,6 +73,7 @@ pub fn conditions(facts: &Facts, before: &[Condition], now: Timestamp) -> Vec<Co
 }
 
 /// Status, reason and message of a condition.
+#[derive(Clone, Debug)]
 pub struct Verdict {
     status: bool,
     reason: String,

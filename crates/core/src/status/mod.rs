@@ -10,6 +10,7 @@ use trading_api::{
 };
 
 use crate::{
+    credentials,
     inputs::Reference,
     kinds::Kind,
     plan::{
@@ -55,6 +56,7 @@ pub fn status(
         certificates: certificates(plan),
         needs_add_ons: steps.needs_add_ons,
         volumes: steps.volumes.as_ref(),
+        credentials: steps.login.as_ref().and_then(|stage| credentials::verdict(plan, stage)),
     };
     let before = previous.map(|status| status.conditions.as_slice()).unwrap_or_default();
     TradingPlatformStatus {

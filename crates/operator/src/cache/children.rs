@@ -6,7 +6,7 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use trading_core::{kinds::Kind, object::Key, step::Observed};
+use trading_core::{kinds::Kind, object::Key, step::Observed, told::Told};
 
 use super::{
     Entry, PlatformKey,
@@ -137,6 +137,13 @@ impl Children {
             }
         }
         snapshot
+    }
+
+    /// What the primary of the platform's database says.
+    pub fn told(&self, platform: &PlatformKey) -> Option<Told> {
+        let inner = self.lock();
+        let mut leases = inner.by_platform.get(platform)?.iter().filter(|(key, _)| key.kind == Kind::Lease);
+        leases.find_map(|(key, kept)| kept.child(key).told)
     }
 
     /// Remembers that these objects were found as they should be in a snapshot, and drops what

@@ -125,8 +125,14 @@ pub async fn apply(steps: &[Apply], key: &PlatformKey, context: &Context) -> Out
 
 async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
     let (object, known) = (&step.object, step.known);
-    if let Content::CopiedFrom { original, .. } = &object.content {
-        return put(&filled(object, original, context).await?, known, key, context).await;
+    match &object.content {
+        Content::CopiedFrom { original, .. } => {
+            return put(&copied(object, original, context).await?, known, key, context).await;
+        }
+        Content::FilledFrom { original, key: from, texts, .. } => {
+            return put(&filled(object, original, from, texts, context).await?, known, key, context).await;
+        }
+        Content::Rendered | Content::GeneratedOnce(_) | Content::AddedOnce { .. } => {}
     }
     match step.replicas {
         Replicas::AsRendered => put(object, known, key, context).await,
@@ -145,23 +151,55 @@ async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), C
     }
 }
 
-/// A copy with the values of the original.
-async fn filled(object: &Object, original: &Reference, context: &Context) -> Result<Object, Cause> {
+/// The values of a Secret that others are made from.
+async fn values_of(
+    original: &Reference,
+    context: &Context,
+) -> Result<BTreeMap<String, ByteString>, ReconcileError> {
     let Reference { namespace, name, .. } = original;
-    let what = || format!("Secret {name:?} in namespace {namespace:?}");
-    let originals: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let original =
-        originals.get(name).await.map_err(|error| Cause::Failed(ReconcileError::reading(what())(error)))?;
-    let mut values = original.data.unwrap_or_default();
-    let mut filled = object.clone();
-    for (key, value) in filled.body_mut()["data"].as_object_mut().into_iter().flatten() {
-        // One that went a moment ago wakes the platform.
-        let Some(found) = values.remove(key) else {
-            return Err(Cause::Failed(ReconcileError::Refused(format!("{} without key {key:?}", what()))));
-        };
-        *value = json!(found);
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let found = secrets.get(name).await.map_err(ReconcileError::reading(in_words(original)))?;
+    Ok(found.data.unwrap_or_default())
+}
+
+fn in_words(secret: &Reference) -> String {
+    format!("Secret {:?} in namespace {:?}", secret.name, secret.namespace)
+}
+
+/// One that went a moment ago wakes the platform.
+fn lacks(original: &Reference, key: &str) -> Cause {
+    Cause::Failed(ReconcileError::Refused(format!("{} without key {key:?}", in_words(original))))
+}
+
+/// A copy with the values of the original.
+async fn copied(object: &Object, original: &Reference, context: &Context) -> Result<Object, Cause> {
+    let mut values = values_of(original, context).await.map_err(Cause::Failed)?;
+    let mut copied = object.clone();
+    for (key, value) in copied.body_mut()["data"].as_object_mut().into_iter().flatten() {
+        *value = json!(values.remove(key).ok_or_else(|| lacks(original, key))?);
     }
+    Ok(copied)
+}
+
+/// The texts with the password of the original.
+async fn filled(
+    object: &Object,
+    original: &Reference,
+    key: &str,
+    texts: &BTreeMap<String, String>,
+    context: &Context,
+) -> Result<Object, Cause> {
+    let values = values_of(original, context).await.map_err(Cause::Failed)?;
+    let password = values.get(key).and_then(|value| std::str::from_utf8(&value.0).ok());
+    let password = password.ok_or_else(|| lacks(original, key))?;
+    let mut filled = object.clone();
+    filled.body_mut()["data"] = json!(with_password(texts, password));
     Ok(filled)
+}
+
+fn with_password(texts: &BTreeMap<String, String>, password: &str) -> BTreeMap<String, ByteString> {
+    let fill = |text: &String| ByteString(text.replace(PASSWORD, password).into_bytes());
+    texts.iter().map(|(key, text)| (key.clone(), fill(text))).collect()
 }
 
 fn with_replicas(object: &Object, replicas: i32) -> Value {
@@ -264,35 +302,84 @@ async fn keep_replicas(object: &Object, live: &DynamicObject, context: &Context)
         .map_err(|error| cause(object.kind, &object.name, error))
 }
 
-/// Makes a Secret with random values. It fails where the Secret exists: nothing is replaced.
+/// Makes a Secret with random values, or adds one to it. What exists is never replaced.
 pub async fn generate(object: &Object, context: &Context) -> Result<(), ReconcileError> {
-    let Content::GeneratedOnce(texts) = &object.content else { return Ok(()) };
+    match &object.content {
+        Content::GeneratedOnce(texts) => {
+            // Where there is one it is kept from an earlier platform of this name, or the cache is behind: it is
+            // taken up as it is.
+            create(object, with_password(texts, &password()), context).await.map(drop)
+        }
+        Content::AddedOnce { key, .. } => {
+            let value = BTreeMap::from([(key.clone(), ByteString(password().into_bytes()))]);
+            if create(object, value.clone(), context).await? {
+                Ok(())
+            } else {
+                add(object, key, value, context).await
+            }
+        }
+        Content::Rendered | Content::CopiedFrom { .. } | Content::FilledFrom { .. } => Ok(()),
+    }
+}
+
+/// Whether it was made; it fails where the Secret exists.
+async fn create(
+    object: &Object,
+    data: BTreeMap<String, ByteString>,
+    context: &Context,
+) -> Result<bool, ReconcileError> {
     let what = || format!("Secret {:?}", object.name);
     let mut secret: Secret = Secret::deserialize(&*object.body)
         .map_err(|error| ReconcileError::writing(what())(kube::Error::SerdeError(error)))?;
-    let password = password();
-    let data: BTreeMap<String, ByteString> = texts
-        .iter()
-        .map(|(key, text)| (key.clone(), ByteString(text.replace(PASSWORD, &password).into_bytes())))
-        .collect();
-    secret.data = Some(data.clone());
+    secret.data = Some(data);
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &object.namespace);
-    let params =
-        PostParams { field_manager: Some(format!("{FIELD_MANAGER}-generated")), ..PostParams::default() };
-    let made = match api.create(&params, &secret).await {
-        // Kept from an earlier platform of this name, or the cache is behind: it is taken up as it is.
-        Err(kube::Error::Api(status)) if status.code == 409 => return Ok(()),
-        result => result.map_err(ReconcileError::writing(what()))?,
-    };
+    let params = PostParams { field_manager: Some(generator()), ..PostParams::default() };
+    match api.create(&params, &secret).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        result => {
+            note(object, &result.map_err(ReconcileError::writing(what()))?, secret.data, context);
+            Ok(true)
+        }
+    }
+}
+
+/// Adds a value where the Secret has none under this key, and nobody else adds one meanwhile.
+async fn add(
+    object: &Object,
+    key: &str,
+    value: BTreeMap<String, ByteString>,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let what = || format!("Secret {:?}", object.name);
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &object.namespace);
+    let live = api.get(&object.name).await.map_err(ReconcileError::reading(what()))?;
+    if live.data.as_ref().is_some_and(|data| data.contains_key(key)) {
+        note(object, &live, live.data.clone(), context);
+        return Ok(());
+    }
+    let body = json!({"metadata": {"resourceVersion": live.resource_version()}, "data": value});
+    let params = PatchParams { field_manager: Some(generator()), ..PatchParams::default() };
+    let added = api.patch(&object.name, &params, &Patch::Merge(&body)).await;
+    let added = added.map_err(ReconcileError::writing(what()))?;
+    note(object, &added, added.data.clone(), context);
+    Ok(())
+}
+
+/// Owns what is generated, so that applying the rest leaves it alone.
+fn generator() -> String {
+    format!("{FIELD_MANAGER}-generated")
+}
+
+/// What was just made need not be read again.
+fn note(object: &Object, live: &Secret, data: Option<BTreeMap<String, ByteString>>, context: &Context) {
     let reference = Reference {
         kind: ReferenceKind::Secret,
         namespace: object.namespace.clone(),
         name: object.name.clone(),
     };
-    let version = made.resource_version().unwrap_or_default();
-    context.caches.references.read(&reference, &version, &references::digests(Some(data)));
-    remember(object, child(object.kind, &made.metadata), context);
-    Ok(())
+    let version = live.resource_version().unwrap_or_default();
+    context.caches.references.read(&reference, &version, &references::digests(data));
+    remember(object, child(object.kind, &live.metadata), context);
 }
 
 fn password() -> String {

@@ -8,6 +8,7 @@ mod cost;
 mod finalizer;
 mod growth;
 mod hibernate;
+mod logins;
 mod prune;
 mod references;
 mod repair;
@@ -38,6 +39,9 @@ pub use context::{Context, Memories, ReconcileError, reporter};
 
 /// When objects of a kind that is seen as served, but isn't, are tried again.
 const UNSERVED: Duration = Duration::from_secs(30);
+
+/// Between looks whether pods with an old login are gone.
+const PODS_END: Duration = Duration::from_secs(10);
 
 /// Makes the cluster match one platform.
 ///
@@ -101,6 +105,8 @@ async fn keep(
         storage_classes: context.caches.storage_classes.get(),
         references: Some(references::dereference(platform, key, context).await?),
         capabilities: context.caches.add_ons.capabilities(),
+        told: context.caches.children.told(key),
+        settled: false,
     };
     let mut plan = resolve(platform, &inputs);
     let mut desired = render(&plan);
@@ -110,8 +116,10 @@ async fn keep(
     let mut next: Steps = steps(&plan, &desired, &live.observed);
 
     // Passwords first: pods must not be made once without and once with them.
-    let generates = |step: &trading_core::step::Apply| {
-        matches!(step.object.content, Content::GeneratedOnce(_)) && !step.known
+    let generates = |step: &trading_core::step::Apply| match step.object.content {
+        Content::GeneratedOnce(_) => !step.known,
+        Content::AddedOnce { is_there, .. } => !is_there,
+        Content::Rendered | Content::CopiedFrom { .. } | Content::FilledFrom { .. } => false,
     };
     if next.apply.iter().any(generates) {
         for step in next.apply.iter().filter(|step| generates(step)) {
@@ -121,6 +129,15 @@ async fn keep(
         plan = resolve(platform, &inputs);
         desired = render(&plan);
         live = context.caches.children.observed(key, keys(&desired).iter());
+        next = steps(&plan, &desired, &live.observed);
+    }
+
+    // An old login goes when no pod has it.
+    let may_be_settled = logins::may_be_settled(&next);
+    if may_be_settled && logins::are_settled(&plan, context).await? {
+        inputs.settled = true;
+        plan = resolve(platform, &inputs);
+        desired = render(&plan);
         next = steps(&plan, &desired, &live.observed);
     }
 
@@ -144,6 +161,9 @@ async fn keep(
     let mut wished = status(&plan, &next, &live.observed, previous.as_ref(), now);
     cost::estimate(&desired, key, context, &mut wished);
     let again = report::report(platform, key, context, wished, previous).await?;
+    // Nobody tells when a pod is gone.
+    let again =
+        if may_be_settled { Some(again.map_or(PODS_END, |again| again.min(PODS_END))) } else { again };
     // What there is to say does not wait for a failure to be repeated.
     context.memories.update(key, |memory| memory.report_again = again);
     marked?;

@@ -220,12 +220,12 @@ fn is_transition(before: &TradingPlatformStatus, now: &TradingPlatformStatus) ->
             .map(|condition| (condition.status.clone(), condition.reason.clone()))
     };
     before.observed_generation != now.observed_generation
-        || ["Ready", "Stalled", "Degraded", "AddOnsAvailable"]
+        || ["Ready", "Stalled", "Degraded", "AddOnsAvailable", "CredentialsRotated"]
             .iter()
             .any(|type_| verdict(before, type_) != verdict(now, type_))
 }
 
-/// An Event where `Ready` changed its reason, or `Degraded` began.
+/// An Event where `Ready` changed its reason, `Degraded` began, or the change of a login went on.
 fn transitions(before: &[Condition], now: &[Condition]) -> Vec<Event> {
     let changed = |type_: &str| {
         let find =
@@ -257,7 +257,8 @@ fn transitions(before: &[Condition], now: &[Condition]) -> Vec<Event> {
     // What it says of add-ons alone is said already.
     let degraded =
         degraded.filter(|degraded| add_ons.as_ref().is_none_or(|add_ons| add_ons.reason != degraded.reason));
-    ready.into_iter().chain(degraded).chain(add_ons).collect()
+    let login = changed("CredentialsRotated").map(|condition| event(condition, true));
+    ready.into_iter().chain(degraded).chain(add_ons).chain(login).collect()
 }
 
 #[cfg(test)]

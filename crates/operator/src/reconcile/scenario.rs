@@ -1,5 +1,7 @@
 //! Reconciles against a mock API server in which both a missing and an extra call fail.
 
+mod login;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -13,7 +15,7 @@ use kube::{
     runtime::{controller::Action, events::Recorder},
 };
 use serde_json::{Map, Value, json};
-use trading_api::labels::{FIELD_MANAGER, ROLE_REPLICA, STORE_ROLE};
+use trading_api::labels::{FIELD_MANAGER, NAME, ROLE_REPLICA, STORE_ROLE};
 use trading_core::inputs::{OperatorSettings, Reference, ReferenceKind};
 
 use super::{Context, Memories, ReconcileError, reconcile, reporter};
@@ -42,6 +44,7 @@ impl Server {
             return (*code, failure(*code, reason));
         }
         match *method {
+            Method::GET if short == "pods" => (StatusCode::OK, self.components_pods()),
             Method::GET => match self.objects.get(&short) {
                 Some(object) => (StatusCode::OK, object.clone()),
                 None => (StatusCode::NOT_FOUND, failure(StatusCode::NOT_FOUND, "NotFound")),
@@ -50,6 +53,16 @@ impl Server {
             Method::POST | Method::PATCH => (StatusCode::OK, self.store(&short, method, body)),
             _ => (StatusCode::OK, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})),
         }
+    }
+
+    /// A list of the pods that are of a component.
+    fn components_pods(&self) -> Value {
+        let of_component = |(path, pod): &(&String, &Value)| {
+            path.starts_with("pods/")
+                && pod.pointer("/metadata/labels").is_some_and(|all| all[NAME].is_string())
+        };
+        let items: Vec<&Value> = self.objects.iter().filter(of_component).map(|(_, pod)| pod).collect();
+        json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": {}, "items": items})
     }
 
     fn store(&mut self, short: &str, method: &Method, body: &Value) -> Value {

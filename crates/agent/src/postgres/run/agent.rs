@@ -18,6 +18,7 @@ use super::gate::Gate;
 use super::keeper::{Keeper, KeeperError, Observed};
 use super::lease::Name;
 use super::local::{Local, Look, PROMOTING};
+use super::login::Logins;
 use super::members::{self, Hosts, MembersError};
 use super::parameters::Parameters;
 use super::peers::Peers;
@@ -99,6 +100,10 @@ pub struct Settings {
     pub template_file: PathBuf,
     /// Where the complete one goes.
     pub output: PathBuf,
+    /// Which login of the owner is wanted.
+    pub login: PathBuf,
+    /// Where its password is.
+    pub passwords: PathBuf,
     /// Role that is made with the data.
     pub owner: String,
     /// Database that is made with the data.
@@ -145,6 +150,7 @@ pub struct Memory {
     pub(super) streamed: BTreeMap<Name, Duration>,
     pub(super) said: String,
     pub(super) parameters: Parameters,
+    pub(super) logins: Logins,
 }
 
 impl Agent {
@@ -296,6 +302,11 @@ impl Agent {
         }
         if matches!(action, Action::Wait(_) | Action::Lead) {
             self.attend(&look, observed).await;
+        }
+        if action == Action::Lead
+            && let Err(error) = self.keep_logins(observed).await
+        {
+            tracing::warn!("a login is not as it should be yet: {error}");
         }
         let transitions = observed.lease.transitions;
         match action {

@@ -36,6 +36,9 @@ impl Agent {
         };
         self.keep_house(look.sensed.take(), &others).await?;
         self.local.sensor.run(RIGHTS).await?;
+        if let Err(error) = self.restore_login().await {
+            tracing::warn!("a login is not as it should be yet: {error}");
+        }
         let promised = if self.settings.synchronous { others } else { BTreeSet::new() };
         self.keeper.change(&|lease| lease.confirmed(system, position, promised.clone())).await?;
         let local = self.local.clone();
@@ -125,6 +128,9 @@ impl Agent {
         self.memory.kept_house = Some(now);
         reap_orphans().map_err(AgentError::Process)?;
         let Some(mut sensed) = sensed else { return Ok(()) };
+        if let Err(error) = self.end_refused().await {
+            tracing::warn!("connections of old logins are left: {error}");
+        }
         self.local.sensor.sense_replicas(&mut sensed).await?;
         let wanted: BTreeSet<String> = wanted.iter().map(|name| config::slot(name)).collect();
         let own = config::slot(&self.settings.rules.me.name);

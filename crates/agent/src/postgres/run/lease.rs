@@ -69,6 +69,9 @@ pub struct Record {
     /// Why the servers don't use the newest parameters, in Postgres' words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// Generations of the owner's logins that every server accepts.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub logins: BTreeSet<u32>,
 }
 
 /// The Lease as it was read.
@@ -113,6 +116,11 @@ impl Lease {
     pub fn refusing(&self, reason: Option<&str>) -> Self {
         let record = Record { refused: reason.map(str::to_owned), ..self.record.clone() };
         Self { record, ..self.clone() }
+    }
+
+    /// The Lease that says which logins every server accepts.
+    pub fn accepting(&self, logins: BTreeSet<u32>) -> Self {
+        Self { record: Record { logins, ..self.record.clone() }, ..self.clone() }
     }
 
     /// The holder, once it takes writes.

@@ -10,6 +10,7 @@ mod keeper;
 mod leading;
 mod lease;
 mod local;
+mod login;
 mod members;
 mod parameters;
 mod peers;
@@ -74,6 +75,13 @@ pub struct RunArgs {
     /// Servers and their hosts, one name=host a line, this one too; read again while it runs
     #[arg(long)]
     members: PathBuf,
+    /// Which generation of the owner's logins is accepted, and whether all others are refused; read again while
+    /// it runs
+    #[arg(long)]
+    login: PathBuf,
+    /// Folder with the passwords of later generations, each in a file of its number
+    #[arg(long)]
+    passwords: PathBuf,
     /// Lease whose holder is the primary, in the pod's namespace
     #[arg(long)]
     lease: String,
@@ -214,6 +222,8 @@ async fn start(args: &RunArgs) -> Result<(), RunError> {
             template,
             template_file: args.template.clone(),
             output: args.output.clone(),
+            login: args.login.clone(),
+            passwords: args.passwords.clone(),
             owner: args.owner.clone(),
             database: args.database.clone(),
             synchronous: args.synchronous,

@@ -12,6 +12,8 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, NoTls, Row};
 
 use super::position::{History, Lsn, Position};
+use crate::postgres::config;
+use crate::postgres::logins::{self, Found};
 
 /// For one question.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -145,8 +147,10 @@ impl Sensor {
         let mut config = tokio_postgres::Config::new();
         config.host_path(&self.socket).port(self.port).user("postgres").dbname("postgres");
         // What the agent asks must not wait for replicas, nor be cut short by what clients are given.
+        // What it says is in no log, whatever else is: it makes logins.
         config.application_name("trading-agent").options(
-            "-c synchronous_commit=local -c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0",
+            "-c synchronous_commit=local -c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0 \
+             -c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic",
         );
         let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(async move {
@@ -215,6 +219,40 @@ impl Sensor {
         Ok(rows.iter().map(|row| row.try_get("name")).collect::<Result<_, _>>()?)
     }
 
+    /// Roles that may be logins of the owner, and how far its log is on disk, which has them all.
+    pub async fn logins(&self, owner: &str) -> Result<(Vec<Found>, Lsn), SenseError> {
+        let (owner, beginning) = (sql_name(owner)?, logins::beginning(owner));
+        let works = format!(
+            "rolname = '{owner}' OR EXISTS (SELECT FROM pg_db_role_setting \
+             WHERE setrole = a.oid AND setdatabase = 0 AND 'role={owner}' = ANY (setconfig))"
+        );
+        let rows = self
+            .rows(&format!(
+                "SELECT rolname::text AS name, rolcanlogin AND rolpassword IS NOT NULL AS accepted, {works} AS works \
+                 FROM pg_authid a WHERE rolname = '{owner}' OR starts_with(rolname::text, '{beginning}')"
+            ))
+            .await?;
+        let read = |row: &Row| -> Result<Found, SenseError> {
+            let (name, accepted) = (row.try_get("name")?, row.try_get("accepted")?);
+            Ok(Found { name, accepted, works: row.try_get("works")? })
+        };
+        let found = rows.iter().map(read).collect::<Result<_, _>>()?;
+        let rows = self.rows("SELECT pg_current_wal_flush_lsn()::text AS flushed").await?;
+        let flushed = lsn(rows.first().ok_or(SenseError::Unknown("log"))?, "flushed")?;
+        Ok((found, flushed.ok_or(SenseError::Unknown("log"))?))
+    }
+
+    /// Ends connections of logins of the owner that are refused by now.
+    pub async fn end_refused(&self, owner: &str) -> Result<(), SenseError> {
+        let (owner, beginning) = (sql_name(owner)?, logins::beginning(owner));
+        self.run(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_roles ON oid = usesysid \
+             WHERE backend_type = 'client backend' AND NOT rolcanlogin \
+             AND (rolname = '{owner}' OR starts_with(rolname::text, '{beginning}'))"
+        ))
+        .await
+    }
+
     /// Bytes of all databases, which takes a while to find out.
     pub async fn size(&self) -> Result<i64, SenseError> {
         let rows = self
@@ -222,6 +260,11 @@ impl Sensor {
             .await?;
         Ok(rows.first().ok_or(SenseError::Unknown("size"))?.try_get("size")?)
     }
+}
+
+/// A name that stands in a literal as it is.
+fn sql_name(name: &str) -> Result<&str, SenseError> {
+    config::plain("the owner", name).map_err(|_| SenseError::Unknown("owner"))
 }
 
 fn lsn(row: &Row, column: &'static str) -> Result<Option<Lsn>, SenseError> {

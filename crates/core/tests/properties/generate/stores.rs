@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use trading_api::{
     component::Qos,
     image::Image,
-    postgres::{CaRef, CredentialsRef, ExternalPostgres, ParameterValue, Postgres, PostgresMode, SslMode},
+    postgres::{
+        CaRef, CredentialsRef, ExternalPostgres, ParameterValue, Postgres, PostgresCredentials, PostgresMode,
+        SslMode,
+    },
     redis::{
         AppendFsync, ConfigValue, ExternalRedis, MaxmemoryPolicy, Redis, RedisAuth, RedisMode,
         RedisPersistence, Sentinel, Storage,
@@ -164,6 +167,7 @@ pub(super) fn postgres(tape: &mut Tape) -> Postgres {
         storage: None,
         wal_storage: None,
         parameters: BTreeMap::new(),
+        credentials: None,
         database: None,
         owner: None,
         run_as_user: None,
@@ -191,12 +195,17 @@ fn own_postgres(tape: &mut Tape, mode: PostgresMode) -> Postgres {
             .into_iter()
             .map(|name| (name, ParameterValue(tape.pick(&["16MB", "-1", "a b:c/d"]).to_owned())))
             .collect(),
+        credentials: if is_managed { tape.maybe(30, credentials) } else { None },
         database: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
         owner: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
         run_as_user: if is_managed { tape.maybe(20, |tape| i64::from(tape.between(1, 65535))) } else { None },
         fs_group: if is_managed { tape.maybe(20, |tape| i64::from(tape.between(1, 65535))) } else { None },
         scheduling: scheduling(tape),
     }
+}
+
+fn credentials(tape: &mut Tape) -> PostgresCredentials {
+    PostgresCredentials { generation: tape.copy(&[1, 2, 999]) }
 }
 
 /// CloudNativePG reads the version from the tag.

@@ -1,0 +1,112 @@
+//! How far a change of the login to the database is, pure. The order is what matters: a password is made, every
+//! server accepts it, clients get it, and only when no pod has the old one is that refused.
+
+use crate::{
+    kinds::Kind,
+    object::Object,
+    plan::{ComponentPlan, LoginsPlan, POSTGRES, Plan, PostgresPlan, PostgresServers},
+    status::conditions::Verdict,
+    step::Observed,
+    told,
+};
+
+/// How far it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The servers don't accept it yet.
+    Pending,
+    /// Clients get it: the Secret, or the pods of these components.
+    Rolling(Vec<String>),
+    /// All Deployments have it. Pods of before may still be ending.
+    Ending,
+    /// No other login is accepted.
+    Done,
+}
+
+/// How far it is; `None` where the first login is the only one there ever was.
+#[must_use]
+pub fn stage(plan: &Plan, desired: &[Object], observed: &Observed) -> Option<Stage> {
+    let (_, servers) = database(plan)?;
+    let LoginsPlan { wished, current, given, .. } = servers.logins;
+    if wished <= 1 {
+        return None;
+    }
+    let told = told::of(plan, observed);
+    let accepts = |generation: &u32| told.is_some_and(|told| told.logins.contains(generation));
+    if !accepts(&wished) {
+        return Some(Stage::Pending);
+    }
+    let rolling: Vec<String> = consumers(plan)
+        .filter(|component| !is_rolled_out(plan, component, desired, observed))
+        .map(|component| component.name.clone())
+        .collect();
+    if given != wished || current != Some(wished) || !rolling.is_empty() {
+        return Some(Stage::Rolling(rolling));
+    }
+    Some(if told.is_some_and(|told| told.logins.len() == 1) { Stage::Done } else { Stage::Ending })
+}
+
+fn database(plan: &Plan) -> Option<(&PostgresPlan, &PostgresServers)> {
+    let database = plan.postgres.as_ref()?;
+    Some((database, database.servers.as_ref()?))
+}
+
+/// Components whose pods have the login.
+pub fn consumers(plan: &Plan) -> impl Iterator<Item = &ComponentPlan> {
+    let secret = database(plan).map(|(database, _)| database.secret.as_str());
+    let namespace = plan.identity.namespace_of(POSTGRES);
+    plan.components.iter().filter(move |component| {
+        let mut all = component.references.iter().map(|item| &item.reference);
+        all.any(|reference| Some(reference.name.as_str()) == secret && reference.namespace == namespace)
+    })
+}
+
+fn is_rolled_out(plan: &Plan, component: &ComponentPlan, desired: &[Object], observed: &Observed) -> bool {
+    let key = plan.identity.key(Kind::Deployment, &component.name);
+    let wished = desired.iter().find(|object| object.key() == key);
+    let live = observed.get(&key);
+    let workload = live.and_then(|live| live.workload.as_ref());
+    let is_same = wished.zip(live).is_some_and(|(wished, live)| live.digest.as_ref() == Some(&wished.digest));
+    is_same && workload.is_some_and(|workload| workload.observed && workload.rolled_out)
+}
+
+/// Whether a pod of a component has what it consumes as it is now, from its annotations.
+#[must_use]
+pub fn is_current(component: &ComponentPlan, checksum: Option<&str>) -> bool {
+    checksum == Some(&component.checksum)
+}
+
+/// In words.
+pub(crate) fn verdict(plan: &Plan, stage: &Stage) -> Option<Verdict> {
+    let (database, servers) = database(plan)?;
+    let LoginsPlan { wished, is_made, .. } = servers.logins;
+    let role = LoginsPlan::role(&servers.owner, wished);
+    let secret = &database.secret;
+    let (status, reason, message) = match stage {
+        Stage::Pending if !is_made => {
+            (false, "PasswordMissing", format!("the password of {role} is not made yet"))
+        }
+        Stage::Pending => (
+            false,
+            "LoginPending",
+            format!(
+                "the servers make the login {role}, which takes a minute or two; where it takes longer, the primary's log says why; clients go on with the old one"
+            ),
+        ),
+        Stage::Rolling(rolling) if rolling.is_empty() => {
+            (false, "ClientsRolling", format!("the servers accept {role}; Secret {secret:?} gets it"))
+        }
+        Stage::Rolling(rolling) => (
+            false,
+            "ClientsRolling",
+            format!("Secret {secret:?} has the login {role}; its clients roll: {}", rolling.join(", ")),
+        ),
+        Stage::Ending => (
+            false,
+            "OldLoginEnds",
+            format!("clients log in as {role}; older logins are refused once no pod has them"),
+        ),
+        Stage::Done => (true, "Rotated", format!("clients log in as {role}; older logins are refused")),
+    };
+    Some(Verdict::new(status, reason, message))
+}

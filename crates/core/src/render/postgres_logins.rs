@@ -1,0 +1,97 @@
+//! Secrets with the logins to a database of the platform's own, and what its servers are told of them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{Secret, SecretVolumeSource, Volume},
+};
+use serde_json::json;
+use trading_api::labels;
+
+use super::{postgres_servers::REPLICATION_ROLE, store::Store};
+use crate::{
+    kinds::Kind,
+    object::{Content, Object, PASSWORD},
+    plan::{LoginsPlan, POSTGRES, POSTGRES_PORT, PasswordSource, PostgresPlan, PostgresServers},
+    resolve::references,
+};
+
+/// Passwords of later logins, one key for each generation.
+const LOGINS: &str = "postgres-logins";
+/// The kubelet gives it to the group of the pod: for the server's user to read, and no other's.
+const GROUP_READS: i32 = 0o440;
+
+pub(super) fn render(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> Vec<Object> {
+    let secrets = &servers.passwords;
+    let login = |role: &str| [("username", role.to_owned()), ("password", PASSWORD.to_owned())];
+    let own = [
+        of_clients(store, database, servers),
+        store.secret(&secrets.superuser.secret).generated_once(login("postgres")),
+        store.secret(&secrets.replication.secret).generated_once(login(REPLICATION_ROLE)),
+    ];
+    let later = secrets.login.iter().map(|login| of_later(store, login, &servers.logins));
+    later.chain(own).collect()
+}
+
+/// What clients read: the owner's login, generated once, or a later one, filled in from where it was generated.
+fn of_clients(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> Object {
+    let identity = &store.plan.identity;
+    let (generation, name) = (servers.logins.given, &database.database);
+    let role = LoginsPlan::role(&servers.owner, generation);
+    let host = format!("{}.{}.svc", identity.child(POSTGRES), identity.namespace_of(POSTGRES));
+    let uri = format!("postgresql://{role}:{PASSWORD}@{host}:{POSTGRES_PORT}/{name}");
+    let texts = [
+        ("username", role),
+        ("password", PASSWORD.to_owned()),
+        ("host", host),
+        ("port", POSTGRES_PORT.to_string()),
+        ("dbname", name.clone()),
+        ("uri", uri),
+    ];
+    let object = store.secret(&servers.passwords.owner.secret);
+    if generation <= 1 {
+        return object.generated_once(texts);
+    }
+    let texts: BTreeMap<String, String> = texts.map(|(key, text)| (key.to_owned(), text)).into();
+    let empty = texts.keys().map(|key| (key.clone(), ByteString(Vec::new()))).collect::<BTreeMap<_, _>>();
+    let mut object = object.with(|body| {
+        body["data"] = json!(empty);
+        // It differs where another generation is filled in.
+        body["metadata"]["annotations"][labels::GENERATION] = json!(generation.to_string());
+    });
+    object.content = Content::FilledFrom {
+        original: references::secret(identity.namespace_of(POSTGRES), &identity.child(LOGINS)),
+        key: generation.to_string(),
+        is_there: servers.logins.is_there,
+        texts,
+    };
+    object
+}
+
+fn of_later(store: &Store, login: &PasswordSource, logins: &LoginsPlan) -> Object {
+    let mut metadata = store.metadata(LOGINS);
+    metadata.name = Some(login.secret.clone());
+    let secret = Secret { metadata, type_: Some("Opaque".to_owned()), ..Secret::default() };
+    let mut object = store.object(Kind::Secret, &secret);
+    object.content = Content::AddedOnce { key: login.key.clone(), is_there: logins.is_made };
+    object
+}
+
+/// Which generation the servers accept, and whether they refuse all others.
+pub(super) fn file(logins: &LoginsPlan) -> String {
+    let only = if logins.only { " only" } else { "" };
+    format!("{}{only}\n", logins.wished)
+}
+
+/// The passwords as files, which the kubelet keeps up to date: a new one restarts no server.
+pub(super) fn volume(name: &str, store: &Store) -> Volume {
+    let source = SecretVolumeSource {
+        secret_name: Some(store.plan.identity.child(LOGINS)),
+        // There is none before the first change.
+        optional: Some(true),
+        default_mode: Some(GROUP_READS),
+        ..SecretVolumeSource::default()
+    };
+    Volume { name: name.to_owned(), secret: Some(source), ..Volume::default() }
+}

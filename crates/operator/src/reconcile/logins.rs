@@ -1,0 +1,35 @@
+//! Looks whether a pod has an older login to the database than the newest, while the login changes.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt, api::ListParams};
+use trading_api::labels::{CONFIG_CHECKSUM, INSTANCE, NAME};
+use trading_core::{
+    credentials::{Stage, consumers, is_current},
+    plan::Plan,
+    step::Steps,
+};
+
+use super::{Context, ReconcileError};
+
+/// Whether this is the moment to look: all Deployments have rolled, and pods of before may still be ending.
+pub fn may_be_settled(steps: &Steps) -> bool {
+    steps.login == Some(Stage::Ending)
+}
+
+/// Whether every pod has the newest. Those that are ending are counted: they may log in once more.
+pub async fn are_settled(plan: &Plan, context: &Context) -> Result<bool, ReconcileError> {
+    let identity = &plan.identity;
+    for component in consumers(plan) {
+        let name = &component.name;
+        let api: Api<Pod> = Api::namespaced(context.client.clone(), identity.namespace_of(name));
+        let selector = format!("{INSTANCE}={},{NAME}={name}", identity.name);
+        let pods = api.list_metadata(&ListParams::default().labels(&selector)).await;
+        let pods = pods.map_err(ReconcileError::reading(format!("pods of {name:?}")))?;
+        let checksum =
+            |pod: &kube::core::PartialObjectMeta<Pod>| pod.annotations().get(CONFIG_CHECKSUM).cloned();
+        if pods.iter().any(|pod| !is_current(component, checksum(pod).as_deref())) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
