@@ -70,6 +70,7 @@ pub const MAX_NAME: usize = 40;
     .message("an ALB reaches the pods from addresses of its VPC: set networkPolicy.ingressCidrs to the blocks of its subnets")
     .field_path(".networkPolicy"))]
 #[x_kube(validation = known_volumes())]
+#[x_kube(validation = egress_is_kept())]
 #[x_kube(validation = Rule::new("!has(self.worker) || !has(self.worker.sessionAffinity) || (has(self.worker.ports) ? self.worker.ports != [] : false)")
     .message(AFFINITY_WITHOUT_PORT)
     .field_path(".worker.sessionAffinity"))]
@@ -230,6 +231,18 @@ fn known_volumes() -> Rule {
     );
     Rule::new(format!("[has(self.sharedVolumes) ? self.sharedVolumes.map(s, s.name) : []].all(n, {each})"))
         .message("volumes of a component names a sharedVolume that the platform does not have: add it to spec.sharedVolumes")
+}
+
+/// What a component may reach is said only where policies keep it to that.
+fn egress_is_kept() -> Rule {
+    let none = |of: &str| format!("!has({of}.egress) || {of}.egress == []");
+    let each = of_every_component(&none("{c}"));
+    let runtime = none("self.containerRuntime");
+    Rule::new(format!(
+        "!has(self.networkPolicy) || !has(self.networkPolicy.enabled) || self.networkPolicy.enabled || ({each} ? !has(self.containerRuntime) || {runtime} : false)"
+    ))
+    .message("without network policies everything may be reached: remove egress of every component, or enabled: false")
+    .field_path(".networkPolicy")
 }
 
 /// A data store can't move to another namespace: its volumes would stay behind.

@@ -222,6 +222,9 @@ pub struct Storage {
 /// What Redis writes to its volume.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.appendFsync) || !has(self.appendOnly) || self.appendOnly")
+    .message("there is no append-only file: remove appendFsync, or appendOnly: false")
+    .field_path(".appendFsync"))]
 pub struct RedisPersistence {
     /// Append-only file: every write is logged; default `true`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,6 +12,7 @@ use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 use serde_json::{Map, Value, json};
 use trading_api::schema::open_api_schema;
 
+use crate::problem::Problem;
 use unique::{Unique, duplicates};
 use words::in_words;
 
@@ -32,6 +33,15 @@ impl fmt::Display for Violation {
             write!(f, "{}: {}", self.field, self.message)
         }
     }
+}
+
+/// Why the operator does nothing for a resource that breaks these rules although it got past the apiserver;
+/// none where it breaks none.
+#[must_use]
+pub fn refusal(violations: &[Violation]) -> Option<Problem> {
+    let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
+    let message = format!("nothing is changed until this is mended: {}", all.join("; "));
+    (!all.is_empty()).then(|| Problem::whole("InvalidResource", message))
 }
 
 struct Rules {

@@ -8,7 +8,10 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -130,6 +133,44 @@ fn collect_rules(schema: &Value, rules: &mut Vec<Rule>) {
         Value::Array(items) => items.iter().for_each(|inner| collect_rules(inner, rules)),
         _ => {}
     }
+}
+
+/// Each pattern, each list of values, each name of a field that can't be left out, and each kind of bound. That
+/// it is so at every field, a test of level 2 finds out.
+#[test]
+fn every_class_of_constraint_has_a_bad_resource() {
+    let mut classes = BTreeSet::new();
+    collect_classes(&open_api_schema()["properties"]["spec"], &mut classes);
+    assert!(classes.len() > 100, "the constraints are not where this test looks for them");
+    let hit: Vec<Violation> = bad("tests/bad").iter().flat_map(Bad::violations).collect();
+    let missed: Vec<&String> =
+        classes.iter().filter(|class| !hit.iter().any(|found| found.message.contains(*class))).collect();
+    assert!(missed.is_empty(), "constraints without a file in tests/bad: {missed:#?}");
+}
+
+/// What a person reads of each class of constraint.
+fn collect_classes(schema: &Value, classes: &mut BTreeSet<String>) {
+    let bounds = [
+        ("minimum", " is less than the minimum "),
+        ("maximum", " is greater than the maximum "),
+        ("minLength", " is shorter than "),
+        ("maxLength", " is longer than "),
+        ("minItems", " has less than "),
+        ("maxItems", " items"),
+        ("maxProperties", " properties"),
+    ];
+    classes.extend(
+        bounds.iter().filter(|(key, _)| schema.get(key).is_some()).map(|(_, words)| (*words).to_owned()),
+    );
+    classes.extend(schema["pattern"].as_str().map(|pattern| format!(" does not have the form {pattern}")));
+    if schema["enum"].is_array() {
+        classes.insert(format!(" is not one of {}", schema["enum"]));
+    }
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    classes.extend(required.map(|name| format!("{name} is missing")));
+    let properties = schema["properties"].as_object().into_iter().flatten().map(|(_, inner)| inner);
+    let further = ["items", "additionalProperties"].into_iter().filter_map(|key| schema.get(key));
+    properties.chain(further).for_each(|inner| collect_classes(inner, classes));
 }
 
 #[test]

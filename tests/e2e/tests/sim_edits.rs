@@ -237,7 +237,7 @@ fn everything() -> Value {
         "redis": {
             "image": { "repository": "redis", "tag": "7.2-alpine" },
             "resources": { "limits": { "memory": "1Gi" } },
-            "persistence": { "appendOnly": false, "appendFsync": "Always" },
+            "persistence": { "appendOnly": false },
             "maxmemory": "100Mi", "maxmemoryPolicy": "NoEviction",
             "config": { "timeout": "10" },
             "runAsUser": 1001, "fsGroup": 1002,

@@ -82,6 +82,9 @@ pub enum Scheme {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.requestsPerSecond) || has(self.connections)")
     .message("set requestsPerSecond, connections or both"))]
+#[x_kube(validation = Rule::new("!has(self.burstMultiplier) || has(self.requestsPerSecond)")
+    .message("it multiplies requestsPerSecond: set that, or remove burstMultiplier")
+    .field_path(".burstMultiplier"))]
 pub struct RateLimit {
     /// Requests a second, counted by each pod of the controller.
     #[schemars(range(min = 1, max = 1_000_000))]

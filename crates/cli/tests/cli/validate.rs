@@ -1,5 +1,7 @@
 //! `validate`.
 
+use trading_core::admission::{check, refusal};
+
 use crate::support::{EXAMPLE, example, file, run, run_with_stdin};
 
 /// The example with a text exchanged: exit code and standard error.
@@ -41,6 +43,29 @@ fn every_broken_rule_is_a_line_with_file_name_and_field() {
             "{path}: shop: spec.redis.shards: a Redis Cluster needs at least 3 shards to have a majority"
         )
     );
+}
+
+/// The apiserver lets these through: they would cost it too much. The operator finds them too.
+#[test]
+fn the_operator_says_what_validate_says_of_rules_that_are_dear() {
+    let wrong = "apiVersion: platform.trading/v1alpha1
+kind: TradingPlatform
+metadata: { name: shop }
+spec:
+  version: 1.0.0
+  quota: { hard: { pods: 1500m } }
+  services:
+  - name: greedy
+    image: { repository: shop/greedy }
+    resources: { requests: { cpu: 2 }, limits: { cpu: 1 } }
+";
+    let done = run_with_stdin(&["validate", "-f", "-"], wrong);
+    assert_eq!((done.code, done.out.as_str()), (1, ""));
+    let lines: Vec<&str> = done.err.lines().filter_map(|line| line.strip_prefix("stdin: shop: ")).collect();
+    assert_eq!(lines.len(), 2, "{}", done.err);
+    let condition = refusal(&check(&serde_yaml::from_str(wrong).unwrap(), None)).unwrap();
+    let words = format!("nothing is changed until this is mended: {}", lines.join("; "));
+    assert_eq!((condition.reason, condition.message), ("InvalidResource", words));
 }
 
 #[test]

@@ -73,16 +73,11 @@ fn invalid(platform: &TradingPlatform, key: &PlatformKey, context: &Context) -> 
         return None;
     }
     let object = serde_json::to_value(platform).unwrap_or_default();
-    let violations = admission::check(&object, None);
-    if violations.is_empty() {
+    let refusal = admission::refusal(&admission::check(&object, None));
+    if refusal.is_none() {
         context.memories.update(key, |memory| memory.valid = this);
-        return None;
     }
-    let all: Vec<String> = violations.iter().map(ToString::to_string).collect();
-    Some(Problem::whole(
-        "InvalidResource",
-        format!("nothing is changed until this is mended: {}", all.join("; ")),
-    ))
+    refusal
 }
 
 /// Notes which kinds of add-ons the platform wants, to be woken when they come or go.

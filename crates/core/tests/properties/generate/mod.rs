@@ -128,12 +128,26 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
             settings.ingress_cidrs.push(Cidr("10.0.0.0/16".to_owned()));
         }
     }
+    without_needless_egress(&mut spec);
     let mut platform = TradingPlatform { metadata: metadata(tape), spec, status: None };
     if tape.chance(5) {
         // Nothing but names at their limits.
         platform.metadata.name = Some("a".repeat(40));
     }
     platform
+}
+
+/// Without policies nothing is said of what components may reach.
+fn without_needless_egress(spec: &mut TradingPlatformSpec) {
+    if spec.network_policy.as_ref().is_some_and(|settings| settings.enabled == Some(false)) {
+        let roles = [&mut spec.frontend, &mut spec.backend, &mut spec.scraper, &mut spec.worker];
+        let components = roles.into_iter().flatten();
+        let services = spec.services.iter_mut().map(|service| &mut service.component);
+        components.chain(services).for_each(|component| component.egress.clear());
+        if let Some(runtime) = &mut spec.container_runtime {
+            runtime.egress.clear();
+        }
+    }
 }
 
 /// Some make the Secrets that components and stores consume.

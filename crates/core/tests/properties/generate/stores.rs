@@ -109,11 +109,13 @@ pub(super) fn redis(tape: &mut Tape) -> Redis {
         sentinel: if is_replicated { tape.maybe(50, sentinel) } else { None },
         external: None,
         storage: tape.maybe(50, storage),
-        persistence: tape.maybe(30, |tape| RedisPersistence {
-            append_only: tape.maybe(50, |tape| tape.chance(50)),
-            append_fsync: tape.maybe(50, |tape| {
+        persistence: tape.maybe(30, |tape| {
+            let append_only = tape.maybe(50, |tape| tape.chance(50));
+            let append_fsync = tape.maybe(50, |tape| {
                 tape.copy(&[AppendFsync::EverySec, AppendFsync::Always, AppendFsync::Never])
-            }),
+            });
+            let append_fsync = append_fsync.filter(|_| append_only != Some(false));
+            RedisPersistence { append_only, append_fsync }
         }),
         maxmemory: if most == 0 {
             None
