@@ -30,7 +30,8 @@ use crate::{
     settings::Settings,
 };
 
-/// Collects what comes in a burst, such as pods that become ready one after the other.
+/// Collects what comes in a burst, such as pods that become ready one after the other. A platform that was
+/// never looked at does not wait.
 const DEBOUNCE: Duration = Duration::from_millis(300);
 /// First and longest pause after a failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
@@ -92,7 +93,7 @@ pub async fn run(
             Ok::<_, std::convert::Infallible>(ObjectRef::<Packed>::new(&key.name).within(&key.namespace))
         });
         // The runtime's own limit takes whichever waits, so that under load some wait for ever.
-        let config = Config::default().debounce(DEBOUNCE).concurrency(0);
+        let config = Config::default().concurrency(0);
         let shared = Arc::clone(&context);
         let (turns, newest) = (Arc::clone(&turns), store.clone());
         let work = move |platform: Arc<Packed>, context: Arc<Context>| {
@@ -121,7 +122,7 @@ fn look(key: &PlatformKey, platforms: &Store<Packed>, triggers: &Triggers) -> Op
     platforms.get(&ObjectRef::new(&key.name).within(&key.namespace))
 }
 
-/// Waits for its turn, first come first served, and reconciles. Whose turn has not come when the operator
+/// Lets a burst pass, waits for its turn, first come first served, and reconciles. Whose turn has not come when the operator
 /// is asked to stop is left to the next leader.
 async fn in_turn(
     key: PlatformKey,
@@ -129,6 +130,9 @@ async fn in_turn(
     turns: Arc<Semaphore>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
+    if context.memories.knows(&key) {
+        tokio::time::sleep(DEBOUNCE).await;
+    }
     let Ok(_turn) = turns.acquire().await else { return Ok(Action::await_change()) };
     if let Some(platform) = look(&key, &platforms, &context.caches.triggers) {
         // As a task of its own: what it waits for wakes it alone, and not all that wait for their turn.

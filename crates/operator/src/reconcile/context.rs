@@ -107,6 +107,11 @@ impl Memories {
         change(memories.entry(key.clone()).or_default())
     }
 
+    /// Whether the platform was looked at before.
+    pub fn knows(&self, key: &PlatformKey) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
+
     /// The status that was last written, newer than what a watch may have brought back.
     pub fn status_of(&self, platform: &TradingPlatform, key: &PlatformKey) -> Option<TradingPlatformStatus> {
         let uid = platform.metadata.uid.as_deref().unwrap_or_default();
