@@ -92,21 +92,17 @@ pub async fn tear_down(
 
 /// What is left of the platform.
 fn left(cached: &[Child], data: DataPolicy) -> String {
-    let asleep = cached.iter().filter(|child| child.takes_volumes_along() && data == DataPolicy::Retain);
-    let asleep: String = asleep
-        .map(|child| {
-            let Child { namespace, name, .. } = child;
-            format!(
-                "; CloudNativePG keeps Cluster {name:?} without servers, and with its volumes (kubectl -n {namespace} delete cluster.postgresql.cnpg.io {name} deletes both)"
-            )
-        })
-        .collect();
-    match data {
-        DataPolicy::Retain => {
-            format!("volumes and passwords are kept; a platform of the same name takes them up again{asleep}")
-        }
-        DataPolicy::Delete => "volumes and passwords were deleted, as deletion.data asks".to_owned(),
+    if data == DataPolicy::Delete {
+        return "volumes and passwords were deleted, as deletion.data asks".to_owned();
     }
+    let kept = "volumes and passwords are kept; a platform of the same name takes them up again".to_owned();
+    let asleep = cached.iter().filter(|child| child.takes_volumes_along()).map(|child| {
+        let Child { namespace, name, .. } = child;
+        format!(
+            "CloudNativePG keeps Cluster {name:?} without servers, and with its volumes (kubectl -n {namespace} delete cluster.postgresql.cnpg.io {name} deletes both)"
+        )
+    });
+    std::iter::once(kept).chain(asleep).collect::<Vec<_>>().join("; ")
 }
 
 /// Takes the finalizer off and tells what became of the platform, or why it can't go.
