@@ -35,7 +35,7 @@ use crate::{
 #[x_kube(validation = Rule::new("(self.mode == 'External') == has(self.external)")
     .message("mode External needs external (where Redis is), and the other modes must not have it")
     .field_path(".external"))]
-#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.persistence) || has(self.maxmemory) || has(self.maxmemoryPolicy) || has(self.config) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
+#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.persistence) || has(self.maxmemory) || has(self.maxmemoryPolicy) || has(self.config) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName) || has(self.users))")
     .message("with mode External somebody else runs the servers: remove everything but external and auth")
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("(has(self.shards) ? self.shards : 3) >= (has(oldSelf.shards) ? oldSelf.shards : 3) && (has(self.replicasPerShard) ? self.replicasPerShard : 1) >= (has(oldSelf.replicasPerShard) ? oldSelf.replicasPerShard : 1)")
@@ -102,6 +102,13 @@ pub struct Redis {
     /// out. In mode `External` there is none where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<RedisAuth>,
+    /// Further users, by name: each may do what is written here and nothing administrative. They come and go
+    /// while servers run.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$') && k != 'default')")
+        .message("names of users are lower-case letters, digits and dashes, at most 32, and not 'default', which is the operator's"))]
+    pub users: BTreeMap<String, RedisUser>,
     /// Further lines of redis.conf, directive to value, such as `timeout: "300"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
@@ -268,6 +275,33 @@ pub enum MaxmemoryPolicy {
     /// Random keys.
     AllkeysRandom,
 }
+
+/// What a user of Redis may do.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RedisUser {
+    /// Patterns of keys, such as `orders:*`; none by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 128), regex(pattern = ACL_PATTERN)))]
+    pub keys: Vec<String>,
+    /// Patterns of channels; none by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 128), regex(pattern = ACL_PATTERN)))]
+    pub channels: Vec<String>,
+    /// Commands (`+get`) and categories (`+@read`) that it may and (`-del`) may not use, in order.
+    #[schemars(
+        length(min = 1, max = 32),
+        inner(length(min = 2, max = 64), regex(pattern = r"^[+-]@?[a-z][a-z|_-]*$"))
+    )]
+    pub commands: Vec<String>,
+    /// Key of a Secret that holds its password; default `password` of `<platform>-redis-user-<name>`, which is
+    /// generated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<KeyRef>,
+}
+
+/// Printable characters without spaces, quotes and backslashes.
+const ACL_PATTERN: &str = r"^[!#-&(-\[\]-~]+$";
 
 /// Where Redis' password comes from.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]

@@ -134,6 +134,10 @@ fn document(object: &Object) -> Result<String> {
         Content::CopiedFrom { original: Reference { namespace, name, .. }, .. } => {
             format!("# The operator copies the values from Secret {name} of namespace {namespace}.\n{body}")
         }
+        Content::CollectedFrom { originals, .. } => {
+            let names: Vec<&str> = originals.values().map(|(original, _)| original.name.as_str()).collect();
+            format!("# The operator copies the values from the Secrets {}.\n{body}", names.join(", "))
+        }
         Content::GeneratedOnce(texts) => {
             let keys: Vec<String> = texts.keys().map(|key| format!("`{key}`")).collect();
             let keys = keys.join(", ");

@@ -57,6 +57,13 @@ pub enum Content {
         /// The original has all keys now.
         is_there: bool,
     },
+    /// The body has the keys of a Secret, whose values are keys of others.
+    CollectedFrom {
+        /// Of each key, which Secret and which key there.
+        originals: BTreeMap<String, (Reference, String)>,
+        /// All of them may be asked for.
+        is_there: bool,
+    },
     /// These keys of a Secret are made with it, and never touched again. Each value is a text in
     /// which [`PASSWORD`] stands for one random password.
     GeneratedOnce(BTreeMap<String, String>),

@@ -42,8 +42,8 @@ pub use postgres::{
     PostgresServers,
 };
 pub use redis::{
-    ClusterPlan, ExternalRedisPlan, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, RedisPlan,
-    SENTINEL, SENTINEL_PORT, SentinelPlan,
+    ClusterPlan, ExternalRedisPlan, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, REDIS_USERS,
+    RedisPlan, RedisUserPlan, SENTINEL, SENTINEL_PORT, SentinelPlan,
 };
 pub use runtime::{RUNTIME, RuntimePlan, RuntimeTlsPlan};
 pub use stores::{PasswordSource, STORES, StoreFacts, VolumePlan, store_of};

@@ -252,7 +252,7 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
             &object.content,
             Content::CopiedFrom { original, is_there } | Content::FilledFrom { original, is_there, .. }
                 if !is_there || refusing.contains(original.namespace.as_str())
-        );
+        ) || matches!(&object.content, Content::CollectedFrom { is_there: false, .. });
         if waits || is_not_allowed || lacks_original || is_blocked || child.is_some_and(|c| c.deleting) {
             steps.held.push(key);
             continue;
@@ -319,9 +319,10 @@ fn decide(object: &Object, child: Option<&Child>) -> Option<Replicas> {
         // Generated keys belong to the creation, so ownership says nothing there.
         Content::GeneratedOnce(_) => true,
         Content::AddedOnce { is_there, .. } => *is_there,
-        Content::Rendered | Content::CopiedFrom { .. } | Content::FilledFrom { .. } => {
-            child.ownership.is_complete_for(object)
-        }
+        Content::Rendered
+        | Content::CopiedFrom { .. }
+        | Content::CollectedFrom { .. }
+        | Content::FilledFrom { .. } => child.ownership.is_complete_for(object),
     };
     (!(same && complete)).then(|| replicas_of(object, child))
 }
@@ -404,7 +405,7 @@ fn password_lost(
     }
     let remedy = match facts.store {
         Store::Redis => {
-            format!("(the pods of StatefulSet {:?} still have it in REDIS_PASSWORD)", live.name)
+            format!("(the pods of StatefulSet {:?} still have it in the file /passwords/password)", live.name)
         }
         Store::Postgres if is_later_login(plan, password) => {
             "(or raise postgres.credentials.generation, for a new login)".to_owned()

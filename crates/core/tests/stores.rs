@@ -12,7 +12,7 @@ use trading_api::TradingPlatform;
 use trading_core::{
     inputs::{Inputs, ReferenceState},
     kinds::Kind,
-    object::Object,
+    object::{Content, Object},
     plan::Plan,
     render::render,
     resolve::{references, resolve},
@@ -111,6 +111,26 @@ fn clients_of_a_replicated_redis_ask_the_sentinels() {
         assert_eq!(object(&objects, Kind::StatefulSet, name).body["spec"]["replicas"], pods);
         object(&objects, Kind::PodDisruptionBudget, name);
         object(&objects, Kind::NetworkPolicy, name);
+    }
+}
+
+#[test]
+fn servers_are_replaced_only_for_what_a_running_redis_does_not_take() {
+    let of = |redis: Value| rendered(&shop(&json!({ "redis": redis }))).1;
+    let body = |objects: &[Object], kind| object(objects, kind, "shop-redis").body.clone();
+    let before = of(json!({"mode": "Standalone"}));
+    for (edit, replaces) in [
+        (json!({"config": {"timeout": "300", "no-such-directive": "1"}}), false),
+        (json!({"maxmemory": "64Mi", "maxmemoryPolicy": "NoEviction"}), false),
+        (json!({"persistence": {"appendOnly": false, "appendFsync": "Always"}}), false),
+        (json!({"config": {"databases": "32"}}), true),
+    ] {
+        let mut redis = json!({"mode": "Standalone"});
+        redis.as_object_mut().unwrap().extend(edit.as_object().unwrap().clone());
+        let after = of(redis);
+        assert_ne!(body(&before, Kind::ConfigMap), body(&after, Kind::ConfigMap), "{edit}");
+        let is_replaced = body(&before, Kind::StatefulSet) != body(&after, Kind::StatefulSet);
+        assert_eq!(is_replaced, replaces, "{edit}");
     }
 }
 
@@ -412,4 +432,56 @@ fn the_quota_is_compared_with_the_maximum() {
         assert!(said[0].contains(part), "{said:?}");
     }
     assert!(!said[0].contains("memory below"), "{said:?}");
+}
+
+/// A user comes without a change of the servers' pods; one whose Secret is lost keeps what the servers have.
+#[test]
+fn users_come_without_a_restart_and_keep_their_passwords() {
+    let with = |users: Value| shop(&json!({"redis": {"mode": "Standalone", "users": users}}));
+    let users = json!({"app": {"keys": ["a:*"], "channels": ["n"], "commands": ["+@all", "-flushall"]},
+        "guest": {"commands": ["+ping"], "passwordSecretRef": {"name": "guests", "key": "one"}}});
+    let (plan, objects) = rendered(&with(users.clone()));
+    let find = |objects: &[Object], kind: Kind, name: &str| {
+        objects.iter().find(|it| it.kind == kind && it.name == name).cloned()
+    };
+    let set = |objects: &[Object]| find(objects, Kind::StatefulSet, "shop-redis").unwrap().body;
+    assert_eq!(set(&objects), set(&rendered(&with(json!({}))).1));
+    let rules = find(&objects, Kind::ConfigMap, "shop-redis").unwrap().body["data"]["users"].clone();
+    assert_eq!(rules, "app ~a:* &n +@all -flushall -@admin\nguest +ping -@admin\n");
+    assert!(find(&objects, Kind::Secret, "shop-redis-user-app").is_some());
+    assert!(find(&objects, Kind::Secret, "guests").is_none());
+    let Content::CollectedFrom { originals, .. } =
+        find(&objects, Kind::Secret, "shop-redis-users").unwrap().content
+    else {
+        panic!("it has the passwords of others")
+    };
+    let of = |user: &str| (originals[user].0.name.as_str(), originals[user].1.as_str());
+    assert_eq!((of("app"), of("guest")), (("shop-redis-user-app", "password"), ("guests", "one")));
+
+    let seen = |absent: &str, users_known: bool| {
+        let states = references::all(&plan).into_iter().map(|it| {
+            let is_absent = it.name == absent || it.name == "shop-redis-users" && !users_known;
+            let keys =
+                ["password", "one", "app", "guest"].map(|key| (key.to_owned(), "digest".to_owned())).into();
+            (it, if is_absent { ReferenceState::Absent } else { ReferenceState::Present(keys) })
+        });
+        let states = Some(states.collect());
+        let plan = resolve(&with(users.clone()), &Inputs { references: states, ..Inputs::offline(then()) });
+        let objects = render(&plan);
+        (steps(&plan, &objects, &observed(&objects)), objects)
+    };
+    let reasons = |steps: &Steps| steps.problems.iter().map(|it| it.reason).collect::<Vec<_>>();
+    let reasons_of = |plan: &Plan| plan.problems.iter().map(|it| it.reason).collect::<Vec<_>>();
+    assert!(reasons_of(&plan).is_empty());
+    // It is new: one is made.
+    let (_, new) = seen("shop-redis-user-app", false);
+    assert!(find(&new, Kind::Secret, "shop-redis-user-app").is_some());
+    // It is lost: none is made, and what the servers have is not touched.
+    let (lost, objects) = seen("shop-redis-user-app", true);
+    assert!(find(&objects, Kind::Secret, "shop-redis-user-app").is_none());
+    assert!(lost.held.contains(&here(Kind::Secret, "shop-redis-users")), "{:?}", lost.held);
+    assert!(!reasons(&lost).contains(&"ReferenceMissing"));
+    // A person's is not there: the others are served.
+    let (missing, _) = seen("guests", true);
+    assert!(!missing.held.contains(&here(Kind::StatefulSet, "shop-redis")), "{:?}", missing.held);
 }

@@ -106,7 +106,12 @@ fn edits_of_further_components() -> Edits {
 fn edits_of_the_rest() -> Edits {
     vec![
         (
+            // What a running Redis takes is its agents' to set.
             json!({ "redis": { "config": { "timeout": "300" } } }),
+            &["patch configmaps redis"],
+        ),
+        (
+            json!({ "redis": { "config": { "databases": "32" } } }),
             &["patch configmaps redis", "patch statefulsets redis"],
         ),
         (

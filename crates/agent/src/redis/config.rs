@@ -2,16 +2,17 @@
 
 use std::ffi::OsStr;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::password::Password;
+use super::password::{self, Password};
 
 /// Why a template cannot become a configuration.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ConfigError {
-    /// No password in the environment.
-    #[error("REDIS_PASSWORD is absent or empty")]
+    /// No password in the folder, or an empty one.
+    #[error("the password is absent or empty")]
     NoPassword,
     /// The template sets what only this program may set, or would make it ineffective.
     #[error("line {line} of the template has `{directive}`: {reason}")]
@@ -53,7 +54,7 @@ const BEATS_PASSWORD: &str = "it would override the password from the Secret";
 /// then keeps everybody outside the pod away.
 pub fn compose(
     template: &str,
-    password: Option<&Password>,
+    passwords: &[Arc<Password>],
     pod_ip: Option<&OsStr>,
     pod_host: Option<&str>,
 ) -> Result<String, ConfigError> {
@@ -63,18 +64,19 @@ pub fn compose(
     if !config.is_empty() && !config.ends_with('\n') {
         config.push('\n');
     }
-    match password {
-        Some(password) => {
-            let quoted = quote(password.bytes());
+    match passwords {
+        [main, further @ ..] => {
+            let quoted = quote(main.bytes());
             for directive in ["requirepass", "masterauth"] {
                 config.push_str(directive);
                 config.push(' ');
                 config.push_str(&quoted);
                 config.push('\n');
             }
+            config.push_str(&further_passwords(main, further));
         }
-        None if directives(template).next().is_none() => {}
-        None => return Err(ConfigError::NoPassword),
+        [] if directives(template).next().is_none() => {}
+        [] => return Err(ConfigError::NoPassword),
     }
     if is_cluster_node(template) {
         config.push_str("cluster-announce-ip ");
@@ -88,6 +90,15 @@ pub fn compose(
         }
     }
     Ok(config)
+}
+
+/// The line that has a server take more than one password; nothing where there is one.
+pub fn further_passwords(main: &Arc<Password>, further: &[Arc<Password>]) -> String {
+    if further.is_empty() {
+        return String::new();
+    }
+    let all: Vec<Arc<Password>> = [main].into_iter().chain(further).cloned().collect();
+    format!("user default on sanitize-payload {} ~* &* +@all\n", password::hashes(&all).join(" "))
 }
 
 /// Letters, digits, dots, dashes and colons: one argument of one line.
@@ -158,12 +169,12 @@ mod tests {
 
     const CLUSTER: &str = "port 6379\ncluster-enabled yes\n";
 
-    fn password(text: &str) -> Option<Password> {
-        Password::new(text.into())
+    fn passwords(text: &str) -> Vec<Arc<Password>> {
+        text.split(',').filter_map(|it| Password::new(it.into())).map(Arc::new).collect()
     }
 
     fn composed(template: &str, secret: &str, pod_ip: Option<&str>) -> Result<String, ConfigError> {
-        compose(template, password(secret).as_ref(), pod_ip.map(OsStr::new), None)
+        compose(template, &passwords(secret), pod_ip.map(OsStr::new), None)
     }
 
     fn refused(template: &str) -> Option<(usize, &'static str)> {
@@ -179,6 +190,17 @@ mod tests {
         for template in ["port 6379", "port 6379\n"] {
             assert_eq!(composed(template, "s3cret", Some("10.0.0.1")).as_deref(), Ok(expected));
         }
+    }
+
+    #[test]
+    fn several_passwords_are_good() {
+        let config = composed("port 6379", "a,b", None).expect("valid");
+        let [a, b] = [
+            "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb",
+            "3e23e8160039594a33894f6564e1b1348bbd7a0088d42c4acb73eeaed59c009d",
+        ];
+        let last = format!("masterauth \"a\"\nuser default on sanitize-payload #{a} #{b} ~* &* +@all\n");
+        assert!(config.ends_with(&last), "{config}");
     }
 
     #[test]
@@ -211,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_cluster_node_announces_its_name() {
-        let composed = |host| compose(CLUSTER, password("s").as_ref(), Some(OsStr::new("10.0.0.1")), host);
+        let composed = |host| compose(CLUSTER, &passwords("s"), Some(OsStr::new("10.0.0.1")), host);
         let config = composed(Some("shop-redis-0.h")).expect("valid");
         assert!(config.ends_with("\ncluster-announce-hostname shop-redis-0.h\n"), "{config}");
         let bad = "a\nrequirepass x";

@@ -1,14 +1,13 @@
 //! Leave stage, I/O: a master that Sentinels watch hands over before it stops.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 use super::link::{Link, LinkError, field};
-use super::password::Password;
+use super::password::Passwords;
 use super::replicated;
 use crate::with_causes;
 
@@ -48,7 +47,7 @@ pub struct Watched {
     /// Name under which they watch it.
     pub name: String,
     /// Of the servers and the Sentinels.
-    pub password: Option<Arc<Password>>,
+    pub passwords: Passwords,
 }
 
 impl Watched {
@@ -97,10 +96,10 @@ impl Watched {
         }
         let nobody = || LeaveError::NoSentinel(self.sentinels.clone());
         let address = replicated::address(&self.sentinels).ok_or_else(nobody)?;
-        Link::open(address.ip(), address.port(), self.password.as_deref(), PATIENCE)?
+        Link::open(address.ip(), address.port(), &self.passwords, PATIENCE)?
             .order("SENTINEL FAILOVER", &["SENTINEL", "FAILOVER", &self.name])?;
         while Instant::now() < end {
-            let master = replicated::master(&self.sentinels, &self.name, self.password.as_deref());
+            let master = replicated::master(&self.sentinels, &self.name, &self.passwords);
             if master.is_some_and(|master| master.host != self.host) {
                 return Ok(());
             }
@@ -110,7 +109,7 @@ impl Watched {
     }
 
     fn own(&self) -> Result<Link, LinkError> {
-        Link::open(self.ip, self.port, self.password.as_deref(), PATIENCE)
+        Link::open(self.ip, self.port, &self.passwords, PATIENCE)
     }
 
     fn replication(&self) -> Result<String, LinkError> {

@@ -1,11 +1,12 @@
 //! Link stage, I/O: a conversation with one server, within one deadline for it all.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use super::password::Password;
+use super::password::{Password, Passwords};
 use super::probe::{Deadline, ProbeError, Server};
 use super::resp::{self, Reply};
 use super::verdict::{self, VerdictError};
@@ -39,18 +40,27 @@ pub enum LinkError {
 pub struct Link(Server);
 
 impl Link {
-    /// Connects, and names the password where there is one.
-    pub fn open(
+    /// Connects, and names a password that the server takes, where there are some.
+    pub fn open(ip: IpAddr, port: u16, passwords: &Passwords, patience: Duration) -> Result<Self, LinkError> {
+        Self::open_with(ip, port, &passwords.all(), patience)
+    }
+
+    /// The same with these, tried in turn.
+    pub fn open_with(
         ip: IpAddr,
         port: u16,
-        password: Option<&Password>,
+        passwords: &[Arc<Password>],
         patience: Duration,
     ) -> Result<Self, LinkError> {
         let mut server = Server::connect(SocketAddr::from((ip, port)), Deadline::after(patience))?;
-        if let Some(password) = password {
-            verdict::is_authenticated(&server.ask("AUTH", &[b"AUTH", password.bytes()])?)?;
+        let mut taken = Ok(());
+        for password in passwords {
+            taken = verdict::is_authenticated(&server.ask("AUTH", &[b"AUTH", password.bytes()])?);
+            if taken.is_ok() {
+                break;
+            }
         }
-        Ok(Self(server))
+        Ok(taken.map(|()| Self(server))?)
     }
 
     fn ask(&mut self, step: &'static str, words: &[&str]) -> Result<Reply, LinkError> {
@@ -75,6 +85,14 @@ impl Link {
     pub fn order_bytes(&mut self, step: &'static str, words: &[&[u8]]) -> Result<(), LinkError> {
         match self.ask_bytes(step, words)? {
             Reply::Simple(_) => Ok(()),
+            _ => Err(LinkError::Odd { step }),
+        }
+    }
+
+    /// A command that is answered with `OK`, or with how many it was done to.
+    pub fn count_or_order(&mut self, step: &'static str, words: &[&str]) -> Result<(), LinkError> {
+        match self.ask(step, words)? {
+            Reply::Simple(_) | Reply::Integer(_) => Ok(()),
             _ => Err(LinkError::Odd { step }),
         }
     }

@@ -71,6 +71,10 @@ pub struct Facts<'a> {
     pub cluster: Option<&'a str>,
     /// Whether the agent finds the cluster as it should be.
     pub settled: Option<bool>,
+    /// Directives of the configuration that are not in force.
+    pub pending: Vec<&'a str>,
+    /// Further users whose rules or password are not in force.
+    pub users_pending: Vec<&'a str>,
 }
 
 /// All of it in Prometheus' text format.
@@ -93,6 +97,17 @@ pub fn exposition(facts: &Facts) -> String {
         let meaning = "1 where every server of the cluster has its place and is reached";
         let value = if settled { "1" } else { "0" };
         sample(&mut text, ("gauge", "trading_redis_cluster_settled", meaning), "", value);
+    }
+    let config = "1 for each directive of the configuration that the server does not take now";
+    let users = "1 for each user whose rules the server does not take now";
+    for (name, label, meaning, pending) in [
+        ("trading_redis_config_pending", "directive", config, &facts.pending),
+        ("trading_redis_user_pending", "user", users, &facts.users_pending),
+    ] {
+        for (index, value) in pending.iter().enumerate() {
+            let labels = format!("{{{label}=\"{}\"}}", plain(value));
+            row(&mut text, ("gauge", name, meaning), &labels, "1", index == 0);
+        }
     }
     text
 }
@@ -169,7 +184,13 @@ mod tests {
         slaves_odd:1\r\naof_last_write_status:ok\r\nrdb_last_bgsave_status:err\r\n";
 
     fn of(info: Option<&str>, cluster: Option<&str>) -> Vec<String> {
-        let text = exposition(&Facts { info, cluster, settled: cluster.map(|_| true) });
+        let text = exposition(&Facts {
+            info,
+            cluster,
+            settled: cluster.map(|_| true),
+            pending: vec!["hz"],
+            users_pending: vec!["app"],
+        });
         text.lines().map(ToOwned::to_owned).collect()
     }
 
@@ -191,6 +212,8 @@ mod tests {
             "redis_cluster_state 1",
             "redis_cluster_slots_assigned 16384",
             "trading_redis_cluster_settled 1",
+            "trading_redis_config_pending{directive=\"hz\"} 1",
+            "trading_redis_user_pending{user=\"app\"} 1",
             "# TYPE redis_keyspace_hits_total counter",
         ] {
             assert!(lines.iter().any(|line| line == expected), "{expected} is not in {lines:#?}");
@@ -212,7 +235,13 @@ mod tests {
 
     #[test]
     fn a_silent_server_is_down_and_nothing_else() {
-        let text = exposition(&Facts { info: None, cluster: None, settled: None });
+        let text = exposition(&Facts {
+            info: None,
+            cluster: None,
+            settled: None,
+            pending: Vec::new(),
+            users_pending: Vec::new(),
+        });
         assert_eq!(text.lines().last(), Some("redis_up 0"));
         assert_eq!(text.lines().count(), 3);
     }

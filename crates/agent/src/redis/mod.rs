@@ -1,18 +1,25 @@
 //! Redis: the command line and the environment; reads the environment, no other I/O.
 
+mod accounts;
 mod cluster;
 mod config;
 mod hosts;
 mod leave;
 mod link;
+mod live;
+mod log;
 mod metrics;
 mod notes;
 mod password;
 mod prepare;
 mod probe;
+mod program;
 mod replicated;
 mod resp;
 mod run;
+mod settings;
+mod start;
+mod users;
 mod verdict;
 
 use std::path::PathBuf;
@@ -22,15 +29,13 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use thiserror::Error;
 
-use password::Password;
-
 /// What to do for Redis.
 #[derive(Subcommand)]
 pub enum Command {
     /// Install this program for the probes and write the server's configuration.
     ///
-    /// Reads `REDIS_PASSWORD` from the environment, and what the server is reached at: `POD_IP` for
-    /// a cluster node, `POD_HOST` where Sentinels watch.
+    /// Reads from the environment what the server is reached at: `POD_IP` for a cluster node,
+    /// `POD_HOST` where Sentinels watch.
     Prepare(PrepareArgs),
     /// Run the server, and tend it: form a cluster and mend it, hand over before a stop, tell metrics.
     ///
@@ -39,7 +44,7 @@ pub enum Command {
     Run(RunArgs),
     /// Ask the server in this pod how it is; exits with 1 and one line on stderr if not well.
     ///
-    /// Authenticates with `REDIS_PASSWORD` from the environment where that is set.
+    /// Authenticates with what is in `--passwords`, where that is given.
     Probe(ProbeArgs),
 }
 
@@ -62,6 +67,10 @@ pub struct ComposeArgs {
     /// Where the complete configuration goes, readable by this user alone
     #[arg(long)]
     output: PathBuf,
+    /// Folder with the password, and while it is replaced with the others that are good: the files
+    /// `password`, `next` and `previous`
+    #[arg(long)]
+    passwords: Option<PathBuf>,
     /// Name under which Sentinels watch the servers; alone, the configuration is a Sentinel's
     #[arg(long)]
     master_name: Option<String>,
@@ -101,6 +110,13 @@ pub struct RunArgs {
     /// Where a server's agent writes down who is master, beside the data
     #[arg(long, requires = "agents")]
     note: Option<PathBuf>,
+    /// File of lines `NAME RULES` with the further users, as access control lists have them; there are none
+    /// where it is absent
+    #[arg(long, requires = "user_passwords")]
+    users: Option<PathBuf>,
+    /// Folder with the password of each further user, in a file of its name
+    #[arg(long, requires = "users")]
+    user_passwords: Option<PathBuf>,
     /// Port for `/metrics` (Prometheus), `/healthz` and `/master`; the same in all pods
     #[arg(long, default_value_t = 9121, value_parser = clap::value_parser!(u16).range(1..))]
     metrics_port: u16,
@@ -121,6 +137,9 @@ pub struct ProbeArgs {
     /// Port of the server on 127.0.0.1
     #[arg(long, default_value_t = 6379, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
+    /// Folder with the passwords, as for `run`
+    #[arg(long)]
+    passwords: Option<PathBuf>,
     /// Be ready only while the cluster, as this node sees it, serves; liveness does not ask
     #[arg(long)]
     cluster: bool,
@@ -154,15 +173,14 @@ pub enum RedisError {
 
 /// Runs one command to its end.
 pub fn run(command: Command) -> Result<ExitCode, RedisError> {
-    let password = std::env::var_os("REDIS_PASSWORD").and_then(Password::new);
     let own = || prepare::Own {
         ip: std::env::var_os("POD_IP"),
         host: std::env::var("POD_HOST").ok().filter(|host| !host.is_empty()),
     };
     match command {
-        Command::Prepare(args) => prepare::run(&args, password.as_ref(), &own())?,
-        Command::Run(args) => return Ok(ExitCode::from(run::run(&args, password, &own())?)),
-        Command::Probe(args) => probe::run(&args, password.as_ref())?,
+        Command::Prepare(args) => prepare::run(&args, &own())?,
+        Command::Run(args) => return Ok(ExitCode::from(run::run(&args, &own())?)),
+        Command::Probe(args) => probe::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use super::password::Password;
+use super::password::Passwords;
 use super::replicated;
 use crate::install::{self, InstallError};
 
@@ -143,10 +143,10 @@ fn ask(address: SocketAddr) -> io::Result<String> {
 }
 
 /// Writes down, for as long as the server runs, who is master as the Sentinels say.
-pub fn keep(file: &Path, sentinels: &str, name: &str, password: Option<&Password>) {
+pub fn keep(file: &Path, sentinels: &str, name: &str, passwords: &Passwords) {
     let mut said = String::new();
     loop {
-        if let Some(told) = replicated::master(sentinels, name, password) {
+        if let Some(told) = replicated::master(sentinels, name, passwords) {
             let news = read(file).map_err(|source| InstallError::Read { path: file.to_owned(), source });
             // A Sentinel that was cut off may say what is no longer so.
             let written = news.and_then(|known| match known {

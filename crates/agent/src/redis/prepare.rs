@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::config::{self, ConfigError};
 use super::notes::Mastership;
-use super::password::Password;
+use super::password::{Password, PasswordError, Passwords};
 use super::replicated::{self, ReplicatedError};
 use super::{ComposeArgs, PrepareArgs};
 use crate::install::{self, InstallError};
@@ -25,6 +26,9 @@ pub enum PrepareError {
         /// What the system said.
         source: io::Error,
     },
+    /// The passwords can't be read.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
     /// The template, the password or the address is not fit for use.
     #[error("cannot compose redis.conf")]
     Config(#[from] ConfigError),
@@ -45,8 +49,9 @@ pub struct Own {
 }
 
 /// Puts the program and the configuration in place. Running it twice changes nothing.
-pub fn run(args: &PrepareArgs, password: Option<&Password>, own: &Own) -> Result<(), PrepareError> {
-    let config = compose(&args.compose, password, own, None)?;
+pub fn run(args: &PrepareArgs, own: &Own) -> Result<(), PrepareError> {
+    let passwords = Passwords::of(args.compose.passwords.as_ref())?.all();
+    let config = compose(&args.compose, &template(&args.compose)?, &passwords, own, None)?;
     install::own_program(&args.binary)?;
     write(&args.compose, &config)?;
 
@@ -54,25 +59,30 @@ pub fn run(args: &PrepareArgs, password: Option<&Password>, own: &Own) -> Result
     Ok(())
 }
 
+/// The configuration without secrets.
+pub fn template(args: &ComposeArgs) -> Result<String, PrepareError> {
+    fs::read_to_string(&args.template)
+        .map_err(|source| PrepareError::Template { path: args.template.clone(), source })
+}
+
 /// The complete configuration of a server or a Sentinel. Without a known master it is the first one.
 pub fn compose(
     args: &ComposeArgs,
-    password: Option<&Password>,
+    template: &str,
+    passwords: &[Arc<Password>],
     own: &Own,
     master: Option<&Mastership>,
 ) -> Result<String, PrepareError> {
-    let template = fs::read_to_string(&args.template)
-        .map_err(|source| PrepareError::Template { path: args.template.clone(), source })?;
     let host = own.host.as_deref();
     Ok(match (&args.master_name, &args.first_master) {
-        (None, _) => config::compose(&template, password, own.ip.as_deref(), host)?,
+        (None, _) => config::compose(template, passwords, own.ip.as_deref(), host)?,
         (Some(_), Some(first)) => {
-            let mut config = config::compose(&template, password, own.ip.as_deref(), host)?;
+            let mut config = config::compose(template, passwords, own.ip.as_deref(), host)?;
             let master = master.map_or(first, |master| &master.host);
             config.push_str(&replicated::of_server(master, args.port, host)?);
             config
         }
-        (Some(name), None) => replicated::of_sentinel(&template, name, password, host, master)?,
+        (Some(name), None) => replicated::of_sentinel(template, name, passwords, host, master)?,
     })
 }
 

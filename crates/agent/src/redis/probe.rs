@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::password::Password;
+use super::password::{PasswordError, Passwords};
 use super::resp::{self, Reply, RespError};
 use super::verdict::{self, VerdictError};
 use super::{Check, ProbeArgs};
@@ -46,23 +46,31 @@ pub enum ProbeError {
         /// What is wrong with the reply.
         source: RespError,
     },
+    /// The passwords can't be read.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
     /// The server answered, and is not well.
     #[error(transparent)]
     Verdict(#[from] VerdictError),
 }
 
 /// `Ok` if the server passes the check.
-pub fn run(args: &ProbeArgs, password: Option<&Password>) -> Result<(), ProbeError> {
+pub fn run(args: &ProbeArgs) -> Result<(), ProbeError> {
+    let passwords = Passwords::of(args.passwords.as_ref())?.all();
     let mut server =
         Server::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, args.port)), Deadline::after(args.timeout()))?;
 
-    if let Some(password) = password {
-        let reply = server.ask("AUTH", &[b"AUTH", password.bytes()])?;
-        match verdict::is_authenticated(&reply) {
-            // It answered, and a restart would not change its mind.
-            Err(VerdictError::AuthRefused(_)) if args.check == Check::Liveness => return Ok(()),
-            verdict => verdict?,
+    let mut taken = Ok(());
+    for password in passwords {
+        taken = verdict::is_authenticated(&server.ask("AUTH", &[b"AUTH", password.bytes()])?);
+        if taken.is_ok() {
+            break;
         }
+    }
+    match taken {
+        // It answered, and a restart would not change its mind.
+        Err(VerdictError::AuthRefused(_)) if args.check == Check::Liveness => return Ok(()),
+        taken => taken?,
     }
 
     let pong = server.ask("PING", &[b"PING"])?;

@@ -2,14 +2,15 @@
 //! Sentinels who is master.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
-use super::config::{ConfigError, host_name as host, quote};
+use super::config::{ConfigError, further_passwords, host_name as host, quote};
 use super::link::Link;
 use super::notes::Mastership;
-use super::password::Password;
+use super::password::{Password, Passwords};
 
 /// Time for the Sentinels to answer. With none there, as when the platform is new, the first
 /// server is master.
@@ -18,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Why the configuration can't be composed.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ReplicatedError {
-    /// No password in the environment.
-    #[error("REDIS_PASSWORD is absent or empty")]
+    /// No password in the folder, or an empty one.
+    #[error("the password is absent or empty")]
     NoPassword,
     /// The pod does not say where it is reached.
     #[error("POD_HOST is absent or empty")]
@@ -46,13 +47,13 @@ pub fn of_server(master: &str, port: u16, own: Option<&str>) -> Result<String, R
 pub fn of_sentinel(
     template: &str,
     name: &str,
-    password: Option<&Password>,
+    passwords: &[Arc<Password>],
     own: Option<&str>,
     master: Option<&Mastership>,
 ) -> Result<String, ReplicatedError> {
     let own = host(own.ok_or(ReplicatedError::NoPodHost)?)?;
     let name = host(name)?;
-    let password = quote(password.ok_or(ReplicatedError::NoPassword)?.bytes());
+    let accounts = accounts(name, passwords)?;
     let mut config = String::new();
     for line in template.lines() {
         config.push_str(&watching(line, name, master)?);
@@ -62,10 +63,31 @@ pub fn of_sentinel(
         let epoch = master.epoch;
         format!("sentinel config-epoch {name} {epoch}\nsentinel current-epoch {epoch}\n")
     });
+    Ok(format!("{config}{accounts}sentinel announce-ip {own}\n{epochs}"))
+}
+
+fn accounts(name: &str, passwords: &[Arc<Password>]) -> Result<String, ReplicatedError> {
+    let [main, further @ ..] = passwords else { return Err(ReplicatedError::NoPassword) };
+    let quoted = quote(main.bytes());
+    let further = further_passwords(main, further);
     Ok(format!(
-        "{config}requirepass {password}\nsentinel sentinel-pass {password}\n\
-         sentinel auth-pass {name} {password}\nsentinel announce-ip {own}\n{epochs}"
+        "requirepass {quoted}\n{further}sentinel sentinel-pass {quoted}\nsentinel auth-pass {name} {quoted}\n"
     ))
+}
+
+/// What a Sentinel has learned, with the passwords that are good now: those that it wrote down may not be
+/// any more.
+pub fn renewed(learned: &str, name: &str, passwords: &[Arc<Password>]) -> Result<String, ReplicatedError> {
+    let accounts = accounts(host(name)?, passwords)?;
+    let is_of_accounts = |line: &str| {
+        let words: Vec<&str> = line.split_ascii_whitespace().take(2).collect();
+        matches!(
+            words[..],
+            ["requirepass", ..] | ["user", "default"] | ["sentinel", "sentinel-pass" | "auth-pass"]
+        )
+    };
+    let kept = learned.lines().filter(|line| !is_of_accounts(line));
+    Ok(kept.fold(String::new(), |text, line| text + line + "\n") + &accounts)
 }
 
 /// From `sentinel monitor NAME HOST PORT QUORUM`, with the master's host.
@@ -81,9 +103,9 @@ fn watching(line: &str, name: &str, master: Option<&Mastership>) -> Result<Strin
 
 /// Who is master, and since which failover, as a Sentinel says; `None` where none answers,
 /// or one that is just choosing another.
-pub fn master(sentinels: &str, name: &str, password: Option<&Password>) -> Option<Mastership> {
+pub fn master(sentinels: &str, name: &str, passwords: &Passwords) -> Option<Mastership> {
     let address = address(sentinels)?;
-    let mut link = Link::open(address.ip(), address.port(), password, PATIENCE).ok()?;
+    let mut link = Link::open(address.ip(), address.port(), passwords, PATIENCE).ok()?;
     let asked = ["SENTINEL", "MASTER", name];
     let values = link.values("SENTINEL MASTER", &asked, &["ip", "config-epoch", "flags"]).ok()?;
     let [host, epoch, flags] = &values[..] else { return None };
@@ -102,6 +124,10 @@ pub fn address(sentinels: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn passwords(text: &str) -> Vec<Arc<Password>> {
+        Password::new(text.into()).map(Arc::new).into_iter().collect()
+    }
 
     #[test]
     fn the_master_follows_nobody() {
@@ -123,25 +149,35 @@ mod tests {
 
     #[test]
     fn a_sentinel_has_the_password_for_all_three() {
-        let password = Password::new("a\"b".into());
-        let config =
-            of_sentinel("port 26379", "shop", password.as_ref(), Some("s-0.h"), None).expect("valid");
+        let passwords = passwords("a\"b");
+        let config = of_sentinel("port 26379", "shop", &passwords, Some("s-0.h"), None).expect("valid");
         assert_eq!(
             config,
             "port 26379\nrequirepass \"a\\\"b\"\nsentinel sentinel-pass \"a\\\"b\"\n\
              sentinel auth-pass shop \"a\\\"b\"\nsentinel announce-ip s-0.h\n"
         );
-        assert_eq!(of_sentinel("", "shop", None, Some("s"), None), Err(ReplicatedError::NoPassword));
+        assert_eq!(of_sentinel("", "shop", &[], Some("s"), None), Err(ReplicatedError::NoPassword));
+    }
+
+    #[test]
+    fn a_sentinel_that_is_started_again_keeps_all_but_old_passwords() {
+        let learned = "requirepass \"old\"\nport 1\nuser default on #aa ~* &* +@all\nsentinel myid 12\n\
+            sentinel auth-pass shop \"old\"\nsentinel sentinel-pass \"old\"\nsentinel known-replica shop b 1\n";
+        let config = renewed(learned, "shop", &passwords("new")).expect("valid");
+        assert_eq!(
+            config,
+            "port 1\nsentinel myid 12\nsentinel known-replica shop b 1\nrequirepass \"new\"\n\
+             sentinel sentinel-pass \"new\"\nsentinel auth-pass shop \"new\"\n"
+        );
     }
 
     #[test]
     fn a_sentinel_without_memory_is_told_who_is_master() {
-        let password = Password::new("p".into());
+        let passwords = passwords("p");
         let master = Mastership { epoch: 3, host: "shop-redis-2.h".to_owned() };
         let template =
             "port 1\nsentinel monitor shop shop-redis-0.h 6379 2\nsentinel parallel-syncs shop 1\n";
-        let config =
-            of_sentinel(template, "shop", password.as_ref(), Some("s-0.h"), Some(&master)).expect("valid");
+        let config = of_sentinel(template, "shop", &passwords, Some("s-0.h"), Some(&master)).expect("valid");
         assert!(config.starts_with(
             "port 1\nsentinel monitor shop shop-redis-2.h 6379 2\nsentinel parallel-syncs shop 1\n"
         ));

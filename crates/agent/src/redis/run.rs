@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -15,15 +15,21 @@ use signal_hook::flag;
 use thiserror::Error;
 
 use super::RunArgs;
+use super::accounts::Accounts;
 use super::cluster::{Cluster, ClusterError};
 use super::hosts::Hosts;
 use super::leave::Watched;
 use super::link::{Link, LinkError};
+use super::live::{Live, Shared};
 use super::metrics::{self, Facts};
 use super::notes::{self, Mastership, Sources};
-use super::password::Password;
+use super::password::{PasswordError, Passwords};
 use super::prepare::{self, Own, PrepareError};
+use super::program::Program;
 use super::replicated;
+use super::settings::Settings;
+use super::start::{Start, StartError};
+use super::users::{self, Users};
 use crate::http::{self, Answer};
 use crate::install::InstallError;
 use crate::supervise::{self, SuperviseError, Supervised};
@@ -41,6 +47,15 @@ pub enum RunError {
     /// Its configuration can't be composed.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
+    /// Its passwords can't be read.
+    #[error(transparent)]
+    Passwords(#[from] PasswordError),
+    /// Who may use it can't be read.
+    #[error("cannot read the further users")]
+    Users(#[source] io::Error),
+    /// What it starts with can't be told.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// Its configuration can't be put in place.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -73,20 +88,26 @@ impl RunError {
     /// One word for programs.
     fn reason(&self) -> &'static str {
         match self {
-            Self::Supervise(SuperviseError::NoProgram(_)) => "ImageWithoutServer",
+            Self::Supervise(SuperviseError::NoProgram(_)) | Self::Start(StartError::Program(_)) => {
+                "ImageWithoutServer"
+            }
             Self::Supervise(_) => "ServerNotStarted",
             Self::Listen { .. } => "PortTaken",
-            Self::Note(_) => "VolumeUnreadable",
-            Self::Prepare(_) | Self::Install(_) | Self::Cluster(_) | Self::BadPodIp(_) | Self::NoPodHost => {
-                "BadConfiguration"
-            }
+            Self::Note(_) | Self::Start(StartError::Volume(_)) => "VolumeUnreadable",
+            Self::Users(_)
+            | Self::Passwords(_)
+            | Self::Prepare(_)
+            | Self::Install(_)
+            | Self::Cluster(_)
+            | Self::BadPodIp(_)
+            | Self::NoPodHost => "BadConfiguration",
         }
     }
 }
 
 /// Runs the server to its end; its exit status.
-pub fn run(args: &RunArgs, password: Option<Password>, own: &Own) -> Result<u8, RunError> {
-    let ended = run_to_end(args, password.map(Arc::new).as_ref(), own);
+pub fn run(args: &RunArgs, own: &Own) -> Result<u8, RunError> {
+    let ended = run_to_end(args, own);
     match &ended {
         Ok(0) => {}
         Ok(status) => termination::tell(
@@ -98,32 +119,52 @@ pub fn run(args: &RunArgs, password: Option<Password>, own: &Own) -> Result<u8, 
     ended
 }
 
-fn run_to_end(args: &RunArgs, password: Option<&Arc<Password>>, own: &Own) -> Result<u8, RunError> {
+fn run_to_end(args: &RunArgs, own: &Own) -> Result<u8, RunError> {
     let ip = address(own)?;
-    let keeper = keeper(args, password.cloned(), own, ip)?;
+    let passwords = Passwords::of(args.compose.passwords.as_ref())?;
+    let keeper = keeper(args, passwords.clone(), own, ip)?;
     let program = supervise::find("redis-server")?;
     let at = SocketAddr::from((ip, args.metrics_port));
     let listener = TcpListener::bind(at).map_err(|source| RunError::Listen { address: at, source })?;
+    let (pending, users_pending) = (Shared::default(), Shared::default());
     let scraped = Scraped {
         ip,
         port: args.compose.port,
-        password: password.cloned(),
+        passwords: passwords.clone(),
         keeper: keeper.clone(),
         note: args.note.clone(),
+        pending: Arc::clone(&pending),
+        users_pending: Arc::clone(&users_pending),
     };
     // Before the server starts, because others may need this pod's note to start theirs.
     http::serve(listener, move |path| scraped.answer(path));
 
     let is_sentinel = args.compose.is_sentinel();
+    let oracle = Program(program.clone());
+    let (mut in_force, mut users) = (None, Users::new());
     // A Sentinel keeps in its file what it has learned, who is master first of all.
-    if !(is_sentinel && has_learned(&args.compose.output)) {
+    let begins_with = passwords.all();
+    if is_sentinel && let Some(learned) = learned(&args.compose.output) {
+        let name = args.compose.master_name.as_deref().unwrap_or_default();
+        let config = replicated::renewed(&learned, name, &begins_with).map_err(PrepareError::from)?;
+        prepare::write(&args.compose, &config)?;
+    } else {
         // As process 1 this program would not end on a request to stop while it waits.
         let waits = Arc::new(AtomicBool::new(true));
         flag::register_conditional_shutdown(SIGTERM, STOPPED, Arc::clone(&waits))
             .map_err(SuperviseError::Signals)?;
-        let master = master(args, password.map(AsRef::as_ref))?;
-        let config = prepare::compose(&args.compose, password.map(AsRef::as_ref), own, master.as_ref())?;
-        prepare::write(&args.compose, &config)?;
+        let master = master(args, &passwords)?;
+        let mut template = prepare::template(&args.compose)?;
+        if !is_sentinel {
+            let further = user_files(args).map(|files| files.read(&Users::new())).transpose();
+            let further = further.map_err(RunError::Users)?.unwrap_or_default();
+            let start = Start::of(&template, further, &oracle, folder(args))?;
+            *pending.lock().unwrap_or_else(PoisonError::into_inner) = start.left_out;
+            *users_pending.lock().unwrap_or_else(PoisonError::into_inner) = start.users_left_out;
+            (template, in_force, users) = (start.template, Some(start.settings), start.users);
+        }
+        let config = prepare::compose(&args.compose, &template, &begins_with, own, master.as_ref())?;
+        prepare::write(&args.compose, &(config + &users::lines(&users)))?;
         waits.store(false, Ordering::SeqCst);
     }
     let mut arguments = vec![args.compose.output.as_os_str()];
@@ -131,15 +172,28 @@ fn run_to_end(args: &RunArgs, password: Option<&Arc<Password>>, own: &Own) -> Re
         arguments.push(OsStr::new("--sentinel"));
     }
     let server = Supervised::start(&program, &arguments)?;
+    if let Some(in_force) = in_force {
+        let live = live(args, ip, passwords.clone(), oracle, in_force, pending);
+        thread::spawn(move || live.tend());
+    }
+    let accounts = Accounts {
+        ip,
+        port: args.compose.port,
+        passwords: passwords.clone(),
+        watches: args.compose.master_name.clone().filter(|_| is_sentinel),
+        users: user_files(args).filter(|_| !is_sentinel),
+        pending: users_pending,
+    };
+    thread::spawn(move || accounts.tend(begins_with, users));
     match keeper.clone() {
         Keeper::Cluster(cluster) => {
             thread::spawn(move || cluster.tend());
         }
         Keeper::Watched(watched) => {
             if let Some(note) = args.note.clone() {
-                let password = password.cloned();
+                let passwords = passwords.clone();
                 thread::spawn(move || {
-                    notes::keep(&note, &watched.sentinels, &watched.name, password.as_deref());
+                    notes::keep(&note, &watched.sentinels, &watched.name, &passwords);
                 });
             }
         }
@@ -153,16 +207,39 @@ fn run_to_end(args: &RunArgs, password: Option<&Arc<Password>>, own: &Own) -> Re
     })?)
 }
 
-/// Whether a Sentinel has run on this file: it writes its own name into it at once.
-fn has_learned(file: &Path) -> bool {
-    fs::read_to_string(file).is_ok_and(|text| text.contains("\nsentinel myid "))
+/// What changes the server while it runs.
+fn live(
+    args: &RunArgs,
+    ip: IpAddr,
+    passwords: Passwords,
+    program: Program,
+    in_force: Settings,
+    pending: Shared,
+) -> Live {
+    let folder = folder(args).to_owned();
+    let (template, port) = (args.compose.template.clone(), args.compose.port);
+    Live { template, ip, port, passwords, program, folder, in_force, pending }
+}
+
+/// Of this user alone, and in memory.
+fn folder(args: &RunArgs) -> &Path {
+    args.compose.output.parent().unwrap_or(Path::new("."))
+}
+
+fn user_files(args: &RunArgs) -> Option<users::Files> {
+    Some(users::Files { rules: args.users.clone()?, passwords: args.user_passwords.clone()? })
+}
+
+/// What a Sentinel that has run on this file wrote into it: its own name at once.
+fn learned(file: &Path) -> Option<String> {
+    fs::read_to_string(file).ok().filter(|text| text.contains("\nsentinel myid "))
 }
 
 /// Who is master now of the servers that Sentinels watch.
-fn master(args: &RunArgs, password: Option<&Password>) -> Result<Option<Mastership>, RunError> {
+fn master(args: &RunArgs, passwords: &Passwords) -> Result<Option<Mastership>, RunError> {
     let sentinel = || {
         let (name, sentinels) = (args.compose.master_name.as_ref()?, args.compose.sentinels.as_ref()?);
-        replicated::master(sentinels, name, password)
+        replicated::master(sentinels, name, passwords)
     };
     let Some(servers) = args.servers else { return Ok(sentinel()) };
     let sources =
@@ -178,16 +255,11 @@ enum Keeper {
     Nobody,
 }
 
-fn keeper(
-    args: &RunArgs,
-    password: Option<Arc<Password>>,
-    own: &Own,
-    ip: IpAddr,
-) -> Result<Keeper, RunError> {
+fn keeper(args: &RunArgs, passwords: Passwords, own: &Own, ip: IpAddr) -> Result<Keeper, RunError> {
     let host = || own.host.clone().ok_or(RunError::NoPodHost);
     if let Some(file) = &args.cluster {
         let hosts = Hosts { file: args.hosts.clone() };
-        return Ok(Keeper::Cluster(Cluster::new(file, &host()?, ip, args.compose.port, password, hosts)?));
+        return Ok(Keeper::Cluster(Cluster::new(file, &host()?, ip, args.compose.port, passwords, hosts)?));
     }
     Ok(match (&args.compose.master_name, &args.compose.sentinels) {
         (Some(name), Some(sentinels)) => Keeper::Watched(Watched {
@@ -196,7 +268,7 @@ fn keeper(
             host: host()?,
             sentinels: sentinels.clone(),
             name: name.clone(),
-            password,
+            passwords,
         }),
         _ => Keeper::Nobody,
     })
@@ -217,9 +289,11 @@ fn address(own: &Own) -> Result<IpAddr, RunError> {
 struct Scraped {
     ip: IpAddr,
     port: u16,
-    password: Option<Arc<Password>>,
+    passwords: Passwords,
     keeper: Keeper,
     note: Option<PathBuf>,
+    pending: Shared,
+    users_pending: Shared,
 }
 
 impl Scraped {
@@ -244,11 +318,19 @@ impl Scraped {
         let settled = cluster.map(Cluster::is_settled);
         // A server that does not answer is told of as such.
         let (info, state) = self.ask(cluster.is_some()).unwrap_or_default();
-        metrics::exposition(&Facts { info: info.as_deref(), cluster: state.as_deref(), settled })
+        let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let users_pending = self.users_pending.lock().unwrap_or_else(PoisonError::into_inner);
+        metrics::exposition(&Facts {
+            info: info.as_deref(),
+            cluster: state.as_deref(),
+            settled,
+            pending: pending.keys().map(String::as_str).collect(),
+            users_pending: users_pending.keys().map(String::as_str).collect(),
+        })
     }
 
     fn ask(&self, is_cluster: bool) -> Result<(Option<String>, Option<String>), LinkError> {
-        let mut link = Link::open(self.ip, self.port, self.password.as_deref(), PATIENCE)?;
+        let mut link = Link::open(self.ip, self.port, &self.passwords, PATIENCE)?;
         let info = link.text("INFO", &["INFO"])?;
         let state = if is_cluster { Some(link.text("CLUSTER INFO", &["CLUSTER", "INFO"])?) } else { None };
         Ok((Some(info), state))

@@ -40,8 +40,8 @@ pub enum VerdictError {
 ///
 /// Its own words are not passed on: where `AUTH` is renamed they repeat the password.
 const AUTH_REFUSALS: [(&str, &str); 6] = [
-    ("WRONGPASS", "REDIS_PASSWORD is not the server's password (WRONGPASS)"),
-    ("ERR invalid password", "REDIS_PASSWORD is not the server's password"),
+    ("WRONGPASS", "the password of the Secret is not the server's password (WRONGPASS)"),
+    ("ERR invalid password", "the password of the Secret is not the server's password"),
     ("ERR AUTH <password> called without any password configured", "the server has no password"),
     ("ERR Client sent AUTH, but no password is set", "the server has no password"),
     ("ERR max number of clients", "the server has reached maxclients"),

@@ -18,11 +18,16 @@ pub struct Connection(BufReader<TcpStream>);
 
 impl Connection {
     pub fn open(address: SocketAddr) -> io::Result<Self> {
+        Self::open_as(address, &["AUTH", PASSWORD])
+    }
+
+    /// With a login of the kind `AUTH [USER] PASSWORD`; a refused one is the first question's to tell.
+    pub fn open_as(address: SocketAddr, login: &[&str]) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let mut connection = Self(BufReader::new(stream));
-        connection.ask(&["AUTH", PASSWORD])?;
+        connection.ask(login)?;
         Ok(connection)
     }
 
@@ -68,6 +73,14 @@ pub fn ask(address: SocketAddr, words: &[&str]) -> String {
     Connection::open(address).and_then(|mut it| it.ask(words)).unwrap_or_default()
 }
 
+/// The same with this password; errors with their dash.
+pub fn ask_with(address: SocketAddr, password: &str, words: &[&str]) -> String {
+    Connection::open_as(address, &["AUTH", password]).and_then(|mut it| it.ask(words)).unwrap_or_default()
+}
+
+/// What a client logs in with: changes as its pod is replaced.
+pub type Secret = Arc<Mutex<String>>;
+
 /// Where a client starts to look: changes as servers move.
 pub type Seeds = Arc<Mutex<Vec<SocketAddr>>>;
 
@@ -77,6 +90,7 @@ pub struct Client {
     /// Keys of a group are all in one slot; where that is, as far as known.
     places: BTreeMap<u64, SocketAddr>,
     connections: BTreeMap<SocketAddr, Connection>,
+    password: Secret,
 }
 
 const GROUPS: u64 = 48;
@@ -87,7 +101,11 @@ pub fn key(number: u64) -> String {
 
 impl Client {
     pub fn new(seeds: Seeds) -> Self {
-        Self { seeds, places: BTreeMap::new(), connections: BTreeMap::new() }
+        Self::with(seeds, Arc::new(Mutex::new(PASSWORD.to_owned())))
+    }
+
+    pub fn with(seeds: Seeds, password: Secret) -> Self {
+        Self { seeds, places: BTreeMap::new(), connections: BTreeMap::new(), password }
     }
 
     /// The reply of the server that the key is at; an error where nobody has it just now.
@@ -138,7 +156,10 @@ impl Client {
     fn ask_at(&mut self, place: SocketAddr, words: &[&str]) -> io::Result<String> {
         let connection = match self.connections.entry(place) {
             Entry::Occupied(there) => there.into_mut(),
-            Entry::Vacant(free) => free.insert(Connection::open(place)?),
+            Entry::Vacant(free) => {
+                let password = self.password.lock().expect("no panic").clone();
+                free.insert(Connection::open_as(place, &["AUTH", &password])?)
+            }
         };
         connection.ask(words)
     }
@@ -177,14 +198,25 @@ pub struct Load {
 
 impl Load {
     pub fn start(seeds: &Seeds, first: u64) -> Self {
+        Self::run(Client::new(Arc::clone(seeds)), first, u64::MAX)
+    }
+
+    /// Logs in anew all the time.
+    pub fn start_as(seeds: &Seeds, password: &Secret) -> Self {
+        Self::run(Client::with(Arc::clone(seeds), Arc::clone(password)), 0, 20)
+    }
+
+    fn run(mut client: Client, first: u64, login_lasts: u64) -> Self {
         let (stop, ledger) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Ledger::default())));
-        let mut client = Client::new(Arc::clone(seeds));
         let (told, book) = (Arc::clone(&stop), Arc::clone(&ledger));
         let thread = thread::spawn(move || {
             let mut last: BTreeMap<u64, Instant> = BTreeMap::new();
             for number in first.. {
                 if told.load(Ordering::Relaxed) {
                     return;
+                }
+                if number % login_lasts == 0 {
+                    client.connections.clear();
                 }
                 let written = client.ask(number, &["SET", &key(number), &number.to_string()]);
                 let is_acknowledged = written.is_ok_and(|reply| reply == "OK");
@@ -227,7 +259,11 @@ impl Drop for Load {
 
 /// Those of the numbers that are not there any more.
 pub fn lost(seeds: &Seeds, numbers: &[u64]) -> Vec<u64> {
-    let mut client = Client::new(Arc::clone(seeds));
+    lost_to(Client::new(Arc::clone(seeds)), numbers)
+}
+
+/// The same as a client sees it.
+pub fn lost_to(mut client: Client, numbers: &[u64]) -> Vec<u64> {
     let mut is_there = |number: u64| {
         // A server that has just come may not serve yet.
         for _ in 0..200 {

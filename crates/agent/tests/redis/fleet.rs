@@ -1,6 +1,7 @@
 //! Pods on this machine: a directory and a loopback address each, with the agent as main process.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,8 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::client::{PASSWORD, Seeds, address, ask};
-use crate::support::Scratch;
+use crate::client::{PASSWORD, Seeds, address, ask_with};
+use crate::support::{Scratch, mount};
 
 pub const METRICS_PORT: u16 = 9121;
 
@@ -42,6 +43,8 @@ pub struct Fleet {
     template: String,
     /// Servers are known by addresses, which they keep, as by names where there is DNS.
     by_address: bool,
+    /// What this machine's own questions log in with.
+    pub password: String,
 }
 
 struct Pod {
@@ -52,10 +55,12 @@ impl Fleet {
     pub fn new(name: &str, port: u16, template: &str, further: &[&str]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // Other runs on this machine have other networks.
+        let scratch = Scratch::new();
+        mount(&scratch.file("secret"), &[("password", OsStr::new(PASSWORD))]);
         let number = std::process::id().wrapping_mul(8).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let network = u16::try_from(number % 0x7fff).expect("it fits") + 256;
         Self {
-            scratch: Scratch::new(),
+            scratch,
             name: name.to_owned(),
             port,
             network,
@@ -66,6 +71,7 @@ impl Fleet {
             further: further.iter().map(|&it| it.to_owned()).collect(),
             template: template.to_owned(),
             by_address: false,
+            password: PASSWORD.to_owned(),
         }
     }
 
@@ -82,10 +88,7 @@ impl Fleet {
     pub fn wish(&self, shards: usize, replicas: usize) {
         let name = &self.name;
         let text = format!("shards {shards}\nreplicas-per-shard {replicas}\nhost {name}-{{}}.h.ns.svc\n");
-        // In one step, as the kubelet does.
-        let (new, file) = (self.scratch.file("cluster.new"), self.scratch.file("cluster"));
-        fs::write(&new, text).expect("written");
-        fs::rename(new, file).expect("renamed");
+        replace(&self.scratch.file("cluster"), &text);
     }
 
     /// How many slots a server owns.
@@ -141,7 +144,7 @@ impl Fleet {
     }
 
     pub fn ask(&self, ordinal: usize, words: &[&str]) -> String {
-        ask(self.at(ordinal), words)
+        ask_with(self.at(ordinal), &self.password, words)
     }
 
     /// A pod with the volume that it had; at a new address, where addresses change.
@@ -157,15 +160,12 @@ impl Fleet {
         let data = folder.join("data");
         fs::create_dir_all(&data).expect("made");
         let (template, output) = (folder.join("template.conf"), folder.join("redis.conf"));
-        let text =
-            format!("{}port {}\nbind {ip}\ndir {}\nsave \"\"\n", self.template, self.port, data.display());
-        fs::write(&template, text).expect("written");
+        self.write_template(ordinal);
         let log = OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("opened");
         let mut command = Command::new(env!("CARGO_BIN_EXE_trading-agent"));
         command
             .env_clear()
             .current_dir(&folder)
-            .env("REDIS_PASSWORD", PASSWORD)
             .env("POD_IP", ip.to_string())
             .env("POD_HOST", self.host(ordinal))
             .args(["redis", "run", "--port", &self.port.to_string()])
@@ -174,6 +174,8 @@ impl Fleet {
             .arg(template)
             .arg("--output")
             .arg(output)
+            .arg("--passwords")
+            .arg(self.mounted())
             .arg("--hosts")
             .arg(self.scratch.file("hosts"))
             .args(&self.further)
@@ -185,14 +187,49 @@ impl Fleet {
         self.pods.insert(ordinal, Pod { child });
     }
 
+    /// As the kubelet does.
+    fn write_template(&self, ordinal: usize) {
+        let folder = self.folder(ordinal);
+        let (port, ip, data) = (self.port, self.ips[&ordinal], folder.join("data"));
+        let text = format!("{}port {port}\nbind {ip}\ndir {}\nsave \"\"\n", self.template, data.display());
+        replace(&folder.join("template.conf"), &text);
+    }
+
+    /// The configuration of all pods changes, also of those that run.
+    pub fn edit(&mut self, template: &str) {
+        template.clone_into(&mut self.template);
+        for ordinal in self.ordinals() {
+            self.write_template(ordinal);
+        }
+    }
+
+    /// A file that all pods see.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.scratch.file(name)
+    }
+
+    /// Where the Secret is mounted.
+    pub fn mounted(&self) -> PathBuf {
+        self.scratch.file("secret")
+    }
+
+    /// The Secret changes, as the kubelets of all pods have it.
+    pub fn secret(&self, keys: &[(&str, &str)]) {
+        let keys: Vec<_> = keys.iter().map(|(key, value)| (*key, OsStr::new(*value))).collect();
+        mount(&self.mounted(), &keys);
+    }
+
+    /// What a server says that it is set to.
+    pub fn setting(&self, ordinal: usize, directive: &str) -> String {
+        let pair = self.ask(ordinal, &["CONFIG", "GET", directive]);
+        pair.split_once('\n').map(|(_, value)| value.to_owned()).unwrap_or_default()
+    }
+
     /// What DNS says now.
     fn publish(&self) {
         let lines: Vec<String> =
             self.ips.iter().map(|(ordinal, ip)| format!("{ip} {}", self.host(*ordinal))).collect();
-        // In one step, or a reader could meet half of it.
-        let (new, file) = (self.scratch.file("hosts.new"), self.scratch.file("hosts"));
-        fs::write(&new, lines.join("\n")).expect("written");
-        fs::rename(&new, &file).expect("renamed");
+        replace(&self.scratch.file("hosts"), &lines.join("\n"));
         let all = self.ips.values().map(|ip| address(*ip, self.port)).collect();
         *self.seeds.lock().expect("no panic") = all;
     }
@@ -312,6 +349,13 @@ impl Drop for Fleet {
             let _ = pod.child.wait();
         }
     }
+}
+
+/// In one step, or a reader could meet half of it.
+pub fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    fs::write(&new, text).expect("written");
+    fs::rename(new, file).expect("renamed");
 }
 
 pub fn signal(name: &str, process: &str) {

@@ -1,5 +1,6 @@
 //! `prepare`: what it writes, with which mode, and what it refuses.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -15,8 +16,8 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn writes_configuration_and_program() {
     let scratch = Scratch::new();
-    let mut prepare = scratch.prepare("port 6379\ncluster-enabled yes");
-    prepare.env("REDIS_PASSWORD", "hunter\"2").env("POD_IP", "10.0.0.9");
+    let mut prepare = scratch.prepare_with("port 6379\ncluster-enabled yes", OsStr::new("hunter\"2"));
+    prepare.env("POD_IP", "10.0.0.9");
 
     // A pod's init container may run again over what it left.
     for _ in 0..2 {
@@ -32,7 +33,7 @@ fn writes_configuration_and_program() {
     assert_eq!(mode(&scratch.file("redis.conf")), 0o600);
     assert_eq!(mode(&scratch.file("trading-agent")), 0o755);
     let left: Vec<_> = fs::read_dir(scratch.path()).expect("the directory is there").collect();
-    assert_eq!(left.len(), 3, "nothing but the three files: {left:?}");
+    assert_eq!(left.len(), 4, "nothing but the three files, and the Secret: {left:?}");
 
     let version =
         Command::new(scratch.file("trading-agent")).arg("--version").output().expect("the copy starts");
@@ -44,7 +45,7 @@ fn modes_do_not_depend_on_the_umask_or_on_leftovers() {
     let scratch = Scratch::new();
     // What a run that was killed leaves behind.
     fs::write(scratch.file(".redis.conf.new"), "half").expect("written");
-    let prepare = scratch.prepare("port 1");
+    let prepare = scratch.prepare_with("port 1", OsStr::new("s"));
     for (umask, old_mode) in [("077", 0o644), ("000", 0o666)] {
         fs::write(scratch.file("redis.conf"), "old").expect("written");
         fs::set_permissions(scratch.file("redis.conf"), fs::Permissions::from_mode(old_mode))
@@ -53,8 +54,7 @@ fn modes_do_not_depend_on_the_umask_or_on_leftovers() {
         shell
             .args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\"")])
             .arg(prepare.get_program())
-            .args(prepare.get_args())
-            .env("REDIS_PASSWORD", "s");
+            .args(prepare.get_args());
         Outcome::of(&mut shell).succeeds();
         assert_eq!(mode(&scratch.file("redis.conf")), 0o600);
         assert_eq!(mode(&scratch.file("trading-agent")), 0o755);
@@ -64,15 +64,17 @@ fn modes_do_not_depend_on_the_umask_or_on_leftovers() {
 #[test]
 fn refuses_what_is_missing_or_not_its_own() {
     for (template, password, pod_ip, reason) in [
-        ("port 1", None, None, "REDIS_PASSWORD is absent or empty"),
-        ("port 1", Some(""), None, "REDIS_PASSWORD is absent or empty"),
+        ("port 1", None, None, "the password is absent or empty"),
+        ("port 1", Some(""), None, "the password is absent or empty"),
         ("port 1\nrequirepass x", Some("hunter2"), None, "line 2 of the template has `requirepass`"),
         ("cluster-enabled yes", Some("hunter2"), None, "POD_IP is absent or empty"),
         ("cluster-enabled yes", Some("hunter2"), Some("redis-0"), "POD_IP is not an IP address"),
     ] {
         let scratch = Scratch::new();
-        let mut prepare = scratch.prepare(template);
-        prepare.envs(password.map(|it| ("REDIS_PASSWORD", it)));
+        let mut prepare = match password {
+            Some(password) => scratch.prepare_with(template, OsStr::new(password)),
+            None => scratch.prepare(template),
+        };
         prepare.envs(pod_ip.map(|it| ("POD_IP", it)));
         let outcome = Outcome::of(&mut prepare);
         outcome.fails_with(reason);

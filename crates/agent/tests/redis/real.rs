@@ -40,8 +40,8 @@ struct Redis {
 
 impl Redis {
     fn start(program: &Path, scratch: &Scratch, template: &str, password: &OsStr) -> Self {
-        let mut prepare = scratch.prepare(template);
-        prepare.env("REDIS_PASSWORD", password).env("POD_IP", "127.0.0.1");
+        let mut prepare = scratch.prepare_with(template, password);
+        prepare.env("POD_IP", "127.0.0.1");
         Outcome::of(&mut prepare).succeeds();
 
         // Someone else may take the port first; Redis then ends at once.

@@ -44,10 +44,10 @@ fn it_ends_as_the_server_does() {
     signal("-KILL", &server(&fleet));
     assert_eq!(fleet.wait(0).code(), Some(128 + 9));
 
-    let mut fleet = Fleet::new("shop-redis", free_port(), "no-such-directive 1\n", &[]);
+    let mut fleet = Fleet::new("shop-redis", free_port(), "cluster-enabled maybe\n", &[]);
     fleet.start(0);
     assert_eq!(fleet.wait(0).code(), Some(1));
-    assert!(fleet.log(0).contains("no-such-directive"), "{}", fleet.log(0));
+    assert!(fleet.log(0).contains("cluster-enabled maybe"), "{}", fleet.log(0));
 }
 
 #[test]

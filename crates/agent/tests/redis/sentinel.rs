@@ -1,12 +1,12 @@
 //! `run` for servers that Sentinels watch, and for the Sentinels.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::client::{Load, Seeds, address, ask, lost};
+use crate::client::{Load, PASSWORD, Secret, Seeds, address, ask_with, lost};
 use crate::fleet::{Fleet, has_redis, measured};
 use crate::support::free_port;
 
@@ -15,15 +15,17 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const WRITES_AGAIN: Duration = Duration::from_secs(15);
 
 /// Three servers and three Sentinels, with the settings that the operator writes.
-struct Watched {
-    servers: Fleet,
-    sentinels: Fleet,
+pub struct Watched {
+    pub servers: Fleet,
+    pub sentinels: Fleet,
+    /// What clients log in with.
+    pub password: Secret,
     follower: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Watched {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let (port, sentinel_port) = (free_port(), free_port());
         let mut servers = Fleet::at_addresses("shop-redis", port, 3);
         let mut sentinels = Fleet::at_addresses("shop-sentinel", sentinel_port, 3);
@@ -44,7 +46,8 @@ impl Watched {
             servers.start(ordinal);
             sentinels.start(ordinal);
         }
-        let mut watched = Self { servers, sentinels, follower: None, stop: Arc::default() };
+        let password = Arc::new(Mutex::new(PASSWORD.to_owned()));
+        let mut watched = Self { servers, sentinels, password, follower: None, stop: Arc::default() };
         watched.follow();
         watched.until_whole();
         watched
@@ -55,9 +58,10 @@ impl Watched {
         let seeds: Seeds = Arc::clone(&self.servers.seeds);
         let sentinels: Vec<SocketAddr> = (0..3).map(|it| self.sentinels.at(it)).collect();
         let stop = Arc::clone(&self.stop);
+        let password = Arc::clone(&self.password);
         self.follower = Some(thread::spawn(move || {
             while !stop.load(Ordering::Relaxed) {
-                if let Some(master) = sentinels.iter().find_map(|it| master(*it)) {
+                if let Some(master) = sentinels.iter().find_map(|it| master(*it, &password)) {
                     *seeds.lock().expect("no panic") = vec![master];
                 }
                 thread::sleep(Duration::from_millis(100));
@@ -66,7 +70,7 @@ impl Watched {
     }
 
     /// One master with two replicas in step, and all Sentinels know of all.
-    fn until_whole(&self) {
+    pub fn until_whole(&self) {
         self.servers.until("a master and its replicas are there", PATIENCE, |servers| {
             let masters: Vec<usize> = (0..3)
                 .filter(|it| servers.ask(*it, &["INFO", "replication"]).contains("role:master"))
@@ -78,12 +82,14 @@ impl Watched {
                 info.contains("status=ok") && info.contains("slaves=2,sentinels=3")
             };
             info.matches("state=online").count() == 2
-                && (0..3).all(|it| sees(it) && master(self.sentinels.at(it)) == Some(servers.at(only)))
+                && (0..3).all(|it| {
+                    sees(it) && master(self.sentinels.at(it), &self.password) == Some(servers.at(only))
+                })
         });
     }
 
-    fn master(&self) -> usize {
-        let told = master(self.sentinels.at(0)).expect("a Sentinel answers");
+    pub fn master(&self) -> usize {
+        let told = master(self.sentinels.at(0), &self.password).expect("a Sentinel answers");
         (0..3).find(|it| self.servers.at(*it) == told).expect("it is one of the servers")
     }
 
@@ -102,8 +108,9 @@ impl Drop for Watched {
     }
 }
 
-fn master(sentinel: SocketAddr) -> Option<SocketAddr> {
-    let told = ask(sentinel, &["SENTINEL", "get-master-addr-by-name", "shop"]);
+fn master(sentinel: SocketAddr, password: &Secret) -> Option<SocketAddr> {
+    let password = password.lock().expect("no panic").clone();
+    let told = ask_with(sentinel, &password, &["SENTINEL", "get-master-addr-by-name", "shop"]);
     let (host, port) = told.split_once('\n')?;
     Some(address(host.parse().ok()?, port.parse().ok()?))
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -48,15 +49,35 @@ impl Outcome {
     }
 }
 
+/// A folder as the kubelet mounts a Secret with these keys.
+pub fn mount(folder: &Path, keys: &[(&str, &OsStr)]) {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let state = format!("..state-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    fs::create_dir_all(folder.join(&state)).expect("made");
+    for (key, value) in keys {
+        fs::write(folder.join(&state).join(key), value.as_encoded_bytes()).expect("written");
+        let _ = symlink(Path::new("..data").join(key), folder.join(key));
+    }
+    let (new, data) = (folder.join("..data_tmp"), folder.join("..data"));
+    let before = fs::read_link(&data);
+    symlink(state, &new).expect("linked");
+    fs::rename(&new, &data).expect("renamed");
+    if let Ok(before) = before {
+        fs::remove_dir_all(folder.join(before)).expect("removed");
+    }
+}
+
 /// One probe, with the arguments after `probe`.
 pub fn probe(args: &str, port: u16, password: Option<&OsStr>) -> Outcome {
+    let scratch = Scratch::new();
     let port = port.to_string();
     let mut words = vec!["probe"];
     words.extend(args.split_whitespace());
     words.extend(["--port", &port]);
     let mut command = agent(&words);
     if let Some(password) = password {
-        command.env("REDIS_PASSWORD", password);
+        mount(scratch.path(), &[("password", password)]);
+        command.arg("--passwords").arg(scratch.path());
     }
     Outcome::of(&mut command)
 }
@@ -92,6 +113,14 @@ impl Scratch {
 
     pub fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
+    }
+
+    /// `prepare` on a template, its files all in here, and this password.
+    pub fn prepare_with(&self, template: &str, password: &OsStr) -> Command {
+        mount(&self.file("secret"), &[("password", password)]);
+        let mut command = self.prepare(template);
+        command.arg("--passwords").arg(self.file("secret"));
+        command
     }
 
     /// `prepare` on a template, its files all in here.

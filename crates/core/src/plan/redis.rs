@@ -13,6 +13,8 @@ use super::{Host, PasswordSource, ResourcesPlan};
 pub const REDIS: &str = "redis";
 /// Name of the Sentinels among components.
 pub const SENTINEL: &str = "sentinel";
+/// What the Secret with the passwords of all further users is called after the platform's name.
+pub const REDIS_USERS: &str = "redis-users";
 /// Port of a Sentinel.
 pub const SENTINEL_PORT: i32 = 26379;
 /// Port of a Redis server.
@@ -47,7 +49,9 @@ pub struct RedisPlan {
     pub config: Vec<(String, String)>,
     /// Where its password is.
     pub password: PasswordSource,
-    /// Digest of what the servers consume.
+    /// Further users.
+    pub users: Vec<RedisUserPlan>,
+    /// Digest of what replaces the servers where it changes.
     pub checksum: String,
     /// Where the servers run.
     pub scheduling: Scheduling,
@@ -57,6 +61,21 @@ pub struct RedisPlan {
     pub group: i64,
     /// What happens when memory is full.
     pub maxmemory_policy: MaxmemoryPolicy,
+}
+
+/// A further user of Redis.
+#[derive(Clone, Debug)]
+pub struct RedisUserPlan {
+    /// Name.
+    pub name: String,
+    /// What it may do, as Redis' access control lists have it.
+    pub rules: String,
+    /// Where its password is.
+    pub password: PasswordSource,
+    /// Digest of its password.
+    pub password_digest: String,
+    /// Its generated Secret is gone, but the servers have its password.
+    pub is_lost: bool,
 }
 
 /// A Redis Cluster with every value decided.
@@ -77,7 +96,7 @@ pub struct SentinelPlan {
     pub quorum: i32,
     /// Resources of each.
     pub resources: ResourcesPlan,
-    /// Digest of what they consume.
+    /// Digest of what replaces them where it changes.
     pub checksum: String,
 }
 

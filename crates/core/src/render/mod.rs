@@ -22,6 +22,7 @@ mod postgres_logins;
 mod postgres_servers;
 mod quota;
 mod redis;
+mod redis_users;
 mod runtime;
 mod scheduling;
 mod sentinel;

@@ -5,14 +5,14 @@ use std::fmt::Write;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{
-        ConfigMap, ConfigMapVolumeSource, Container, EnvVar, PodSpec, PodTemplateSpec, Probe, ServicePort,
-        Volume,
+        ConfigMap, ConfigMapVolumeSource, Container, EnvVar, KeyToPath, PodSpec, PodTemplateSpec, Probe,
+        SecretVolumeSource, ServicePort, Volume,
     },
 };
 use trading_api::{labels, redis::RedisMode};
 
 use super::{
-    env, meta, pod, scheduling, sentinel,
+    env, meta, pod, redis_users, scheduling, sentinel,
     store::{AGENT, Store, container_port, port, probe, strings},
 };
 use crate::{
@@ -26,12 +26,16 @@ use crate::{
 /// Seconds for a replica to take over (at most 25, the agent's default) and for the server to write
 /// its last data; a full append-only file takes a while.
 const GRACE_SECONDS: i64 = 60;
+/// Where the passwords are.
+pub(super) const PASSWORDS: &str = "/passwords";
 
 pub(super) fn render(plan: &Plan, redis: &RedisPlan) -> Vec<Object> {
     let store = Store { plan, name: REDIS, tier: meta::CACHE };
     let topology = redis.cluster.map(|cluster| topology(&store, cluster));
     let mut files = vec![("redis.conf", redis.config.as_slice())];
     files.extend(topology.as_deref().map(|lines| ("cluster", lines)));
+    let users: Vec<_> = redis.users.iter().map(|user| (user.name.clone(), user.rules.clone())).collect();
+    files.extend((!users.is_empty()).then_some(("users", users.as_slice())));
     let mut objects = vec![
         store.account(),
         config_map(&store, REDIS, &files),
@@ -43,6 +47,7 @@ pub(super) fn render(plan: &Plan, redis: &RedisPlan) -> Vec<Object> {
         let password = [(redis.password.key.as_str(), PASSWORD.to_owned())];
         objects.push(store.secret(&redis.password.secret).generated_once(password));
     }
+    objects.extend(redis_users::render(&store, redis));
     // With fewer masters than a majority a cluster stops.
     objects.extend(store.budget(redis.servers));
     if let Some(sentinels) = &redis.sentinel {
@@ -107,14 +112,17 @@ fn template(store: &Store, redis: &RedisPlan) -> PodTemplateSpec {
     spec.termination_grace_period_seconds = Some(GRACE_SECONDS);
     spec.init_containers = Some(vec![prepare(store, redis)]);
     spec.containers = vec![server(store, redis)];
-    spec.volumes = Some(volumes(name));
+    let mut volumes = volumes(name, redis);
+    volumes.push(redis_users::volume(plan));
+    spec.volumes = Some(volumes);
     scheduling::place(plan, REDIS, &redis.scheduling, redis.servers > 1, &mut spec);
     store.template(&redis.version, &redis.checksum, spec)
 }
 
-/// The agent, the configuration without secrets, and the one with them.
-pub(super) fn volumes(config_map: String) -> Vec<Volume> {
+/// The agent, the configuration without secrets, the passwords, and the configuration with them.
+pub(super) fn volumes(config_map: String, redis: &RedisPlan) -> Vec<Volume> {
     vec![
+        passwords(redis),
         pod::empty_dir("agent", None),
         // The composed configuration holds the password: memory only.
         pod::empty_dir("run", Some("Memory")),
@@ -124,6 +132,22 @@ pub(super) fn volumes(config_map: String) -> Vec<Volume> {
             ..Volume::default()
         },
     ]
+}
+
+/// A file, because it changes in running pods: of a generated one there are several while it is replaced.
+fn passwords(redis: &RedisPlan) -> Volume {
+    let source = &redis.password;
+    let renamed = KeyToPath { key: source.key.clone(), path: "password".to_owned(), mode: None };
+    Volume {
+        name: "passwords".to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(source.secret.clone()),
+            items: (!source.generated).then(|| vec![renamed]),
+            default_mode: Some(0o440),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
 }
 
 /// Leaves the agent for the server's container, and composes redis.conf with the password and the
@@ -148,9 +172,9 @@ pub(super) fn memory(store: &Store, redis: &RedisPlan) -> Vec<String> {
     strings(&["--agents", &store.domain(), "--servers", &redis.servers.to_string()])
 }
 
-/// The password, and where the server is reached.
+/// Where the server is reached.
 fn variables(store: &Store, redis: &RedisPlan) -> Vec<EnvVar> {
-    let mut variables = vec![password(redis), env::pod_field("POD_IP", "status.podIP")];
+    let mut variables = vec![env::pod_field("POD_IP", "status.podIP")];
     if redis.servers > 1 {
         variables.extend(own_host(store));
     }
@@ -163,10 +187,6 @@ pub(super) fn own_host(store: &Store) -> [EnvVar; 2] {
         env::pod_field("POD_NAME", "metadata.name"),
         env::literal("POD_HOST", format!("$(POD_NAME).{}", store.domain())),
     ]
-}
-
-pub(super) fn password(redis: &RedisPlan) -> EnvVar {
-    env::secret("REDIS_PASSWORD", &redis.password.secret, &redis.password.key)
 }
 
 pub(super) fn prepare_container(
@@ -191,6 +211,7 @@ pub(super) fn prepare_container(
         volume_mounts: Some(vec![
             pod::mount("agent", "/agent", false),
             pod::mount("config", "/config", true),
+            pod::mount("passwords", PASSWORDS, true),
             pod::mount("run", "/run/redis", false),
         ]),
         ..Container::default()
@@ -199,7 +220,8 @@ pub(super) fn prepare_container(
 
 /// From which template to which file.
 fn composing(file: &str) -> Vec<String> {
-    strings(&["--template", &format!("/config/{file}"), "--output", &format!("/run/redis/{file}")])
+    let (template, output) = (format!("/config/{file}"), format!("/run/redis/{file}"));
+    strings(&["--template", &template, "--output", &output, "--passwords", PASSWORDS])
 }
 
 /// The agent as the main process, with the server or Sentinel as its child.
@@ -213,6 +235,7 @@ pub(super) fn run(file: &str, further: &[String]) -> Vec<String> {
 fn server(store: &Store, redis: &RedisPlan) -> Container {
     let mut ports = vec![container_port("redis", REDIS_PORT), container_port("metrics", REDIS_METRICS_PORT)];
     let mut further = place(store, redis);
+    further.extend(strings(&["--users", "/config/users", "--user-passwords", redis_users::FOLDER]));
     if redis.sentinel.is_some() {
         further.extend(memory(store, redis));
         // Beside the data, where Redis' own files have other names.
@@ -239,7 +262,9 @@ fn server(store: &Store, redis: &RedisPlan) -> Container {
             pod::mount("agent", "/agent", true),
             pod::mount("config", "/config", true),
             pod::mount("data", "/data", false),
+            pod::mount("passwords", PASSWORDS, true),
             pod::mount("run", "/run/redis", false),
+            pod::mount("users", redis_users::FOLDER, true),
         ]),
         ..Container::default()
     }
@@ -247,7 +272,7 @@ fn server(store: &Store, redis: &RedisPlan) -> Container {
 
 fn check(redis: &RedisPlan, what: &str, failures: i32) -> Probe {
     let port = REDIS_PORT.to_string();
-    let mut command = vec![AGENT, "redis", "probe", what, "--port", &port];
+    let mut command = vec![AGENT, "redis", "probe", what, "--port", &port, "--passwords", PASSWORDS];
     if redis.cluster.is_some() {
         command.push("--cluster");
     }

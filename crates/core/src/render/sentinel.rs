@@ -8,7 +8,7 @@ use k8s_openapi::api::{
 
 use super::{
     env, pod,
-    redis::{config_map, memory, own_host, password, prepare_container, run, volumes},
+    redis::{PASSWORDS, config_map, memory, own_host, prepare_container, run, volumes},
     scheduling,
     store::{AGENT, Store, container_port, port, probe, strings},
 };
@@ -68,11 +68,11 @@ fn template(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> PodTe
     let plan = store.plan;
     let name = plan.identity.child(NAME);
     let mut spec: PodSpec = pod::restricted(plan, &name, redis.user, redis.group);
-    let mut prepare = prepare_container(plan, redis, FILE, &watched(plan), variables(store, redis));
+    let mut prepare = prepare_container(plan, redis, FILE, &watched(plan), variables(store));
     prepare.resources = Some(pod::resources(&sentinels.resources));
     spec.init_containers = Some(vec![prepare]);
     spec.containers = vec![server(store, redis, sentinels)];
-    spec.volumes = Some(volumes(name));
+    spec.volumes = Some(volumes(name, redis));
     scheduling::place(plan, SENTINEL, &redis.scheduling, sentinels.instances > 1, &mut spec);
     store.template(&redis.version, &sentinels.checksum, spec)
 }
@@ -82,8 +82,8 @@ fn watched(plan: &Plan) -> Vec<String> {
     strings(&["--master-name", &plan.identity.name])
 }
 
-fn variables(store: &Store, redis: &RedisPlan) -> Vec<EnvVar> {
-    let mut variables = vec![password(redis), env::pod_field("POD_IP", "status.podIP")];
+fn variables(store: &Store) -> Vec<EnvVar> {
+    let mut variables = vec![env::pod_field("POD_IP", "status.podIP")];
     variables.extend(own_host(store));
     variables
 }
@@ -101,7 +101,7 @@ fn server(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> Contain
             container_port("sentinel", SENTINEL_PORT),
             container_port("metrics", REDIS_METRICS_PORT),
         ]),
-        env: Some(variables(store, redis)),
+        env: Some(variables(store)),
         resources: Some(pod::resources(&sentinels.resources)),
         startup_probe: Some(check("liveness", 60)),
         liveness_probe: Some(check("liveness", 6)),
@@ -110,6 +110,7 @@ fn server(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> Contain
         volume_mounts: Some(vec![
             pod::mount("agent", "/agent", true),
             pod::mount("config", "/config", true),
+            pod::mount("passwords", PASSWORDS, true),
             // A Sentinel writes what it learns into its own configuration.
             pod::mount("run", "/run/redis", false),
         ]),
@@ -118,5 +119,6 @@ fn server(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> Contain
 }
 
 fn check(what: &str, failures: i32) -> Probe {
-    probe(&[AGENT, "redis", "probe", what, "--port", &SENTINEL_PORT.to_string()], failures)
+    let port = SENTINEL_PORT.to_string();
+    probe(&[AGENT, "redis", "probe", what, "--port", &port, "--passwords", PASSWORDS], failures)
 }

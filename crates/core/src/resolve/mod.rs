@@ -3,6 +3,7 @@
 
 mod cloudnative;
 pub(crate) mod component;
+pub mod directives;
 mod external_secrets;
 mod ingress;
 mod monitoring;

@@ -6,14 +6,14 @@ use trading_api::{
     Quantity,
     component::Qos,
     image::Image,
-    redis::{AppendFsync, MaxmemoryPolicy, Redis, RedisMode},
+    redis::{AppendFsync, MaxmemoryPolicy, Redis, RedisMode, RedisUser},
 };
 
-use super::{Context, blocks, host_of, image_reference, preset, references};
+use super::{Context, blocks, directives, host_of, image_reference, preset, references};
 use crate::{
     plan::{
-        ClusterPlan, ExternalRedisPlan, PasswordSource, REDIS, REDIS_PORT, RedisPlan, ResourcesPlan,
-        SentinelPlan,
+        ClusterPlan, ExternalRedisPlan, PasswordSource, REDIS, REDIS_PORT, REDIS_USERS as USERS, RedisPlan,
+        RedisUserPlan, ResourcesPlan, SentinelPlan,
     },
     problem::Problem,
 };
@@ -71,8 +71,7 @@ fn servers_of(context: &mut Context, redis: &Redis) -> RedisPlan {
     );
     let user = redis.run_as_user.unwrap_or(DEFAULT_USER);
     let config = config(redis, maxmemory, policy);
-    let secret_checksum = references::checksum(context.inputs, &consumed, None);
-    let sentinel = (redis.mode == RedisMode::Replicated).then(|| sentinel(context, redis, &secret_checksum));
+    let sentinel = (redis.mode == RedisMode::Replicated).then(|| sentinel(context, redis));
 
     let cluster = (redis.mode == RedisMode::Cluster).then(|| cluster(context, redis));
 
@@ -81,13 +80,14 @@ fn servers_of(context: &mut Context, redis: &Redis) -> RedisPlan {
         servers: servers(context, redis, cluster),
         cluster,
         sentinel,
-        checksum: crate::digest::of(&serde_json::json!([config, secret_checksum])),
+        checksum: crate::digest::of(&serde_json::json!(with_a_start(&config))),
         config,
         image,
         version,
         resources,
         storage_size,
         storage_class: storage.and_then(|storage| storage.storage_class_name.clone()),
+        users: users(context, redis),
         password,
         scheduling: redis.scheduling.clone(),
         user,
@@ -119,7 +119,7 @@ fn cluster(context: &mut Context, redis: &Redis) -> ClusterPlan {
 }
 
 /// The Sentinels: a majority of them decides, and their own needs are small.
-fn sentinel(context: &mut Context, redis: &Redis, secret_checksum: &str) -> SentinelPlan {
+fn sentinel(context: &mut Context, redis: &Redis) -> SentinelPlan {
     let given = redis.sentinel.clone().unwrap_or_default();
     let instances = context.fill("redis.sentinel.instances", given.instances.as_ref(), 3, "operator");
     let majority = instances / 2 + 1;
@@ -131,7 +131,7 @@ fn sentinel(context: &mut Context, redis: &Redis, secret_checksum: &str) -> Sent
         resources.cpu_request = resources.cpu_limit.clone();
         resources.memory_request = resources.memory_limit.clone();
     }
-    let checksum = crate::digest::of(&serde_json::json!([quorum, secret_checksum]));
+    let checksum = crate::digest::of(&serde_json::json!(quorum));
     SentinelPlan { instances, quorum, resources, checksum }
 }
 
@@ -143,6 +143,62 @@ fn password(context: &Context, redis: &Redis) -> PasswordSource {
     let consumed = references::secret_key(context.identity.namespace_of(REDIS), &secret, &key);
     let is_there = references::is_there(context.inputs, &consumed);
     PasswordSource { secret, key, generated, is_there }
+}
+
+/// Reason of the problem that a user of Redis can't log in yet.
+const NO_PASSWORD: &str = "UserWithoutPassword";
+
+fn users(context: &mut Context, redis: &Redis) -> Vec<RedisUserPlan> {
+    let namespace = context.identity.namespace_of(REDIS).to_owned();
+    let one = |(name, user): (&String, &RedisUser)| {
+        let password = user_password(context, &namespace, name, user);
+        let had = references::secret_key(&namespace, &context.identity.child(USERS), name);
+        let knows = context.inputs.references.is_some() && references::is_there(context.inputs, &had);
+        let is_lost = password.generated && !password.is_there && knows;
+        let consumed = [references::secret_key(&namespace, &password.secret, &password.key)];
+        let password_digest = references::checksum(context.inputs, &consumed, None);
+        RedisUserPlan { name: name.clone(), rules: rules(user), password, password_digest, is_lost }
+    };
+    let users: Vec<RedisUserPlan> = redis.users.iter().map(one).collect();
+    for user in &users {
+        let RedisUserPlan { name, password: PasswordSource { secret, key, generated, is_there }, .. } = user;
+        let all = context.identity.child(USERS);
+        let (reason, message) = match (user.is_lost, *generated || *is_there) {
+            (true, _) => (
+                "PasswordLost",
+                format!(
+                    "Secret {secret:?} of the Redis user {name:?} is gone; no new one is made while its password is in use: make the Secret again, with key {key:?} as Secret {all:?} has it under {name:?}"
+                ),
+            ),
+            (false, false) => (
+                NO_PASSWORD,
+                format!(
+                    "redis.users.{name} can't log in: Secret {secret:?} with key {key:?} does not exist: create it in namespace {namespace:?}"
+                ),
+            ),
+            (false, true) => continue,
+        };
+        context.problems.push(Problem::of(REDIS, reason, message));
+    }
+    users
+}
+
+fn user_password(context: &Context, namespace: &str, name: &str, user: &RedisUser) -> PasswordSource {
+    let (secret, key, generated) = match &user.password_secret_ref {
+        Some(from) => (from.name.clone(), from.key.clone(), false),
+        None => (context.identity.child(&format!("redis-user-{name}")), "password".to_owned(), true),
+    };
+    let is_there = references::is_there(context.inputs, &references::secret_key(namespace, &secret, &key));
+    PasswordSource { secret, key, generated, is_there }
+}
+
+/// What the resource says, and that nobody but the operator changes users, settings or who follows whom.
+fn rules(user: &RedisUser) -> String {
+    let keys = user.keys.iter().map(|pattern| format!("~{pattern}"));
+    let channels = user.channels.iter().map(|pattern| format!("&{pattern}"));
+    let commands = user.commands.iter().cloned();
+    let all = keys.chain(channels).chain(commands).chain(["-@admin".to_owned()]);
+    all.collect::<Vec<_>>().join(" ")
 }
 
 /// Bytes of `maxmemory`.
@@ -207,6 +263,11 @@ fn config(redis: &Redis, maxmemory: u64, policy: MaxmemoryPolicy) -> Vec<(String
         ]);
     }
     lines.into_iter().map(|(directive, value)| (directive.to_owned(), value)).collect()
+}
+
+/// What the agents can't change in running servers: it replaces them.
+fn with_a_start(config: &[(String, String)]) -> Vec<&(String, String)> {
+    config.iter().filter(|(directive, _)| directives::needs_start(directive)).collect()
 }
 
 fn append_fsync(fsync: Option<AppendFsync>) -> &'static str {

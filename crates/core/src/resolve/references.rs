@@ -13,8 +13,8 @@ use crate::{
     digest,
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
     plan::{
-        ComponentPlan, ConsumedReference, CopyPlan, Identity, POSTGRES, Plan, PostgresPlan, REDIS, RUNTIME,
-        RuntimeTlsPlan, Target,
+        ComponentPlan, ConsumedReference, CopyPlan, Identity, POSTGRES, Plan, PostgresPlan, REDIS,
+        REDIS_USERS, RUNTIME, RedisPlan, RuntimeTlsPlan, Target,
     },
     problem::Problem,
 };
@@ -29,16 +29,26 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
         let namespace = plan.identity.namespace_of(store.name);
         store.passwords.iter().map(move |password| secret(namespace, &password.secret))
     });
+    let users = plan.redis.iter().flat_map(|redis| of_users(&plan.identity, redis));
     let mut found: Vec<Reference> = plan
         .components
         .iter()
         .flat_map(|component| component.references.iter().map(|item| item.reference.clone()))
         .chain(stores)
         .chain(servers)
+        .chain(users)
         .collect();
     found.sort();
     found.dedup();
     found
+}
+
+/// The passwords of further users, and what the servers have of them.
+fn of_users(identity: &Identity, redis: &RedisPlan) -> Vec<Reference> {
+    let namespace = identity.namespace_of(REDIS);
+    let own = redis.users.iter().map(|user| secret(namespace, &user.password.secret));
+    let all = redis.users.first().map(|_| secret(namespace, &identity.child(REDIS_USERS)));
+    own.chain(all).collect()
 }
 
 /// Secrets of which it only matters whether they exist, beside those that are consumed.

@@ -132,6 +132,9 @@ async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), C
         Content::FilledFrom { original, key: from, texts, .. } => {
             return put(&filled(object, original, from, texts, context).await?, known, key, context).await;
         }
+        Content::CollectedFrom { originals, .. } => {
+            return put(&collected(object, originals, context).await?, known, key, context).await;
+        }
         Content::Rendered | Content::GeneratedOnce(_) | Content::AddedOnce { .. } => {}
     }
     match step.replicas {
@@ -169,6 +172,20 @@ fn in_words(secret: &Reference) -> String {
 /// One that went a moment ago wakes the platform.
 fn lacks(original: &Reference, key: &str) -> Cause {
     Cause::Failed(ReconcileError::Refused(format!("{} without key {key:?}", in_words(original))))
+}
+
+/// With the value of each key, from another Secret each.
+async fn collected(
+    object: &Object,
+    originals: &BTreeMap<String, (Reference, String)>,
+    context: &Context,
+) -> Result<Object, Cause> {
+    let mut collected = object.clone();
+    for (key, (original, of)) in originals {
+        let mut values = values_of(original, context).await.map_err(Cause::Failed)?;
+        collected.body_mut()["data"][key] = json!(values.remove(of).ok_or_else(|| lacks(original, of))?);
+    }
+    Ok(collected)
 }
 
 /// A copy with the values of the original.
@@ -318,7 +335,10 @@ pub async fn generate(object: &Object, context: &Context) -> Result<(), Reconcil
                 add(object, key, value, context).await
             }
         }
-        Content::Rendered | Content::CopiedFrom { .. } | Content::FilledFrom { .. } => Ok(()),
+        Content::Rendered
+        | Content::CopiedFrom { .. }
+        | Content::CollectedFrom { .. }
+        | Content::FilledFrom { .. } => Ok(()),
     }
 }
 

@@ -114,7 +114,10 @@ async fn keep(
     let generates = |step: &trading_core::step::Apply| match step.object.content {
         Content::GeneratedOnce(_) => !step.known,
         Content::AddedOnce { is_there, .. } => !is_there,
-        Content::Rendered | Content::CopiedFrom { .. } | Content::FilledFrom { .. } => false,
+        Content::Rendered
+        | Content::CopiedFrom { .. }
+        | Content::CollectedFrom { .. }
+        | Content::FilledFrom { .. } => false,
     };
     if next.apply.iter().any(generates) {
         for step in next.apply.iter().filter(|step| generates(step)) {

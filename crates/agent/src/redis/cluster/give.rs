@@ -73,6 +73,7 @@ impl Servers {
     fn migrate(&self, source: &mut Link, taker: &Member, slot: &str) -> Result<(), ServerError> {
         let (ip, port) = (taker.ip.to_string(), self.port.to_string());
         let at_a_time = AT_A_TIME.to_string();
+        let password = self.passwords.main();
         loop {
             let keys =
                 source.list("CLUSTER GETKEYSINSLOT", &["CLUSTER", "GETKEYSINSLOT", slot, &at_a_time])?;
@@ -84,7 +85,7 @@ impl Servers {
             let mut words: Vec<&[u8]> =
                 [b"MIGRATE", ip.as_bytes(), port.as_bytes(), b"", b"0", SILENCE.as_bytes(), b"REPLACE"]
                     .into();
-            if let Some(password) = &self.password {
+            if let Some(password) = &password {
                 words.extend([b"AUTH", password.bytes()]);
             }
             words.push(b"KEYS");
@@ -94,7 +95,7 @@ impl Servers {
     }
 
     fn link_for(&self, member: &Member) -> Result<Link, LinkError> {
-        Link::open(member.ip, self.port, self.password.as_deref(), PATIENCE)
+        Link::open(member.ip, self.port, &self.passwords, PATIENCE)
     }
 }
 

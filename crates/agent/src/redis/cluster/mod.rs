@@ -31,7 +31,7 @@ use servers::{ServerError, Servers};
 use topology::{Topology, TopologyError};
 
 use super::hosts::Hosts;
-use super::password::Password;
+use super::password::Passwords;
 
 /// Time between two looks while something is to be done.
 const BUSY: Duration = Duration::from_millis(250);
@@ -84,7 +84,7 @@ impl Cluster {
         host: &str,
         own: IpAddr,
         port: u16,
-        password: Option<Arc<Password>>,
+        passwords: Passwords,
         hosts: Hosts,
     ) -> Result<Self, ClusterError> {
         let ordinal =
@@ -92,7 +92,7 @@ impl Cluster {
         Ok(Self {
             ordinal,
             file: file.to_owned(),
-            servers: Servers { own, port, password, hosts, stopping: Arc::default() },
+            servers: Servers { own, port, passwords, hosts, stopping: Arc::default() },
             settled: Arc::default(),
             acting: Arc::default(),
         })

@@ -15,7 +15,7 @@ use super::topology::Topology;
 use super::view::{Member, View};
 use crate::redis::hosts::Hosts;
 use crate::redis::link::{Link, LinkError, field};
-use crate::redis::password::Password;
+use crate::redis::password::Passwords;
 
 /// Time for one server to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -55,8 +55,8 @@ pub struct Servers {
     pub own: IpAddr,
     /// Port of all.
     pub port: u16,
-    /// Password of all.
-    pub password: Option<Arc<Password>>,
+    /// Passwords of all.
+    pub passwords: Passwords,
     /// Where their names are looked up.
     pub hosts: Hosts,
     /// The agent's own is to end: nothing more is begun.
@@ -111,7 +111,7 @@ impl Servers {
     }
 
     fn link(&self, ip: IpAddr) -> Result<Link, LinkError> {
-        Link::open(ip, self.port, self.password.as_deref(), PATIENCE)
+        Link::open(ip, self.port, &self.passwords, PATIENCE)
     }
 
     /// Does one thing that was planned on this view.

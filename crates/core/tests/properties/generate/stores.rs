@@ -11,7 +11,7 @@ use trading_api::{
     },
     redis::{
         AppendFsync, ConfigValue, ExternalRedis, MaxmemoryPolicy, Redis, RedisAuth, RedisMode,
-        RedisPersistence, Sentinel, Storage,
+        RedisPersistence, RedisUser, Sentinel, Storage,
     },
     scheduling::Scheduling,
 };
@@ -40,6 +40,7 @@ fn bare_redis(mode: RedisMode) -> Redis {
         maxmemory: None,
         maxmemory_policy: None,
         auth: None,
+        users: BTreeMap::new(),
         config: BTreeMap::new(),
         run_as_user: None,
         fs_group: None,
@@ -136,6 +137,10 @@ pub(super) fn redis(tape: &mut Tape) -> Redis {
             ])
         }),
         auth: tape.maybe(30, |tape| RedisAuth { password_secret_ref: key_ref(tape) }),
+        users: unique(tape, 2, &["app", "reader-2"])
+            .into_iter()
+            .map(|name| (name, redis_user(tape)))
+            .collect(),
         config: unique(tape, 3, &["timeout", "cluster-node-timeout", "notify-keyspace-events"])
             .into_iter()
             .map(|directive| (directive, ConfigValue(tape.pick(&["300", "KEA", "a b:c/d"]).to_owned())))
@@ -143,6 +148,15 @@ pub(super) fn redis(tape: &mut Tape) -> Redis {
         run_as_user: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
         fs_group: tape.maybe(20, |tape| i64::from(tape.between(1, 65535))),
         scheduling: scheduling(tape),
+    }
+}
+
+fn redis_user(tape: &mut Tape) -> RedisUser {
+    RedisUser {
+        keys: unique(tape, 2, &["*", "orders:{1}:*"]),
+        channels: unique(tape, 2, &["*", "news.?"]),
+        commands: vec![tape.pick(&["+@all", "+get", "-config|get"]).to_owned()],
+        password_secret_ref: tape.maybe(30, key_ref),
     }
 }
 
