@@ -13,9 +13,35 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What is told about a path.
 pub struct Answer {
     /// Such as `200 OK`.
-    pub status: &'static str,
+    status: &'static str,
+    /// Its media type.
+    kind: &'static str,
     /// Text.
-    pub body: String,
+    body: String,
+}
+
+/// What Prometheus reads, and people.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+impl Answer {
+    /// Text.
+    pub fn text(body: impl Into<String>) -> Self {
+        Self { status: "200 OK", kind: TEXT, body: body.into() }
+    }
+
+    /// JSON.
+    pub fn json(body: String) -> Self {
+        Self { status: "200 OK", kind: "application/json", body }
+    }
+
+    /// It can't be told.
+    pub fn failed(body: String) -> Self {
+        Self { status: "500 Internal Server Error", kind: TEXT, body }
+    }
+
+    fn refused(status: &'static str) -> Self {
+        Self { status, kind: TEXT, body: String::new() }
+    }
 }
 
 /// Answers in a thread of its own until the process ends.
@@ -40,14 +66,14 @@ fn converse(stream: &TcpStream, answer: &impl Fn(&str) -> Option<Answer>) -> io:
         header.clear();
     }
     let answer = path(&line).map_or_else(
-        || Answer { status: "405 Method Not Allowed", body: String::new() },
-        |path| answer(path).unwrap_or_else(|| Answer { status: "404 Not Found", body: String::new() }),
+        || Answer::refused("405 Method Not Allowed"),
+        |path| answer(path).unwrap_or_else(|| Answer::refused("404 Not Found")),
     );
-    let Answer { status, body } = answer;
+    let Answer { status, kind, body } = answer;
     let mut stream = stream;
     write!(
         stream,
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
@@ -75,8 +101,7 @@ mod tests {
     fn known_paths_are_answered_and_others_refused() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = listener.local_addr().expect("it has an address").port();
-        let answer =
-            |path: &str| (path == "/healthz").then(|| Answer { status: "200 OK", body: "well\n".into() });
+        let answer = |path: &str| (path == "/healthz").then(|| Answer::text("well\n"));
         serve(listener, answer);
 
         let well = ask(port, "GET /healthz?x=1 HTTP/1.1\r\nHost: a\r\n\r\n");

@@ -6,6 +6,7 @@ mod http;
 mod install;
 mod postgres;
 mod redis;
+mod report;
 mod supervise;
 mod termination;
 

@@ -19,7 +19,7 @@ pub struct TradingPlatformStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
     /// `Ready`, `Available`, `Reconciling`, `Stalled`, `Degraded`, `AutoscalingActive`,
-    /// `CertificatesAvailable`, `AddOnsAvailable`, `VolumesExpandable`.
+    /// `CertificatesAvailable`, `AddOnsAvailable`, `VolumesExpandable`, `VolumeNearlyFull`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -60,6 +60,22 @@ pub struct ComponentStatus {
     /// What is waited for, or what is wrong and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Servers of a store, as they say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<MemberStatus>,
+}
+
+/// A server of a store.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberStatus {
+    /// Its pod.
+    pub name: String,
+    /// `primary`, `master` or `replica`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    /// `Ready`, `OutOfStep`, `Waiting`, `Failed` or `Silent`.
+    pub state: String,
 }
 
 /// An address.

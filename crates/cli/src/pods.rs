@@ -1,6 +1,7 @@
 //! What keeps a pod from being ready, in words; pure.
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition};
+use serde_json::Value;
 
 /// At most so many pods are told of; the others mostly wait for the same.
 const SHOWN: usize = 8;
@@ -69,10 +70,20 @@ fn container(container: &ContainerStatus) -> Option<String> {
 fn ended(container: &ContainerStatus) -> Option<String> {
     let last = container.last_state.clone()?.terminated?;
     let reason = last.reason.filter(|reason| reason != "Error" && reason != "Completed");
-    let said = last.message.map(|message| message.trim().to_owned()).filter(|message| !message.is_empty());
+    let said = last.message.map(|message| in_words(message.trim())).filter(|message| !message.is_empty());
     let words: Vec<String> =
         reason.into_iter().chain([format!("exit code {}", last.exit_code)]).chain(said).collect();
     Some(format!("{} (restarts: {})", words.join(", "), container.restart_count))
+}
+
+/// Agents leave a reason and a message as JSON.
+fn in_words(message: &str) -> String {
+    let told: Option<Value> = serde_json::from_str(message).ok();
+    let part = |name: &str| told.as_ref()?.get(name)?.as_str();
+    match part("reason").zip(part("message")) {
+        Some((reason, message)) => format!("{reason}: {message}"),
+        None => message.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -98,6 +109,9 @@ mod tests {
         let crash = json!({ "name": "redis", "restartCount": 4,
             "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 1m20s" } },
             "lastState": { "terminated": { "exitCode": 1, "reason": "Error", "message": "{\"error\":\"disk full\"}\n" } } });
+        let told = json!({ "name": "redis", "restartCount": 2,
+            "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+            "lastState": { "terminated": { "exitCode": 1, "message": "{\"reason\":\"ImageWithoutServer\",\"message\":\"use another\"}\n" } } });
         let image = json!({ "name": "redis", "restartCount": 0,
             "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } } });
         let memory = json!({ "name": "redis", "restartCount": 1, "state": { "running": {} },
@@ -107,6 +121,10 @@ mod tests {
             (
                 not_ready(&crash),
                 "redis: CrashLoopBackOff: exit code 1, {\"error\":\"disk full\"} (restarts: 4)",
+            ),
+            (
+                not_ready(&told),
+                "redis: CrashLoopBackOff: exit code 1, ImageWithoutServer: use another (restarts: 2)",
             ),
             (not_ready(&image), "redis: ImagePullBackOff: no such image"),
             (

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use owo_colors::Style;
 use trading_api::{
     TradingPlatform,
-    status::{ComponentStatus, Endpoint, TradingPlatformStatus},
+    status::{ComponentStatus, Endpoint, MemberStatus, TradingPlatformStatus},
 };
 use trading_core::status::state;
 
@@ -24,11 +24,11 @@ pub fn tree(platform: &TradingPlatform, pods: &[String], colour: bool) -> String
     let paint = Paint { colour };
     let mut lines = header(platform, &paint);
     if let Some(status) = &platform.status {
-        let sections: Vec<(String, Vec<String>)> = [
+        let sections: Vec<(String, Vec<Leaf>)> = [
             (title("components", status.summary.as_deref()), components(&status.components, &paint)),
-            (title("pods that are not ready", None), pods.iter().map(|line| one_line(line)).collect()),
-            (title("endpoints", None), endpoints(&status.endpoints)),
-            (title("conditions", None), conditions(&status.conditions, &paint)),
+            (title("pods that are not ready", None), bare(pods.iter().map(|line| one_line(line)).collect())),
+            (title("endpoints", None), bare(endpoints(&status.endpoints))),
+            (title("conditions", None), bare(conditions(&status.conditions, &paint))),
         ]
         .into_iter()
         .filter(|(_, leaves)| !leaves.is_empty())
@@ -36,6 +36,13 @@ pub fn tree(platform: &TradingPlatform, pods: &[String], colour: bool) -> String
         lines.extend(branches(&sections, &paint));
     }
     lines.into_iter().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// A line, and lines below it.
+type Leaf = (String, Vec<String>);
+
+fn bare(lines: Vec<String>) -> Vec<Leaf> {
+    lines.into_iter().map(|line| (line, Vec::new())).collect()
 }
 
 struct Paint {
@@ -56,6 +63,7 @@ impl Paint {
             state::READY => ("✔", Style::new().green()),
             state::PROGRESSING => ("◐", Style::new().yellow()),
             state::WAITING => ("◌", Style::new().magenta()),
+            state::OUT_OF_STEP => ("◔", Style::new().yellow()),
             state::FAILED => ("✘", Style::new().red()),
             _ => ("?", Style::new().red()),
         };
@@ -114,7 +122,7 @@ fn title(name: &str, summary: Option<&str>) -> String {
     summary.map_or_else(|| name.to_owned(), |summary| format!("{name} {}", one_line(summary)))
 }
 
-fn components(components: &[ComponentStatus], paint: &Paint) -> Vec<String> {
+fn components(components: &[ComponentStatus], paint: &Paint) -> Vec<Leaf> {
     let rows: Vec<[String; 4]> = components
         .iter()
         .map(|component| {
@@ -130,7 +138,34 @@ fn components(components: &[ComponentStatus], paint: &Paint) -> Vec<String> {
     components
         .iter()
         .zip(aligned(&rows))
-        .map(|(component, row)| format!("{} {row}  {}", paint.state(&component.state), message(component)))
+        .map(|(component, row)| {
+            let line = format!("{} {row}  {}", paint.state(&component.state), message(component));
+            (line, members(&component.members, paint))
+        })
+        .collect()
+}
+
+/// The servers of a store. What is well needs no word.
+fn members(members: &[MemberStatus], paint: &Paint) -> Vec<String> {
+    let rows: Vec<[String; 3]> = members
+        .iter()
+        .map(|member| {
+            let state = match member.state.as_str() {
+                state::READY => "",
+                state::OUT_OF_STEP => "not in step",
+                state::SILENT => "does not answer",
+                state::WAITING => "waits",
+                state::FAILED => "can't run",
+                other => other,
+            };
+            let role = member.role.as_deref().unwrap_or("-");
+            [one_line(&member.name), one_line(role), one_line(state)]
+        })
+        .collect();
+    members
+        .iter()
+        .zip(aligned(&rows))
+        .map(|(member, row)| format!("{} {}", paint.state(&member.state), row.trim_end()))
         .collect()
 }
 
@@ -148,6 +183,7 @@ fn conditions(conditions: &[Condition], paint: &Paint) -> Vec<String> {
             matches!(
                 (condition.type_.as_str(), condition.status.as_str()),
                 ("Degraded" | "Stalled", "True")
+                    | ("VolumeNearlyFull", "True")
                     | ("AutoscalingActive" | "CertificatesAvailable" | "VolumesExpandable", "False")
             )
         })
@@ -176,18 +212,26 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
         .collect()
 }
 
-fn branches(sections: &[(String, Vec<String>)], paint: &Paint) -> Vec<String> {
+fn branches(sections: &[(String, Vec<Leaf>)], paint: &Paint) -> Vec<String> {
     let mut lines = Vec::new();
     for (index, (title, leaves)) in sections.iter().enumerate() {
-        let (fork, below) =
-            if index + 1 == sections.len() { ("└─ ", "   ") } else { ("├─ ", "│  ") };
+        let (fork, below) = forks(index + 1 == sections.len());
         lines.push(format!("{}{title}", paint.dim(fork)));
-        for (index, leaf) in leaves.iter().enumerate() {
-            let fork = if index + 1 == leaves.len() { "└─ " } else { "├─ " };
+        for (index, (leaf, twigs)) in leaves.iter().enumerate() {
+            let (fork, under) = forks(index + 1 == leaves.len());
             lines.push(format!("{}{leaf}", paint.dim(&format!("{below}{fork}"))));
+            for (index, twig) in twigs.iter().enumerate() {
+                let (fork, _) = forks(index + 1 == twigs.len());
+                lines.push(format!("{}{twig}", paint.dim(&format!("{below}{under}{fork}"))));
+            }
         }
     }
     lines
+}
+
+/// What is before a line, and before those below it.
+fn forks(is_last: bool) -> (&'static str, &'static str) {
+    if is_last { ("└─ ", "   ") } else { ("├─ ", "│  ") }
 }
 
 /// Without line breaks, and without anything that a terminal would obey.
@@ -234,6 +278,11 @@ mod tests {
         components[1]["message"] = json!("10 of 12 pods ready");
         components[2]["message"] = json!("quota\nexceeded");
         components[3]["version"] = json!("7.4-alpine");
+        components[3]["members"] = json!([
+            {"name": "exchange-redis-0", "role": "master", "state": "Ready"},
+            {"name": "exchange-redis-1", "role": "replica", "state": "OutOfStep"},
+            {"name": "exchange-redis-2", "state": "Silent\u{7}"},
+        ]);
         let status = json!({
             "observedGeneration": 2,
             "summary": "1/4",
@@ -258,6 +307,9 @@ exchange  namespace prod, version 2.0.0
 │  ├─ ◐ backend   Deployment   10/12  -           10 of 12 pods ready
 │  ├─ ✘ scraper   Deployment   0/2    -           quota exceeded
 │  └─ ◌ redis     StatefulSet  0/6    7.4-alpine
+│     ├─ ✔ exchange-redis-0  master
+│     ├─ ◔ exchange-redis-1  replica  not in step
+│     └─ ? exchange-redis-2  -        Silent
 ├─ pods that are not ready
 │  └─ exchange-redis-0  finds no node
 ├─ endpoints

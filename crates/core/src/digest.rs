@@ -16,9 +16,7 @@ pub fn of(value: &Value) -> String {
 /// The same for bytes.
 #[must_use]
 pub fn of_bytes(bytes: &[u8]) -> String {
-    let mut hasher = Sha256::new();
-    hasher.update(bytes);
-    short(hasher)
+    trading_report::digest(bytes)
 }
 
 fn short(hasher: Sha256) -> String {

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{add_ons::Capabilities, storage::StorageClasses, told::Told};
+use crate::{add_ons::Capabilities, members::Members, storage::StorageClasses, told::Told};
 
 /// A Secret or ConfigMap that pods consume.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,11 +52,17 @@ pub enum ReferenceState {
 /// Ports of the Kubernetes API in most clusters: behind its Service, and of its servers.
 pub const API_SERVER_PORTS: [u16; 2] = [443, 6443];
 
+/// Namespace of the operator where its documentation is followed.
+pub const NAMESPACE: &str = "trading-system";
+
 /// Settings of the operator itself.
 #[derive(Clone, Debug)]
 pub struct OperatorSettings {
     /// Image that holds the agent for data store pods.
     pub agent_image: String,
+    /// Namespace of its pod, from which it asks the servers of data stores how they are; `None` where it runs in
+    /// none.
+    pub namespace: Option<String>,
     /// Ports of the Kubernetes API, behind its Service too. Policies can't name it, and where it is
     /// differs from cluster to cluster.
     pub api_server_ports: Vec<u16>,
@@ -67,6 +73,7 @@ pub struct OperatorSettings {
 impl Default for OperatorSettings {
     fn default() -> Self {
         Self {
+            namespace: Some(NAMESPACE.to_owned()),
             agent_image: format!("trading-platform-operator:{}", env!("CARGO_PKG_VERSION")),
             api_server_ports: API_SERVER_PORTS.into(),
             allow_container_runtime: true,
@@ -94,6 +101,8 @@ pub struct Inputs {
     pub told: Option<Told>,
     /// No pod is left that has another login to the database than the newest.
     pub settled: bool,
+    /// What the servers of data stores say of themselves.
+    pub members: Arc<Members>,
 }
 
 impl Inputs {
@@ -109,6 +118,7 @@ impl Inputs {
             storage_classes: None,
             told: None,
             settled: false,
+            members: Arc::default(),
         }
     }
 }

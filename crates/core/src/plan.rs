@@ -27,7 +27,7 @@ use trading_api::{
 };
 
 use crate::{
-    add_ons::Capabilities, inputs::Reference, kinds::Kind, object::Key, problem::Problem,
+    add_ons::Capabilities, inputs::Reference, kinds::Kind, members::Members, object::Key, problem::Problem,
     storage::StorageClasses,
 };
 pub use cloudnative::{CLUSTER_RO, CLUSTER_RW, DatabaseCluster};
@@ -93,6 +93,8 @@ pub struct Plan {
     pub allowing: Option<BTreeSet<String>>,
     /// Classes of volumes; `None` where they are not known.
     pub storage_classes: Option<Arc<StorageClasses>>,
+    /// What the servers of its stores say of themselves.
+    pub members: Arc<Members>,
     /// Secrets of stores that components in other namespaces consume.
     pub copies: Vec<CopyPlan>,
     /// What happens to data.
@@ -126,6 +128,9 @@ pub struct Identity {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// How the name ends of the Service that gives each pod of a store a name.
+pub const HEADLESS: &str = "headless";
+
 impl Identity {
     /// `<platform>-<suffix>`.
     #[must_use]
@@ -158,6 +163,12 @@ impl Identity {
     #[must_use]
     pub fn key(&self, kind: Kind, component: &str) -> Key {
         Key::new(kind, self.namespace_of(component), self.child(component))
+    }
+
+    /// What follows the name of a store's pod in the pod's DNS name.
+    #[must_use]
+    pub fn domain(&self, store: &str) -> String {
+        format!("{}-{HEADLESS}.{}.svc", self.child(store), self.namespace_of(store))
     }
 
     /// Under which name pods of a component reach the Service of another, or of a store.

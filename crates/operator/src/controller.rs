@@ -24,6 +24,7 @@ use trading_core::inputs::OperatorSettings;
 use crate::{
     cache::{Caches, PlatformKey, Triggers},
     lease::jittered,
+    members,
     metrics::Metrics,
     packed::Packed,
     reconcile::{Context, Memories, ReconcileError, reconcile, reporter},
@@ -54,6 +55,7 @@ pub async fn run(
     if let Some(image) = &settings.agent_image {
         operator.agent_image.clone_from(image);
     }
+    operator.namespace.clone_from(&settings.pod_namespace);
     operator.api_server_ports.clone_from(&settings.api_server_ports);
     operator.allow_container_runtime = settings.allow_container_runtime;
     let context = Arc::new(Context {
@@ -62,8 +64,16 @@ pub async fn run(
         caches,
         metrics,
         operator,
+        members: settings.asks_stores().then(Arc::default),
         memories: Memories::default(),
     });
+    let asking = Arc::clone(&context);
+    let ask = async move {
+        match &asking.members {
+            Some(book) => members::poll(Arc::clone(book), &asking.caches.triggers).await,
+            None => future::pending().await,
+        }
+    };
     let stopped = async move {
         // An error means that the sender is gone, which is a stop as well.
         let _ = stop.wait_for(|stop| *stop).await;
@@ -112,7 +122,11 @@ pub async fn run(
             future::ready(())
         })
     });
-    future::join3(route, close, future::join_all(loops)).await;
+    let work = future::join3(route, close, future::join_all(loops));
+    tokio::select! {
+        _ = work => {}
+        () = ask => {}
+    }
 }
 
 /// The platform as it is now. Whatever changes from now on wakes it again; whatever changed before is

@@ -8,6 +8,7 @@ mod gate;
 mod gated_io;
 mod http;
 mod lease;
+mod members;
 mod metrics;
 mod objects;
 mod packed;

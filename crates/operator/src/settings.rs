@@ -37,6 +37,13 @@ pub struct Settings {
     /// Name of the Lease.
     #[arg(long, env = "LEASE_NAME", default_value = "trading-operator")]
     pub lease_name: String,
+    /// Namespace of the operator's pod, which policies of data stores admit to their agents.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub pod_namespace: Option<String>,
+    /// Ask the servers of data stores how they are. By default where the operator runs in the cluster: elsewhere
+    /// their names are not known.
+    #[arg(long, env = "ASK_STORES", action = clap::ArgAction::Set)]
+    pub ask_stores: Option<bool>,
     /// Namespace of the Lease: that of the operator's pod.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     pub lease_namespace: String,
@@ -49,6 +56,14 @@ pub struct Settings {
     /// How many platforms are worked on at a time. More is slower on a small apiserver.
     #[arg(long, env = "CONCURRENCY", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
+}
+
+impl Settings {
+    /// Whether the servers of data stores are asked how they are.
+    pub fn asks_stores(&self) -> bool {
+        // The kubelet tells every pod where the apiserver is.
+        self.ask_stores.unwrap_or_else(|| std::env::var_os("KUBERNETES_SERVICE_HOST").is_some())
+    }
 }
 
 /// Form of the log lines.

@@ -16,6 +16,7 @@ use trading_core::{
     add_ons::Capabilities,
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
     kinds::Kind,
+    members::{Answers, Fullness, Member, Members, Role},
     object::Key,
     render::render,
     resolve::resolve,
@@ -147,6 +148,18 @@ fn situations() -> Vec<Situation> {
         let class = StorageClass { expands, is_default: true };
         let classes = StorageClasses::from([("fast-ssd".to_owned(), class)]);
         let inputs = Inputs { storage_classes: Some(Arc::new(classes)), ..Inputs::offline(then()) };
+        let status = reported(&platform, &inputs, &whole, Some(&ready));
+        add(what, with(&platform, status), "Healthy", because, "Current");
+    }
+
+    for (what, percent, because) in
+        [("volumes have room", 0, "at version"), ("a volume is nearly full", 90, "raise redis.storage.size")]
+    {
+        let volume = Some(Fullness { name: "data".to_owned(), percent });
+        let member = Some(Member { role: Role::Primary, volume, ..Member::default() });
+        let servers = [("tradewizard-redis-0".to_owned(), member)].into();
+        let answers = Members([("redis".to_owned(), Answers { servers, current: true })].into());
+        let inputs = Inputs { members: Arc::new(answers), ..Inputs::offline(then()) };
         let status = reported(&platform, &inputs, &whole, Some(&ready));
         add(what, with(&platform, status), "Healthy", because, "Current");
     }

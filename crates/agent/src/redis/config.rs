@@ -120,11 +120,12 @@ fn refuse_reserved(template: &str) -> Result<(), ConfigError> {
 }
 
 fn is_cluster_node(template: &str) -> bool {
-    // As in Redis, the last one wins.
-    directives(template)
-        .filter(|it| it.name == "cluster-enabled")
-        .last()
-        .is_some_and(|it| it.argument.eq_ignore_ascii_case("yes"))
+    argument(template, "cluster-enabled").is_some_and(|it| it.eq_ignore_ascii_case("yes"))
+}
+
+/// The first argument of a directive; as in Redis, the last one wins.
+pub fn argument<'a>(template: &'a str, directive: &str) -> Option<&'a str> {
+    directives(template).filter(|it| it.name == directive).last().map(|it| it.argument)
 }
 
 fn address(pod_ip: Option<&OsStr>) -> Result<IpAddr, ConfigError> {

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
+use trading_report::REDIS_CONFIG;
 
 use super::link::{Link, LinkError, field};
 use super::log::Log;
@@ -67,6 +68,14 @@ pub struct Live {
     pub in_force: Settings,
     /// What is not in force, and why.
     pub pending: Shared,
+    /// Digests of the files that the server runs by.
+    pub told: Shared,
+}
+
+/// The server runs by the whole of this template.
+pub fn tell(told: &Shared, template: &str) {
+    let digest = trading_report::digest(template.as_bytes());
+    told.lock().unwrap_or_else(PoisonError::into_inner).insert(REDIS_CONFIG.to_owned(), digest);
 }
 
 /// What a thread tells to whoever answers scrapers: what is not in force, and why.
@@ -83,6 +92,9 @@ impl Live {
                     *before != template || at.elapsed() > AGAIN && !self.pending().is_empty()
                 });
                 if is_due && self.apply(&settings::parse(&template)) {
+                    if self.pending().is_empty() {
+                        tell(&self.told, &template);
+                    }
                     tried = Some((template, Instant::now()));
                 }
             }

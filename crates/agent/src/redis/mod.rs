@@ -15,6 +15,7 @@ mod prepare;
 mod probe;
 mod program;
 mod replicated;
+mod report;
 mod resp;
 mod run;
 mod settings;
@@ -117,13 +118,17 @@ pub struct RunArgs {
     /// Folder with the password of each further user, in a file of its name
     #[arg(long, requires = "users")]
     user_passwords: Option<PathBuf>,
-    /// Port for `/metrics` (Prometheus), `/healthz` and `/master`; the same in all pods
+    /// Port for `/metrics` (Prometheus), `/report` (the operator), `/healthz` and `/master`; the same in all
+    /// pods
     #[arg(long, default_value_t = 9121, value_parser = clap::value_parser!(u16).range(1..))]
     metrics_port: u16,
     /// Time that a replica has to take over before the server is stopped; shorter than the pod's
     /// grace period by what the server needs to stop
     #[arg(long, default_value_t = 25, value_parser = clap::value_parser!(u64).range(0..=3600))]
     hand_over_seconds: u64,
+    /// Time for which it tells at `/report` why there is no server, before it ends
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    tell_failure_seconds: u64,
     /// File of lines `ADDRESS NAME` to look servers up in, instead of DNS
     #[arg(long)]
     hosts: Option<PathBuf>,

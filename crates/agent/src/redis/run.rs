@@ -1,18 +1,20 @@
 //! Run stage, I/O: the server as this program's child, and beside it what tends it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use signal_hook::consts::SIGTERM;
 use signal_hook::flag;
 use thiserror::Error;
+use trading_report::{Failure, REDIS_TOPOLOGY, Report};
 
 use super::RunArgs;
 use super::accounts::Accounts;
@@ -26,17 +28,21 @@ use super::notes::{self, Mastership, Sources};
 use super::password::{PasswordError, Passwords};
 use super::prepare::{self, Own, PrepareError};
 use super::program::Program;
-use super::replicated;
+use super::report as told;
 use super::settings::Settings;
 use super::start::{Start, StartError};
 use super::users::{self, Users};
+use super::{cluster, config, live, replicated};
 use crate::http::{self, Answer};
 use crate::install::InstallError;
 use crate::supervise::{self, SuperviseError, Supervised};
-use crate::{termination, with_causes};
+use crate::{report, termination, with_causes};
 
 /// Time for the server to answer a scrape.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Within which a server ends that can't start.
+const START: Duration = Duration::from_secs(10);
 
 /// Exit status of a program that SIGTERM ended, as a shell tells it.
 const STOPPED: i32 = 128 + SIGTERM;
@@ -107,19 +113,54 @@ impl RunError {
 
 /// Runs the server to its end; its exit status.
 pub fn run(args: &RunArgs, own: &Own) -> Result<u8, RunError> {
-    let ended = run_to_end(args, own);
-    match &ended {
-        Ok(0) => {}
-        Ok(status) => termination::tell(
-            "ServerEnded",
-            &format!("redis-server ended with status {status}; its log says why"),
-        ),
-        Err(error) => termination::tell(error.reason(), &with_causes(error)),
+    let known = Known::default();
+    let begin = Instant::now();
+    let ended = run_to_end(args, own, &known);
+    let (failure, would_recur) = match &ended {
+        Ok(0) => return ended,
+        Ok(status) => {
+            let message = format!("redis-server ended with status {status}; its log says why");
+            // Whoever is killed, or ends later, had better start again at once.
+            (Failure { reason: "ServerEnded".to_owned(), message }, *status < 128 && begin.elapsed() < START)
+        }
+        Err(error) => (Failure { reason: error.reason().to_owned(), message: with_causes(error) }, true),
+    };
+    termination::tell(&failure.reason, &failure.message);
+    let patience = Duration::from_secs(args.tell_failure_seconds);
+    if would_recur && !patience.is_zero() {
+        eprintln!("{}: {}", failure.reason, failure.message);
+        *known.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure.clone());
+        let at = (address(own).ok(), args.metrics_port);
+        report::hold(at, report::own_name(own.host.as_deref()), failure, patience);
     }
     ended
 }
 
-fn run_to_end(args: &RunArgs, own: &Own) -> Result<u8, RunError> {
+/// What the agent tells of besides its server.
+#[derive(Clone, Default)]
+struct Known {
+    /// Digests of the files that the server runs by.
+    in_force: Shared,
+    /// Folder of the data.
+    folder: Arc<OnceLock<PathBuf>>,
+    /// Why there is no server any more.
+    failure: Arc<Mutex<Option<Failure>>>,
+}
+
+impl Known {
+    /// The server starts by this.
+    fn starts_by(&self, template: &str, is_whole: bool) {
+        if is_whole {
+            live::tell(&self.in_force, template);
+        }
+        if let Some(folder) = config::argument(template, "dir") {
+            // Nothing moves it while this process runs.
+            let _ = self.folder.set(PathBuf::from(folder));
+        }
+    }
+}
+
+fn run_to_end(args: &RunArgs, own: &Own, known: &Known) -> Result<u8, RunError> {
     let ip = address(own)?;
     let passwords = Passwords::of(args.compose.passwords.as_ref())?;
     let keeper = keeper(args, passwords.clone(), own, ip)?;
@@ -135,6 +176,8 @@ fn run_to_end(args: &RunArgs, own: &Own) -> Result<u8, RunError> {
         note: args.note.clone(),
         pending: Arc::clone(&pending),
         users_pending: Arc::clone(&users_pending),
+        name: report::own_name(own.host.as_deref()),
+        known: known.clone(),
     };
     // Before the server starts, because others may need this pod's note to start theirs.
     http::serve(listener, move |path| scraped.answer(path));
@@ -158,8 +201,10 @@ fn run_to_end(args: &RunArgs, own: &Own) -> Result<u8, RunError> {
         if !is_sentinel {
             let further = user_files(args).map(|files| files.read(&Users::new())).transpose();
             let further = further.map_err(RunError::Users)?.unwrap_or_default();
+            let whole = template.clone();
             let start = Start::of(&template, further, &oracle, folder(args))?;
             *pending.lock().unwrap_or_else(PoisonError::into_inner) = start.left_out;
+            known.starts_by(&whole, pending.lock().unwrap_or_else(PoisonError::into_inner).is_empty());
             *users_pending.lock().unwrap_or_else(PoisonError::into_inner) = start.users_left_out;
             (template, in_force, users) = (start.template, Some(start.settings), start.users);
         }
@@ -173,7 +218,8 @@ fn run_to_end(args: &RunArgs, own: &Own) -> Result<u8, RunError> {
     }
     let server = Supervised::start(&program, &arguments)?;
     if let Some(in_force) = in_force {
-        let live = live(args, ip, passwords.clone(), oracle, in_force, pending);
+        let told = Arc::clone(&known.in_force);
+        let live = live(args, ip, passwords.clone(), oracle, in_force, pending, told);
         thread::spawn(move || live.tend());
     }
     let accounts = Accounts {
@@ -215,10 +261,11 @@ fn live(
     program: Program,
     in_force: Settings,
     pending: Shared,
+    told: Shared,
 ) -> Live {
     let folder = folder(args).to_owned();
     let (template, port) = (args.compose.template.clone(), args.compose.port);
-    Live { template, ip, port, passwords, program, folder, in_force, pending }
+    Live { template, ip, port, passwords, program, folder, in_force, pending, told }
 }
 
 /// Of this user alone, and in memory.
@@ -294,30 +341,57 @@ struct Scraped {
     note: Option<PathBuf>,
     pending: Shared,
     users_pending: Shared,
+    name: String,
+    known: Known,
 }
 
 impl Scraped {
     fn answer(&self, path: &str) -> Option<Answer> {
         match path {
             // Answered for as long as the server runs: this program ends with it.
-            "/healthz" => Some(Answer { status: "200 OK", body: "ok\n".to_owned() }),
+            "/healthz" => Some(Answer::text("ok\n")),
             notes::PATH => self.note.as_deref().map(|file| match notes::read(file) {
-                Ok(note) => Answer { status: "200 OK", body: note.map_or_else(String::new, |it| it.line()) },
-                Err(error) => Answer { status: "500 Internal Server Error", body: format!("{error}\n") },
+                Ok(note) => Answer::text(note.map_or_else(String::new, |it| it.line())),
+                Err(error) => Answer::failed(format!("{error}\n")),
             }),
-            "/metrics" => Some(Answer { status: "200 OK", body: self.metrics() }),
+            "/metrics" => Some(Answer::text(self.metrics())),
+            trading_report::PATH => Some(report::answer(&self.report())),
             _ => None,
         }
     }
 
-    fn metrics(&self) -> String {
-        let cluster = match &self.keeper {
+    fn cluster(&self) -> Option<&Cluster> {
+        match &self.keeper {
             Keeper::Cluster(cluster) => Some(cluster),
-            _ => None,
-        };
+            Keeper::Watched(_) | Keeper::Nobody => None,
+        }
+    }
+
+    fn report(&self) -> Report {
+        let mut in_force = self.known.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let looked = self.cluster().map(|cluster| (cluster.is_settled(), cluster.looked()));
+        let topology = looked.as_ref().and_then(|(_, looked)| looked.topology.clone());
+        in_force.extend(topology.map(|digest| (REDIS_TOPOLOGY.to_owned(), digest)));
+        // A server that does not answer is told of as such.
+        let (info, nodes) = self.ask("CLUSTER NODES", &["CLUSTER", "NODES"]).unwrap_or_default();
+        let nodes = nodes.and_then(|text| cluster::nodes::parse(&text).ok());
+        told::of(told::Facts {
+            name: &self.name,
+            info: info.as_deref(),
+            nodes: nodes.as_deref(),
+            cluster: looked.as_ref().map(|(settled, looked)| (*settled, looked.work.as_deref())),
+            in_force,
+            pending: self.pending.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect(),
+            volume: self.known.folder.get().and_then(|folder| report::volume("data", folder)),
+            failure: self.known.failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        })
+    }
+
+    fn metrics(&self) -> String {
+        let cluster = self.cluster();
         let settled = cluster.map(Cluster::is_settled);
         // A server that does not answer is told of as such.
-        let (info, state) = self.ask(cluster.is_some()).unwrap_or_default();
+        let (info, state) = self.ask("CLUSTER INFO", &["CLUSTER", "INFO"]).unwrap_or_default();
         let pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let users_pending = self.users_pending.lock().unwrap_or_else(PoisonError::into_inner);
         metrics::exposition(&Facts {
@@ -329,10 +403,15 @@ impl Scraped {
         })
     }
 
-    fn ask(&self, is_cluster: bool) -> Result<(Option<String>, Option<String>), LinkError> {
+    /// `INFO`, and of a cluster's server something more.
+    fn ask(
+        &self,
+        step: &'static str,
+        of_cluster: &[&str],
+    ) -> Result<(Option<String>, Option<String>), LinkError> {
         let mut link = Link::open(self.ip, self.port, &self.passwords, PATIENCE)?;
         let info = link.text("INFO", &["INFO"])?;
-        let state = if is_cluster { Some(link.text("CLUSTER INFO", &["CLUSTER", "INFO"])?) } else { None };
-        Ok((Some(info), state))
+        let more = self.cluster().map(|_| link.text(step, of_cluster)).transpose()?;
+        Ok((Some(info), more))
     }
 }

@@ -129,6 +129,7 @@ impl<'a> Cluster<'a> {
         }
         command.args(["--database", "shop", "--owner", "app", "--address", &self.address(index).to_string()]);
         command.args(["--port", &self.port.to_string(), "--agent-port", &self.agent_port.to_string()]);
+        command.args(["--tell-failure-seconds", "5"]);
         command.args(["--server-port", &self.servers[index].port.to_string()]);
         if self.synchronous {
             command.arg("--synchronous");
@@ -264,6 +265,24 @@ impl<'a> Cluster<'a> {
 
     pub async fn status(&self, index: usize) -> Option<Value> {
         serde_json::from_str(&self.get(index, "/status").await?.1).ok()
+    }
+
+    /// What the operator is told.
+    pub async fn report(&self, index: usize) -> Option<Value> {
+        serde_json::from_str(&self.get(index, "/report").await?.1).ok()
+    }
+
+    /// Why a server can't run, as its agent tells before it ends.
+    pub async fn failure(&self, index: usize) -> Value {
+        let began = Instant::now();
+        loop {
+            let told = self.report(index).await.map(|report| report["failure"].clone());
+            match told.filter(Value::is_object) {
+                Some(failure) => return failure,
+                None if began.elapsed() > Duration::from_secs(30) => panic!("{}", self.log(index)),
+                None => sleep(Duration::from_millis(50)).await,
+            }
+        }
     }
 
     /// The one that takes writes and may say so.

@@ -4,6 +4,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::cluster::{Cluster, MEMBERS, name};
 use super::ledger::{Ledger, connect, turns};
 use super::server::Bench;
@@ -159,6 +161,24 @@ async fn data_is_taken_up_whatever_else_is_lost() {
         assert!(metrics.contains(line), "{metrics}");
     }
 
+    let digest = |index: usize, file: &str| {
+        trading_report::digest(&fs::read(cluster.file(index, file)).expect("it is there"))
+    };
+    for index in 0..MEMBERS {
+        let report = cluster.report(index).await.expect("answers");
+        let (role, follows) =
+            if index == primary { ("primary", Value::Null) } else { ("replica", json!(name(primary))) };
+        assert_eq!((&report["name"], &report["role"]), (&json!(name(index)), &json!(role)), "{report}");
+        assert_eq!((&report["follows"], &report["waitsFor"]), (&follows, &Value::Null), "{report}");
+        assert_eq!(report["inStep"], if index == primary { Value::Null } else { json!(true) }, "{report}");
+        assert_eq!(report["inForce"]["postgresql.conf"], digest(index, "template.conf"), "{report}");
+        assert!(
+            report["version"].as_str().is_some_and(|version| version.starts_with(bench.major())),
+            "{report}"
+        );
+        assert!(report["volumes"][0]["totalBytes"].as_u64() > report["volumes"][0]["freeBytes"].as_u64());
+    }
+
     for index in 0..MEMBERS {
         let seen = cluster.seen_by_others(index);
         for secret in [OWNER, REPLICATION, "SUPERUSER_PASSWORD"] {
@@ -193,6 +213,8 @@ async fn data_is_taken_up_whatever_else_is_lost() {
     fs::remove_dir_all(&data).expect("removed");
     bench.initdb(&data);
     cluster.start(replica);
+    let failure = cluster.failure(replica).await;
+    assert_eq!(failure["reason"], "WrongDatabase");
     let (ok, said) = cluster.end(replica).await;
     assert!(
         !ok && said.contains("\"reason\":\"WrongDatabase\"") && said.contains("move the volume's data away"),
@@ -202,6 +224,8 @@ async fn data_is_taken_up_whatever_else_is_lost() {
 
     fs::write(data.join("PG_VERSION"), "9\n").expect("written");
     cluster.start(replica);
+    let failure = cluster.failure(replica).await;
     let (ok, said) = cluster.end(replica).await;
-    assert!(!ok && said.contains("UnusableVolume") && said.contains("version 9"), "{said}");
+    assert_eq!(serde_json::from_str::<Value>(&said).ok(), Some(failure));
+    assert!(!ok && said.contains("WrongMajorVersion") && said.contains("version 9"), "{said}");
 }

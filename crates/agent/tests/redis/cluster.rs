@@ -3,6 +3,8 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::client::{Ledger, Load, PASSWORD, address, ask, lost};
 use crate::fleet::{Fleet, METRICS_PORT, eventually, get, has_redis, measured, resident};
 use crate::support::free_port;
@@ -46,6 +48,10 @@ fn keeps_what_was_copied(fleet: &Fleet, ledger: &Ledger) {
     );
 }
 
+fn master_of(fleet: &Fleet, replica: usize) -> usize {
+    (0..3).find(|it| fleet.shard(*it).contains(&replica)).expect("it has one")
+}
+
 #[test]
 fn a_cluster_forms_and_outlives_every_restart() {
     if !has_redis() {
@@ -59,6 +65,21 @@ fn a_cluster_forms_and_outlives_every_restart() {
         assert_eq!(fleet.shard(master).len(), 1);
     }
     assert_eq!(get(address(fleet.at(0).ip(), METRICS_PORT), "/healthz").as_deref(), Some("ok\n"));
+    for ordinal in 0..6 {
+        let report = fleet.report(ordinal);
+        let (role, follows) = match ordinal {
+            0..3 => ("primary", Value::Null),
+            _ => ("replica", json!(format!("shop-redis-{}", master_of(&fleet, ordinal)))),
+        };
+        assert_eq!((&report["role"], &report["follows"]), (&json!(role), &follows), "{report}");
+        let cluster = &report["cluster"];
+        let slots = if ordinal < 3 { fleet.slots(ordinal) } else { 0 };
+        assert_eq!((&cluster["slots"], &cluster["unserved"]), (&json!(slots), &json!(0)), "{report}");
+        assert_eq!((&cluster["settled"], &report["waitsFor"]), (&json!(true), &Value::Null), "{report}");
+        assert_eq!(cluster["owners"], json!(["shop-redis-0", "shop-redis-1", "shop-redis-2"]), "{report}");
+        assert_eq!(cluster["members"].as_array().map(Vec::len), Some(6), "{report}");
+        assert!(report["inForce"]["cluster"].is_string(), "{report}");
+    }
     measured("resident memory of an agent, KiB", resident(fleet.agent(0)));
     assert!(resident(fleet.agent(0)) < 20 * 1024);
     let ids: Vec<String> = (0..6).map(|it| fleet.id(it)).collect();

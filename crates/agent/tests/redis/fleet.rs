@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::client::{PASSWORD, Seeds, address, ask_with};
 use crate::support::{Scratch, mount};
 
@@ -316,6 +318,17 @@ impl Fleet {
 
     pub fn metrics(&self, ordinal: usize) -> String {
         get(address(self.ips[&ordinal], METRICS_PORT), "/metrics").unwrap_or_default()
+    }
+
+    /// What the operator is told.
+    pub fn report(&self, ordinal: usize) -> Value {
+        let text = get(address(self.ips[&ordinal], METRICS_PORT), "/report").unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Digest of the configuration without secrets.
+    pub fn template_digest(&self, ordinal: usize) -> String {
+        trading_report::digest(&fs::read(self.folder(ordinal).join("template.conf")).expect("it is there"))
     }
 
     /// The server's own line of `CLUSTER NODES`.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::client::{PASSWORD, address};
 use crate::fleet::{Fleet, METRICS_PORT, eventually, get, has_redis, signal};
 use crate::support::free_port;
@@ -44,8 +46,10 @@ fn it_ends_as_the_server_does() {
     signal("-KILL", &server(&fleet));
     assert_eq!(fleet.wait(0).code(), Some(128 + 9));
 
-    let mut fleet = Fleet::new("shop-redis", free_port(), "cluster-enabled maybe\n", &[]);
+    let tells = ["--tell-failure-seconds", "5"];
+    let mut fleet = Fleet::new("shop-redis", free_port(), "cluster-enabled maybe\n", &tells);
     fleet.start(0);
+    eventually("it tells why", PATIENCE, || fleet.report(0)["failure"]["reason"] == "ServerEnded");
     assert_eq!(fleet.wait(0).code(), Some(1));
     assert!(fleet.log(0).contains("cluster-enabled maybe"), "{}", fleet.log(0));
 }
@@ -71,10 +75,17 @@ fn metrics_tell_of_the_server() {
     assert!(metrics.contains("redis_instance_info{role=\"master\""), "{metrics}");
     assert!(!metrics.contains("cluster") && !metrics.contains(PASSWORD), "{metrics}");
 
+    let report = fleet.report(0);
+    assert_eq!((&report["name"], &report["role"]), (&json!("shop-redis-0"), &json!("primary")), "{report}");
+    assert_eq!(report["inForce"]["redis.conf"], fleet.template_digest(0), "{report}");
+    assert_eq!(report["volumes"][0]["name"], "data", "{report}");
+    assert_eq!((&report["waitsFor"], &report["failure"]), (&Value::Null, &Value::Null), "{report}");
+
     // A server that hangs is told of, and its agent goes on.
     let process = server(&fleet);
     signal("-STOP", &process);
     assert!(fleet.metrics(0).lines().any(|it| it == "redis_up 0"));
+    assert_eq!(fleet.report(0)["role"], "unknown");
     assert_eq!(get(address(fleet.at(0).ip(), METRICS_PORT), "/healthz").as_deref(), Some("ok\n"));
     signal("-CONT", &process);
     eventually("the server answers", PATIENCE, || fleet.metrics(0).contains("redis_up 1"));

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::client::{Load, PASSWORD, Secret, Seeds, address, ask_with, lost};
 use crate::fleet::{Fleet, has_redis, measured};
 use crate::support::free_port;
@@ -131,6 +133,10 @@ fn another_server_becomes_master_when_the_master_dies_under_load() {
     watched.servers.start(old);
     watched.until_whole();
     assert_ne!(watched.master(), old, "the old master follows");
+    let (report, master) = (watched.servers.report(old), watched.servers.host(watched.master()));
+    assert_eq!((&report["role"], &report["inStep"]), (&json!("replica"), &json!(true)), "{report}");
+    assert_eq!(report["follows"], master, "{report}");
+    assert_eq!(watched.sentinels.report(0)["role"], "sentinel");
     let ledger = load.stop();
     measured("longest time without a write, seconds", ledger.longest_pause.as_secs_f32());
     assert!(ledger.longest_pause < WRITES_AGAIN);

@@ -33,6 +33,8 @@ pub struct NetworkPlan {
     pub keda_namespace: BTreeMap<String, String>,
     /// Namespace of CloudNativePG's operator, where it runs the database; empty for none.
     pub cnpg_namespace: BTreeMap<String, String>,
+    /// Namespace from which the operator asks the servers of data stores how they are.
+    pub operator_namespace: Option<String>,
     /// Ports of the Kubernetes API.
     pub api_server_ports: Vec<i32>,
 }

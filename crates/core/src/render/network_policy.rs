@@ -206,6 +206,7 @@ fn of_redis(plan: &Plan, network: &NetworkPlan, store: &RedisPlan) -> Object {
         ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &scraped));
     }
     ingress.extend(admit(keda(network), &[tcp(REDIS_PORT)]));
+    ingress.extend(admit(operator(network), &[tcp(REDIS_METRICS_PORT)]));
     policy(plan, REDIS, meta::CACHE, Lifetime::Store, ingress, egress)
 }
 
@@ -225,6 +226,15 @@ fn of_sentinels(plan: &Plan, network: &NetworkPlan) -> Object {
 fn keda(network: &NetworkPlan) -> Vec<NetworkPolicyPeer> {
     let labels = &network.keda_namespace;
     if labels.is_empty() { Vec::new() } else { vec![namespace(labels)] }
+}
+
+/// The operator asks the servers' agents how they are.
+fn operator(network: &NetworkPlan) -> Vec<NetworkPolicyPeer> {
+    let of_name = |name: &String| NetworkPolicyPeer {
+        namespace_selector: Some(named_namespace(name)),
+        ..NetworkPolicyPeer::default()
+    };
+    network.operator_namespace.iter().map(of_name).collect()
 }
 
 fn to_sentinels(plan: &Plan, from: &str) -> NetworkPolicyEgressRule {
@@ -255,6 +265,9 @@ fn of_postgres(plan: &Plan, network: &NetworkPlan, database: &PostgresPlan) -> O
     }
     if !network.monitoring_namespace.is_empty() {
         ingress.extend(admit(vec![namespace(&network.monitoring_namespace)], &[tcp(metrics)]));
+    }
+    if database.servers.is_some() {
+        ingress.extend(admit(operator(network), &[tcp(agent)]));
     }
     Some(policy(plan, POSTGRES, meta::DATABASE, Lifetime::Store, ingress, egress))
 }

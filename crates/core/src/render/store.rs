@@ -23,7 +23,7 @@ use super::meta;
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
-    plan::Plan,
+    plan::{HEADLESS, Plan},
 };
 
 /// Where the agent is in a store's pods.
@@ -107,13 +107,12 @@ impl Store<'_> {
     }
 
     fn headless_suffix(&self) -> String {
-        format!("{}-headless", self.name)
+        format!("{}-{HEADLESS}", self.name)
     }
 
     /// What follows the pod's name in its DNS name.
     pub(super) fn domain(&self) -> String {
-        let identity = &self.plan.identity;
-        format!("{}.{}.svc", identity.child(&self.headless_suffix()), identity.namespace_of(self.name))
+        self.plan.identity.domain(self.name)
     }
 
     /// DNS name of the first pod.

@@ -15,7 +15,7 @@ pub mod redis;
 pub mod references;
 mod runtime;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use trading_api::{
     TradingPlatform, TradingPlatformSpec,
@@ -129,6 +129,7 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
         runtime: stores.runtime,
         allowing: inputs.allowing.clone(),
         storage_classes: inputs.storage_classes.clone(),
+        members: Arc::clone(&inputs.members),
         copies,
         ingress,
         network,

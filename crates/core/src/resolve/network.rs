@@ -31,6 +31,7 @@ pub(super) fn policies(
         monitoring_namespace: monitoring(context, &settings),
         keda_namespace: keda(context, &settings, components),
         cnpg_namespace: cnpg(context, &settings, stores),
+        operator_namespace: context.inputs.operator.namespace.clone(),
         api_server_ports: context.inputs.operator.api_server_ports.iter().copied().map(i32::from).collect(),
     })
 }

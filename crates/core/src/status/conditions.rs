@@ -33,10 +33,21 @@ pub struct Facts<'a> {
     pub volumes: Option<&'a Volumes>,
     /// How far a change of the login to the database is, where there was one.
     pub credentials: Option<Verdict>,
+    /// Which volumes are nearly full.
+    pub nearly_full: NearlyFull,
+}
+
+/// Which volumes are nearly full, in words.
+#[derive(Clone, Debug)]
+pub enum NearlyFull {
+    /// No server of a store was asked yet, or none answers: what was said before stands.
+    Unknown,
+    /// These.
+    Known(Vec<String>),
 }
 
 /// Every type of condition.
-pub const TYPES: [&str; 10] = [
+pub const TYPES: [&str; 11] = [
     "Ready",
     "Available",
     "Reconciling",
@@ -47,7 +58,11 @@ pub const TYPES: [&str; 10] = [
     "AddOnsAvailable",
     "VolumesExpandable",
     "CredentialsRotated",
+    NEARLY_FULL,
 ];
+
+/// Condition, and reason of it: a volume is nearly full.
+pub const NEARLY_FULL: &str = "VolumeNearlyFull";
 
 /// All conditions; a time changes only with its status.
 #[must_use]
@@ -65,11 +80,12 @@ pub fn conditions(facts: &Facts, before: &[Condition], now: Timestamp) -> Vec<Co
         facts.volumes.map(|volumes| ("VolumesExpandable", expandable(volumes))),
         facts.credentials.clone().map(|verdict| ("CredentialsRotated", verdict)),
     ];
-    verdicts
-        .into_iter()
-        .flatten()
-        .map(|(type_, verdict)| timed(type_, verdict, facts.generation, before, now))
-        .collect()
+    let timed = |(type_, verdict)| timed(type_, verdict, facts.generation, before, now);
+    let nearly_full = match &facts.nearly_full {
+        NearlyFull::Unknown => before.iter().find(|condition| condition.type_ == NEARLY_FULL).cloned(),
+        NearlyFull::Known(volumes) => Some(timed((NEARLY_FULL, nearly_full(volumes)))),
+    };
+    verdicts.into_iter().flatten().map(timed).chain(nearly_full).collect()
 }
 
 /// Status, reason and message of a condition.
@@ -225,6 +241,13 @@ fn expandable(volumes: &Volumes) -> Verdict {
     }
     let remedy = "let the administrator set it, or a full volume can only be left for a larger one";
     Verdict::new(false, NOT_EXPANDABLE, format!("{}: {remedy}", volumes.fixed.join("; ")))
+}
+
+fn nearly_full(volumes: &[String]) -> Verdict {
+    if volumes.is_empty() {
+        return Verdict::new(false, "Enough", String::new());
+    }
+    Verdict::new(true, NEARLY_FULL, volumes.join("; "))
 }
 
 fn autoscaling(facts: &Facts) -> Option<Verdict> {

@@ -1,6 +1,7 @@
 //! Stage five, pure: what is reported. Nothing changes without a cause.
 
 pub mod conditions;
+mod stores;
 pub mod workload;
 
 use jiff::Timestamp;
@@ -31,8 +32,12 @@ pub mod state {
     pub const PROGRESSING: &str = "Progressing";
     /// Something must be there first.
     pub const WAITING: &str = "Waiting";
-    /// Its controller gave up.
+    /// Its controller gave up; of a store's server, that it can't run.
     pub const FAILED: &str = "Failed";
+    /// Of a store's server: it does not keep up with whom it follows.
+    pub const OUT_OF_STEP: &str = "OutOfStep";
+    /// Of a store's server: it does not answer, though others do.
+    pub const SILENT: &str = "Silent";
 }
 
 /// The status of a platform.
@@ -44,7 +49,10 @@ pub fn status(
     previous: Option<&TradingPlatformStatus>,
     now: Timestamp,
 ) -> TradingPlatformStatus {
-    let problems: Vec<Problem> = steps.problems.iter().chain(&plan.problems).cloned().collect();
+    let before = previous.map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let told = stores::Told::of(plan, observed, before);
+    let problems: Vec<Problem> =
+        steps.problems.iter().chain(&plan.problems).chain(&told.problems).cloned().collect();
     let components = components(plan, &problems, observed, previous);
     let ready = components.iter().filter(|component| component.state == state::READY).count();
     let facts = conditions::Facts {
@@ -57,8 +65,8 @@ pub fn status(
         needs_add_ons: steps.needs_add_ons,
         volumes: steps.volumes.as_ref(),
         credentials: steps.login.as_ref().and_then(|stage| credentials::verdict(plan, stage)),
+        nearly_full: told.nearly_full,
     };
-    let before = previous.map(|status| status.conditions.as_slice()).unwrap_or_default();
     TradingPlatformStatus {
         observed_generation: Some(plan.identity.generation),
         version: Some(plan.version.clone()),
@@ -99,6 +107,8 @@ fn components(
             let before = known.find(|before| before.name == name && before.kind == found.kind);
             found.ready = before.map_or(0, |before| before.ready.min(found.desired));
         }
+        let before = previous.iter().flat_map(|status| &status.components).find(|it| it.name == name);
+        stores::tell(plan, &mut found, before);
         found
     };
     // A store that was removed without acknowledgement still runs, and is shown.
@@ -162,6 +172,7 @@ fn component(
         ready: live.ready,
         version: live.version.clone().filter(|_| live.rolled_out && live.observed),
         message,
+        members: Vec::new(),
     }
 }
 

@@ -57,6 +57,7 @@ pub const TRADEWIZARD: Matrix = Matrix {
         ("prometheus", "backend", 8080, "TCP"),
         ("prometheus", "scraper", 8080, "TCP"),
         ("prometheus", "redis", 9121, "TCP"),
+        ("operator", "redis", 9121, "TCP"),
         ("backend", "database", 5432, "TCP"),
         ("scraper", "database", 5432, "TCP"),
         ("scraper", "site one", 443, "TCP"),
@@ -89,10 +90,12 @@ pub const TRADEWISE: Matrix = Matrix {
         // What serves the worker's health serves the length of its queue, too.
         ("prometheus", "worker", 5002, "TCP"),
         ("prometheus", "postgres", 8008, "TCP"),
+        ("operator", "postgres", 8008, "TCP"),
         // Its servers agree by a Lease who takes writes.
         ("postgres", API, 443, "TCP"),
         ("postgres", API, 6443, "TCP"),
         ("prometheus", "redis", 9121, "TCP"),
+        ("operator", "redis", 9121, "TCP"),
     ],
 };
 
@@ -129,10 +132,12 @@ pub const TRADESENSE: Matrix = Matrix {
         ("prometheus", "api", 8000, "TCP"),
         ("prometheus", "analytics", 8001, "TCP"),
         ("prometheus", "postgres", 8008, "TCP"),
+        ("operator", "postgres", 8008, "TCP"),
         // Its servers agree by a Lease who takes writes.
         ("postgres", API, 443, "TCP"),
         ("postgres", API, 6443, "TCP"),
         ("prometheus", "redis", 9121, "TCP"),
+        ("operator", "redis", 9121, "TCP"),
     ],
 };
 
@@ -255,9 +260,11 @@ pub const VIBEBOX: Matrix = Matrix {
         ("prometheus", "frontend", 80, "TCP"),
         ("prometheus", "backend", 3000, "TCP"),
         ("prometheus", "postgres", 8008, "TCP"),
+        ("operator", "postgres", 8008, "TCP"),
         // Its servers agree by a Lease who takes writes.
         ("postgres", API, 443, "TCP"),
         ("postgres", API, 6443, "TCP"),
         ("prometheus", "redis", 9121, "TCP"),
+        ("operator", "redis", 9121, "TCP"),
     ],
 };

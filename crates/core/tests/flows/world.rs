@@ -28,11 +28,12 @@ pub const API: &str = "wherever the Kubernetes API may be";
 type Neighbour = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// Pods of the cluster that belong to no platform.
-const NEIGHBOURS: [Neighbour; 8] = [
+const NEIGHBOURS: [Neighbour; 9] = [
     ("ingress controller", "ingress-nginx", &[("app.kubernetes.io/name", "ingress-nginx")]),
     ("edge proxy", "edge", &[("gateway.networking.k8s.io/gateway-name", "edge")]),
     ("prometheus", "monitoring", &[("app.kubernetes.io/name", "prometheus")]),
     ("cnpg operator", "cnpg-system", &[("app.kubernetes.io/name", "cloudnative-pg")]),
+    ("operator", "trading-system", &[("app.kubernetes.io/name", "trading-platform-operator")]),
     ("cluster dns", "kube-system", &[("k8s-app", "kube-dns")]),
     ("system pod", "kube-system", &[("k8s-app", "metrics-server")]),
     ("stranger", "default", &[("app.kubernetes.io/name", "backend")]),

@@ -15,6 +15,7 @@ use trading_core::{inputs::OperatorSettings, step::Steps};
 
 use crate::{
     cache::{Caches, PlatformKey},
+    members::Book,
     metrics::{Metrics, ObjectOutcome},
 };
 
@@ -30,6 +31,8 @@ pub struct Context {
     pub operator: OperatorSettings,
     /// Writes Events.
     pub recorder: Recorder,
+    /// What the servers of data stores say of themselves, where they are asked.
+    pub members: Option<Arc<Book>>,
     /// What is remembered.
     pub memories: Memories,
 }
@@ -43,6 +46,7 @@ impl Context {
     /// A platform is gone.
     pub fn forget(&self, key: &PlatformKey) {
         self.memories.forget(key);
+        self.members.iter().for_each(|book| book.forget(key));
         self.caches.references.consumed_by(key, &[]);
         self.caches.add_ons.forget(key);
         self.metrics.forget_platform(&key.namespace, &key.name);

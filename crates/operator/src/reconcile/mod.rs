@@ -26,6 +26,7 @@ use trading_api::TradingPlatform;
 use trading_core::{
     add_ons, admission,
     inputs::Inputs,
+    members::{Members, targets},
     object::{Content, Key, Object},
     problem::Problem,
     render::render,
@@ -88,6 +89,12 @@ fn want(desired: &[Object], inputs: &Inputs, key: &PlatformKey, context: &Contex
     }
 }
 
+/// What the servers of its stores said last.
+fn known(platform: &TradingPlatform, key: &PlatformKey, context: &Context) -> Arc<Members> {
+    let generation = platform.metadata.generation.unwrap_or_default();
+    context.members.as_ref().map(|book| book.known(key, generation)).unwrap_or_default()
+}
+
 async fn keep(
     platform: &TradingPlatform,
     key: &PlatformKey,
@@ -102,6 +109,7 @@ async fn keep(
         capabilities: context.caches.add_ons.capabilities(),
         told: context.caches.children.told(key),
         settled: false,
+        members: known(platform, key, context),
     };
     let mut plan = resolve(platform, &inputs);
     let mut desired = render(&plan);
@@ -154,6 +162,9 @@ async fn keep(
     next.problems.extend(failures.iter().map(apply::Failure::problem));
     next.problems.extend(add_ons::missing(&unserved));
     let live = context.caches.children.observed(key, keys(&desired).iter());
+    if let Some(book) = &context.members {
+        book.watch(key, targets(&plan, &live.observed));
+    }
     let previous = context.memories.status_of(platform, key);
     let now = references::whole_seconds(inputs.now);
     let mut wished = status(&plan, &next, &live.observed, previous.as_ref(), now);

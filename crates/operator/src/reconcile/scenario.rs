@@ -130,6 +130,7 @@ impl Scenario {
             caches: Arc::new(caches),
             metrics,
             operator: OperatorSettings::default(),
+            members: None,
             memories: Memories::default(),
         });
         Self { server, context, platform }

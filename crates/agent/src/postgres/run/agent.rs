@@ -11,9 +11,10 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use trading_report::POSTGRES_CONFIG;
 
 use super::clock;
-use super::decide::{Action, Own, REPAIR, Role, Rules, Status, Stop, View, decide};
+use super::decide::{Action, Own, REPAIR, Role, Rules, STARTS, Status, Stop, View, decide};
 use super::gate::Gate;
 use super::keeper::{Keeper, KeeperError, Observed};
 use super::lease::Name;
@@ -295,6 +296,9 @@ impl Agent {
         look: Look,
         peers: &BTreeMap<Name, Status>,
     ) -> Result<Option<Duration>, AgentError> {
+        let fails = matches!(action, Action::Start(_)) && self.memory.failed_starts >= STARTS;
+        let fails = fails.then(|| "the server ends by itself again and again; its log says why".to_owned());
+        self.local.works_on(fails.or_else(|| action.in_words()));
         match &action {
             Action::Wait(reason) => self.say(&format!("waits: {reason}")),
             Action::Lead => self.say("leads"),
@@ -378,7 +382,9 @@ impl Agent {
     /// Writes the server's configuration.
     pub(super) fn configure(&self) -> Result<(), AgentError> {
         let text = self.compose(&self.settings.template)?;
-        Ok(install::replace(&self.settings.output, 0o600, &mut text.as_bytes())?)
+        install::replace(&self.settings.output, 0o600, &mut text.as_bytes())?;
+        self.local.runs_by(POSTGRES_CONFIG, &self.settings.template);
+        Ok(())
     }
 
     pub(super) fn compose(&self, template: &str) -> Result<String, AgentError> {

@@ -156,6 +156,22 @@ pub enum Action {
     Exit,
 }
 
+impl Action {
+    /// What a person would say of it; nothing of what ends at once, and of a primary that goes on.
+    pub fn in_words(&self) -> Option<String> {
+        match self {
+            Self::Wait(reason) | Self::Refuse(reason) => Some(reason.clone()),
+            Self::Initialize => Some("makes a new database".to_owned()),
+            Self::Copy(from) => Some(format!("copies the data of {from}")),
+            Self::Rewind(from) => Some(format!("goes back to where {from} went on")),
+            Self::Start(_) => Some("the server starts".to_owned()),
+            Self::Promote | Self::Confirm | Self::Acquire => Some("becomes the primary".to_owned()),
+            Self::Stop(_) | Self::Release | Self::Exit => Some("the server stops".to_owned()),
+            Self::Follow(_) | Self::Lead => None,
+        }
+    }
+}
+
 /// What to do next.
 pub fn decide(view: &View) -> Action {
     let own = &view.own.status;

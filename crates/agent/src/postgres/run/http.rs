@@ -1,4 +1,5 @@
-//! Health, metrics and status over HTTP, I/O: for the kubelet, Prometheus and the other servers.
+//! Health, metrics, status and report over HTTP, I/O: for the kubelet, Prometheus, the other servers and
+//! the operator.
 //! Nothing here is secret.
 
 use std::fmt::Write;
@@ -34,6 +35,8 @@ pub struct Shared {
     pub connections: Arc<AtomicUsize>,
     /// Bytes of log that a replica may lack and still serve reads.
     pub max_replica_lag: u64,
+    /// Why there is no server, once that is so.
+    pub failed: super::Failed,
 }
 
 /// Serves until the process ends.
@@ -42,6 +45,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/status", get(status))
+        .route(trading_report::PATH, get(report))
         .route("/metrics", get(metrics))
         .with_state(shared);
     if let Err(error) = axum::serve(listener, router).await {
@@ -86,7 +90,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 
 impl Shared {
     /// Bytes from what was replayed to what the primary had at its last renewal of the Lease.
-    fn lag(&self, replayed: Lsn) -> u64 {
+    pub(super) fn lag(&self, replayed: Lsn) -> u64 {
         self.keeper.observed().map_or(0, |observed| observed.lease.record.position.lsn.since(replayed))
     }
 }
@@ -94,6 +98,13 @@ impl Shared {
 async fn status(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     match shared.local.look().await {
         Ok(look) => Json(look.status).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn report(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    match shared.local.look().await {
+        Ok(look) => Json(super::report::of(&shared, &look).await).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
@@ -127,7 +138,8 @@ fn text(shared: &Shared, look: &Look) -> String {
     page.gauge("trading_postgres_parameters_refused", "1 where the newest are not used", u8::from(refused));
     let pending = shared.local.parameters_pending.load(Ordering::Relaxed);
     page.gauge("trading_postgres_parameters_pending", "Wait for the next start of the server", pending);
-    if let Some((free, all)) = shared.local.space() {
+    if let Some(volume) = shared.local.volumes().first() {
+        let (free, all) = (volume.free_bytes, volume.total_bytes);
         page.gauge("trading_postgres_volume_free_bytes", "Bytes that the data's volume has left", free);
         page.gauge("trading_postgres_volume_bytes", "Bytes of the data's volume", all);
     }

@@ -1,16 +1,19 @@
 //! Local stage, I/O: what this pod has on its volume and what its server says, put together.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
-use std::{fs, path::PathBuf};
+
+use trading_report::Volume;
 
 use super::clock;
 use super::decide::{Role, Status};
 use super::sense::{Sensed, Sensor};
 use crate::postgres::data::{DataError, Place};
+use crate::report;
 
 /// Note beside the data: the term of a promotion that was begun.
 pub const PROMOTING: &str = ".promoting";
@@ -46,6 +49,8 @@ struct Known {
     floors: BTreeMap<&'static str, u64>,
     last: Option<Sensed>,
     fails_since: Option<Duration>,
+    in_force: BTreeMap<&'static str, String>,
+    work: Option<String>,
 }
 
 /// One look.
@@ -94,7 +99,10 @@ impl Local {
     /// Data was made, copied or found: whose it is, and what it was last used with. Nothing of what
     /// was said before counts.
     pub fn is_of(&self, system: u64, floors: BTreeMap<&'static str, u64>) {
-        self.known(|known| *known = Known { system: Some(system), floors, ..Known::default() });
+        self.known(|known| {
+            let (in_force, work) = (std::mem::take(&mut known.in_force), known.work.take());
+            *known = Known { system: Some(system), floors, in_force, work, ..Known::default() };
+        });
     }
 
     /// What the data was last used with.
@@ -160,11 +168,31 @@ impl Local {
         Ok(look)
     }
 
-    /// Bytes that the volume of the data has left, and has in all.
-    pub fn space(&self) -> Option<(u64, u64)> {
-        let folder = fs::File::open(self.data.parent()?).ok()?;
-        let space = rustix::fs::fstatvfs(folder).ok()?;
-        Some((space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize))
+    /// The volume of the data, and that of the log where it has one of its own.
+    pub fn volumes(&self) -> Vec<Volume> {
+        let all = [("data", Some(&self.data)), ("wal", self.wal.as_ref())];
+        all.into_iter().filter_map(|(name, path)| report::volume(name, path?.parent()?)).collect()
+    }
+
+    /// The server runs by this file.
+    pub fn runs_by(&self, file: &'static str, text: &str) {
+        let digest = trading_report::digest(text.as_bytes());
+        self.known(|known| known.in_force.insert(file, digest));
+    }
+
+    /// Files that the server runs by, and their digests.
+    pub fn in_force(&self) -> BTreeMap<&'static str, String> {
+        self.known(|known| known.in_force.clone())
+    }
+
+    /// What the agent does now, or waits for; nothing where it only goes on.
+    pub fn works_on(&self, what: Option<String>) {
+        self.known(|known| known.work = what);
+    }
+
+    /// What it does.
+    pub fn work(&self) -> Option<String> {
+        self.known(|known| known.work.clone())
     }
 }
 

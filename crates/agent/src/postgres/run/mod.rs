@@ -16,6 +16,7 @@ mod parameters;
 mod peers;
 mod position;
 mod proxy;
+mod report;
 mod sense;
 mod server;
 mod synchronous;
@@ -25,13 +26,15 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use clap::Args;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use trading_report::Failure;
 
 use agent::{Agent, AgentError, Memory, Settings};
 use decide::Rules;
@@ -44,6 +47,7 @@ use peers::Peers;
 use proxy::Proxy;
 use sense::Sensor;
 
+use super::data::DataError;
 use super::prepare::{self, Environment, PrepareError};
 use super::programs;
 use crate::install::InstallError;
@@ -109,6 +113,9 @@ pub struct RunArgs {
     /// Where the reason goes when it ends
     #[arg(long, default_value = "/dev/termination-log")]
     termination_log: PathBuf,
+    /// Time for which it tells at `/report` why there is no server, before it ends
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    tell_failure_seconds: u64,
 }
 
 /// Why it ended.
@@ -155,29 +162,47 @@ pub fn run(args: &RunArgs) -> Result<(), RunError> {
         .enable_all()
         .build()
         .map_err(system("start"))?;
-    let result = runtime.block_on(start(args));
+    let failed = Failed::default();
+    let result = runtime.block_on(start(args, &failed));
     if let Err(error) = &result {
-        explain(&args.termination_log, error);
+        let failure = failure(error);
+        explain(&args.termination_log, &failure);
+        if args.tell_failure_seconds > 0 {
+            tracing::error!(reason = failure.reason, "{}", failure.message);
+            // Whoever asks is answered by what serves already, or else by what is begun here.
+            let _ = failed.set(failure.clone());
+            let name = std::env::var("POD_NAME").unwrap_or_else(|_| crate::report::own_name(None));
+            let patience = Duration::from_secs(args.tell_failure_seconds);
+            crate::report::hold((args.address, args.agent_port), name, failure, patience);
+        }
     }
     result
 }
 
-/// The kubelet shows it in the pod's status.
-fn explain(path: &Path, error: &RunError) {
+/// Why there is no server, once that is so.
+type Failed = Arc<OnceLock<Failure>>;
+
+fn failure(error: &RunError) -> Failure {
     let reason = match error {
         RunError::Agent(AgentError::Refused(_)) => "WrongDatabase",
+        RunError::Prepare(PrepareError::Data(DataError::Version { .. })) => "WrongMajorVersion",
         RunError::Prepare(PrepareError::Data(_)) => "UnusableVolume",
-        RunError::Prepare(PrepareError::NoPrograms(_)) => "WrongImage",
+        RunError::Prepare(PrepareError::NoPrograms(_)) => "ImageWithoutServer",
+        RunError::Prepare(PrepareError::Variable(_)) | RunError::Variable(_) => "BadConfiguration",
         _ => "Failed",
     };
-    let message = crate::with_causes(error);
-    let text = serde_json::json!({"reason": reason, "message": message}).to_string();
+    Failure { reason: reason.to_owned(), message: crate::with_causes(error) }
+}
+
+/// The kubelet shows it in the pod's status.
+fn explain(path: &Path, failure: &Failure) {
+    let text = serde_json::json!(failure).to_string();
     if let Err(error) = fs::write(path, text) {
         tracing::warn!(%error, "the reason can't be left at {}", path.display());
     }
 }
 
-async fn start(args: &RunArgs) -> Result<(), RunError> {
+async fn start(args: &RunArgs, failed: &Failed) -> Result<(), RunError> {
     let environment = Environment::read()?;
     let text = |name| std::env::var(name).map_err(|_| RunError::Variable(name));
     let me = Holder { name: environment.pod.clone(), life: text("POD_UID")? };
@@ -203,6 +228,7 @@ async fn start(args: &RunArgs) -> Result<(), RunError> {
         gate: gate.clone(),
         connections: proxy.connections.clone(),
         max_replica_lag: args.max_replica_lag,
+        failed: failed.clone(),
     };
     local.beat();
     tokio::spawn(proxy.serve(listen(args.address, args.port).await?));

@@ -121,6 +121,10 @@ SELECT slot_name AS name, active, CASE WHEN pg_is_in_recovery() OR restart_lsn I
   ELSE pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) END::int8 AS kept \
 FROM pg_replication_slots WHERE slot_type = 'physical'";
 
+const SETTINGS: &str = "\
+SELECT current_setting('server_version') AS version, \
+  coalesce(array_agg(name) FILTER (WHERE pending_restart), '{}')::text[] AS pending FROM pg_settings";
+
 /// Asks one server.
 pub struct Sensor {
     socket: PathBuf,
@@ -251,6 +255,13 @@ impl Sensor {
              AND (rolname = '{owner}' OR starts_with(rolname::text, '{beginning}'))"
         ))
         .await
+    }
+
+    /// Its version, and the parameters that a restart would change.
+    pub async fn settings(&self) -> Result<(String, Vec<String>), SenseError> {
+        let rows = self.rows(SETTINGS).await?;
+        let row = rows.first().ok_or(SenseError::Unknown("settings"))?;
+        Ok((row.try_get("version")?, row.try_get("pending")?))
     }
 
     /// Bytes of all databases, which takes a while to find out.

@@ -8,7 +8,7 @@ mod give;
 mod heal;
 #[cfg(test)]
 mod model;
-mod nodes;
+pub mod nodes;
 mod plan;
 mod servers;
 mod shares;
@@ -20,7 +20,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -73,8 +73,18 @@ pub struct Cluster {
     file: PathBuf,
     servers: Servers,
     settled: Arc<AtomicBool>,
+    looked: Arc<Mutex<Looked>>,
     /// Held while the agent acts.
     acting: Arc<Mutex<()>>,
+}
+
+/// What the last look found.
+#[derive(Clone, Default)]
+pub struct Looked {
+    /// What the agent does, or waits for; nothing where all is as it should be.
+    pub work: Option<String>,
+    /// Digest of the topology that it goes by.
+    pub topology: Option<String>,
 }
 
 impl Cluster {
@@ -94,6 +104,7 @@ impl Cluster {
             file: file.to_owned(),
             servers: Servers { own, port, passwords, hosts, stopping: Arc::default() },
             settled: Arc::default(),
+            looked: Arc::default(),
             acting: Arc::default(),
         })
     }
@@ -103,12 +114,22 @@ impl Cluster {
         self.settled.load(Ordering::Relaxed)
     }
 
+    /// What the last look found.
+    pub fn looked(&self) -> Looked {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn looks(&self, change: impl FnOnce(&mut Looked)) {
+        change(&mut self.looked.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Forms the cluster or mends it, until the server is stopped.
     pub fn tend(&self) {
         let mut said = String::new();
         while !self.servers.stopping.load(Ordering::Relaxed) {
             let (plan, news) = self.look_and_act();
             self.settled.store(plan == Plan::Settled, Ordering::Relaxed);
+            self.looks(|looked| looked.work = plan.in_words());
             if news != said {
                 eprintln!("cluster: {news}");
                 said = news;
@@ -118,8 +139,11 @@ impl Cluster {
     }
 
     fn look_and_act(&self) -> (Plan, String) {
-        let topology = match topology(&self.file) {
-            Ok(topology) => topology,
+        let topology = match read(&self.file) {
+            Ok((topology, digest)) => {
+                self.looks(|looked| looked.topology = Some(digest));
+                topology
+            }
             Err(error) => return (Plan::Wait(Waiting::OwnServer), crate::with_causes(&error)),
         };
         // A cluster as it should be costs its servers one question each.
@@ -206,7 +230,14 @@ enum LeaveError {
 }
 
 fn topology(file: &Path) -> Result<Topology, ClusterError> {
+    Ok(read(file)?.0)
+}
+
+/// The topology, and the digest of its file.
+fn read(file: &Path) -> Result<(Topology, String), ClusterError> {
     let text =
         fs::read_to_string(file).map_err(|source| ClusterError::File { path: file.to_owned(), source })?;
-    Topology::parse(&text).map_err(|source| ClusterError::Topology { path: file.to_owned(), source })
+    let topology =
+        Topology::parse(&text).map_err(|source| ClusterError::Topology { path: file.to_owned(), source })?;
+    Ok((topology, trading_report::digest(text.as_bytes())))
 }

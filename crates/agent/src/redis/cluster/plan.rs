@@ -127,6 +127,20 @@ pub enum Plan {
     Wait(Waiting),
 }
 
+impl Plan {
+    /// What a person is told of it: neither which step it is nor how far it has come, which changes all the time.
+    pub fn in_words(&self) -> Option<String> {
+        match self {
+            Self::Settled => None,
+            Self::Wait(reason) => Some(reason.to_string()),
+            Self::Act(actions) if actions.iter().any(|action| matches!(action, Action::Give { .. })) => {
+                Some(Waiting::Shares.to_string())
+            }
+            Self::Act(_) => Some("the cluster is formed or mended".to_owned()),
+        }
+    }
+}
+
 /// What the agent of `view.own` does next.
 pub fn next(view: &View, topology: &Topology) -> Plan {
     let Some(own) = view.members.get(&view.own) else {

@@ -1,0 +1,196 @@
+//! What the servers of data stores said of themselves, and whom to ask. Pure: the operator asks, and hands in
+//! what was answered as [`crate::inputs::Inputs::members`].
+//!
+//! Only what matters is kept of an answer, so that two that are equal need no other status.
+
+mod intake;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use intake::take_in;
+pub use trading_report::{PATH, Report, Role};
+
+use crate::{
+    plan::{POSTGRES, POSTGRES_AGENT_PORT, Plan, REDIS, REDIS_METRICS_PORT},
+    step::{Observed, servers},
+};
+
+/// What is known of the servers of a platform, by the names of their stores among components. A store that was
+/// not asked yet is not in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members(pub BTreeMap<String, Answers>);
+
+/// What the servers of one store said last, by the names of their pods; `None` of who does not answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// The answers.
+    pub servers: BTreeMap<String, Option<Member>>,
+    /// All of them were asked for after the latest edit of the resource was acted upon.
+    pub current: bool,
+}
+
+/// One server, without what moves all the time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    /// What it is among the servers.
+    pub role: Role,
+    /// Pod that it follows.
+    pub follows: Option<String>,
+    /// Whether a replica keeps up with whom it follows.
+    pub in_step: Option<bool>,
+    /// The Redis Cluster as it sees it.
+    pub cluster: Option<ClusterView>,
+    /// Digests of the files that it runs by, as [`crate::digest::of_bytes`] makes them, by their names.
+    pub in_force: BTreeMap<String, String>,
+    /// Parameters that a restart would change.
+    pub pending_restart: BTreeSet<String>,
+    /// Its fullest volume.
+    pub volume: Option<Fullness>,
+    /// Version of the server.
+    pub version: Option<String>,
+    /// What it waits for, or works on.
+    pub waits_for: Option<String>,
+    /// Why it can't run: a reason and a message.
+    pub failure: Option<(&'static str, String)>,
+}
+
+/// A Redis Cluster as one server sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterView {
+    /// The server owns slots.
+    pub owns_slots: bool,
+    /// Slots that no server owns that is up.
+    pub unserved: u16,
+    /// Every server has its place and its share, and is reached.
+    pub settled: bool,
+    /// Pods of the servers that it knows.
+    pub members: BTreeSet<String>,
+    /// Those of them that own slots.
+    pub owners: BTreeSet<String>,
+}
+
+/// How full a volume is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fullness {
+    /// `data` or `wal`.
+    pub name: String,
+    /// At least so many percent: one of [`LEVELS`].
+    pub percent: u8,
+}
+
+/// Percents at which a volume is told of anew.
+pub const LEVELS: [u8; 6] = [0, 80, 85, 90, 95, 98];
+
+/// A store whose servers are to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name among components.
+    pub store: &'static str,
+    /// Port of the agents.
+    pub port: u16,
+    /// Pods and their hosts.
+    pub servers: Vec<(String, String)>,
+    /// All of its pods run and are ready.
+    pub settled: bool,
+}
+
+/// Whom to ask: the servers of the plan and nobody else, whatever they say of each other.
+#[must_use]
+pub fn targets(plan: &Plan, live: &Observed) -> Vec<Target> {
+    let redis = plan.redis.as_ref().map(|redis| (REDIS, REDIS_METRICS_PORT, redis.servers));
+    let database = plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
+    let postgres = database.map(|servers| (POSTGRES, POSTGRES_AGENT_PORT, servers.instances));
+    let stores = redis.into_iter().chain(postgres);
+    stores
+        .filter_map(|(store, port, count)| {
+            let (set, domain) = (plan.identity.child(store), plan.identity.domain(store));
+            let server = |number| (format!("{set}-{number}"), format!("{set}-{number}.{domain}"));
+            let workload = servers(&plan.identity, live, store).and_then(|set| set.workload.as_ref());
+            // There is nobody to ask before there is a set.
+            let settled = workload?.is_settled();
+            Some(Target {
+                store,
+                port: u16::try_from(port).ok()?,
+                servers: (0..count).map(server).collect(),
+                settled,
+            })
+        })
+        .collect()
+}
+
+impl Members {
+    /// The answers of a store's servers; `None` where they were not asked yet.
+    #[must_use]
+    pub fn of(&self, store: &str) -> Option<&Answers> {
+        self.0.get(store)
+    }
+}
+
+impl Answers {
+    /// Those who answer.
+    pub fn heard(&self) -> impl Iterator<Item = (&String, &Member)> {
+        self.servers.iter().filter_map(|(name, told)| Some((name, told.as_ref()?)))
+    }
+
+    /// Whether anybody answers. Nobody does where the operator does not reach the pods, and then nothing is known.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.heard().next().is_some()
+    }
+
+    /// Whether every server says, asked since the latest edit, that it runs by this file.
+    #[must_use]
+    pub fn all_run_by(&self, file: &str, digest: &str) -> bool {
+        let runs_by = |told: &Option<Member>| {
+            told.as_ref().is_some_and(|member| member.in_force.get(file).is_some_and(|found| found == digest))
+        };
+        self.current && !self.servers.is_empty() && self.servers.values().all(runs_by)
+    }
+
+    /// Whether some server takes writes.
+    #[must_use]
+    pub fn has_primary(&self) -> bool {
+        self.heard().any(|(_, member)| member.role == Role::Primary)
+    }
+
+    /// Slots that no server owns that is up, as the one sees it that sees most.
+    #[must_use]
+    pub fn unserved(&self) -> u16 {
+        let views = self.heard().filter_map(|(_, member)| Some(member.cluster.as_ref()?.unserved));
+        views.min().unwrap_or_default()
+    }
+
+    /// Whether there is trouble that was not there before. It may pass within seconds, as while another server
+    /// takes over, and is not told before it has lasted.
+    #[must_use]
+    pub fn is_worse_than(&self, before: &Self) -> bool {
+        !self.troubles().is_subset(&before.troubles())
+    }
+
+    /// Whether something is on its way, so that another answer is to be expected soon.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        self.heard().any(|(_, member)| {
+            member.waits_for.is_some() || member.cluster.as_ref().is_some_and(|cluster| !cluster.settled)
+        }) || !self.troubles().is_empty()
+    }
+
+    fn troubles(&self) -> BTreeSet<Trouble<'_>> {
+        let of_servers = self.servers.iter().filter_map(|(name, told)| match told {
+            None => Some(Trouble::Silent(name)),
+            Some(member) if member.in_step == Some(false) => Some(Trouble::OutOfStep(name)),
+            Some(_) => None,
+        });
+        let no_primary = (!self.has_primary()).then_some(Trouble::NoPrimary);
+        let unserved = (self.unserved() > 0).then_some(Trouble::Unserved);
+        of_servers.chain(no_primary).chain(unserved).collect()
+    }
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble<'a> {
+    Silent(&'a str),
+    OutOfStep(&'a str),
+    NoPrimary,
+    Unserved,
+}

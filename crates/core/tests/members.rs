@@ -1,0 +1,290 @@
+//! What is told of data stores from what their servers say.
+
+#![allow(clippy::unwrap_used)] // resources in tests are as the test writes them
+
+mod support;
+
+use std::sync::Arc;
+
+use jiff::ToSpan;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::{Value, json};
+use support::{here, observed, rendered, shop, then};
+use trading_api::status::{ComponentStatus, TradingPlatformStatus};
+use trading_core::{
+    digest,
+    inputs::Inputs,
+    kinds::Kind,
+    members::{Answers, Members, take_in, targets},
+    object::Object,
+    plan::Plan,
+    resolve::resolve,
+    status::status,
+    step::{Observed, steps},
+};
+
+/// A platform of which all is applied and every pod is ready, and what its servers said.
+struct Seen {
+    spec: Value,
+    plan: Plan,
+    objects: Vec<Object>,
+    live: Observed,
+    before: Option<TradingPlatformStatus>,
+    members: Members,
+    seconds: i64,
+}
+
+impl Seen {
+    fn new(spec: &Value) -> Self {
+        let (plan, objects) = rendered(&shop(spec));
+        let live = observed(&objects);
+        Self {
+            spec: spec.clone(),
+            plan,
+            objects,
+            live,
+            before: None,
+            members: Members::default(),
+            seconds: 0,
+        }
+    }
+
+    /// The servers of a store answer so, in their order; `null` is no answer.
+    fn answer(&mut self, store: &str, answers: &[Value]) -> TradingPlatformStatus {
+        let servers = answers.iter().enumerate().map(|(number, answer)| {
+            let pod = format!("shop-{store}-{number}");
+            let mut answer = answer.clone();
+            let told = answer.as_object_mut().map(|answer| {
+                answer.insert("name".to_owned(), json!(pod));
+                take_in(&pod, serde_json::from_value(json!(answer)).unwrap()).unwrap()
+            });
+            (pod, told)
+        });
+        let answers = Answers { servers: servers.collect(), current: true };
+        self.members.0.insert(store.to_owned(), answers);
+        self.report()
+    }
+
+    fn report(&mut self) -> TradingPlatformStatus {
+        self.seconds += 60;
+        let inputs = Inputs { members: Arc::new(self.members.clone()), ..Inputs::offline(then()) };
+        self.plan = resolve(&shop(&self.spec), &inputs);
+        let steps = steps(&self.plan, &self.objects, &self.live);
+        let now =
+            status(&self.plan, &steps, &self.live, self.before.as_ref(), then() + self.seconds.seconds());
+        self.before = Some(now.clone());
+        now
+    }
+
+    fn pods(&mut self, store: &str, ready: i32) {
+        let child = self.live.get_mut(&here(Kind::StatefulSet, &format!("shop-{store}"))).unwrap();
+        child.workload.as_mut().unwrap().ready = ready;
+    }
+}
+
+fn database(instances: i32) -> Value {
+    json!({"postgres": {"mode": "Managed", "version": 16, "instances": instances, "storage": {"size": "1Gi"}}})
+}
+
+fn primary() -> Value {
+    json!({"role": "primary"})
+}
+
+fn replica(in_step: bool) -> Value {
+    json!({"role": "replica", "follows": "shop-postgres-0", "inStep": in_step})
+}
+
+fn component<'a>(status: &'a TradingPlatformStatus, name: &str) -> &'a ComponentStatus {
+    status.components.iter().find(|component| component.name == name).unwrap()
+}
+
+fn condition<'a>(status: &'a TradingPlatformStatus, type_: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+fn verdict(status: &TradingPlatformStatus, type_: &str) -> (String, String) {
+    condition(status, type_)
+        .map(|condition| (condition.status.clone(), condition.reason.clone()))
+        .unwrap_or_default()
+}
+
+fn members(status: &TradingPlatformStatus, store: &str) -> Vec<(String, String)> {
+    let all = component(status, store).members.iter();
+    all.map(|member| (member.role.clone().unwrap_or_default(), member.state.clone())).collect()
+}
+
+fn is(status: &str, reason: &str) -> (String, String) {
+    (status.to_owned(), reason.to_owned())
+}
+
+#[test]
+fn servers_are_asked_at_names_of_the_plan() {
+    let stores = json!({
+        "postgres": database(2)["postgres"],
+        "redis": {"mode": "Replicated", "instances": 3, "storage": {"size": "1Gi"}},
+    });
+    let seen = Seen::new(&stores);
+    let all = targets(&seen.plan, &seen.live);
+    let [redis, postgres] = &all[..] else { panic!("{all:?}") };
+    assert_eq!((redis.store, redis.port, redis.servers.len(), redis.settled), ("redis", 9121, 3, true));
+    assert_eq!((postgres.store, postgres.port), ("postgres", 8008));
+    assert_eq!(
+        postgres.servers[1],
+        ("shop-postgres-1".to_owned(), "shop-postgres-1.shop-postgres-headless.trading.svc".to_owned())
+    );
+    assert_eq!(targets(&seen.plan, &Observed::new()), [], "there is nobody yet");
+}
+
+#[test]
+fn members_and_roles_are_told() {
+    let mut seen = Seen::new(&database(2));
+    let unasked = seen.report();
+    assert!(component(&unasked, "postgres").members.is_empty());
+    assert_eq!(condition(&unasked, "VolumeNearlyFull"), None);
+
+    let well = seen.answer("postgres", &[primary(), replica(true)]);
+    assert_eq!(members(&well, "postgres"), [is("primary", "Ready"), is("replica", "Ready")]);
+    assert_eq!(component(&well, "postgres").message, None);
+    assert_eq!(verdict(&well, "Ready"), is("True", "Ready"));
+    assert_eq!(verdict(&well, "VolumeNearlyFull"), is("False", "Enough"));
+
+    let again = seen.answer("postgres", &[primary(), replica(true)]);
+    assert_eq!(again, well, "nothing changes without a cause");
+
+    // The operator starts anew and has asked nobody yet.
+    seen.members = Members::default();
+    assert_eq!(seen.report(), well);
+}
+
+#[test]
+fn where_nobody_answers_nothing_is_said() {
+    let mut seen = Seen::new(&database(2));
+    let before = seen.report();
+    let silent = seen.answer("postgres", &[Value::Null, Value::Null]);
+    assert_eq!(silent, before);
+}
+
+#[test]
+fn a_store_on_its_way_says_what_it_waits_for() {
+    let mut seen = Seen::new(&database(2));
+    seen.pods("postgres", 1);
+    let copies = json!({"role": "unknown", "waitsFor": "copies the data of shop-postgres-0"});
+    let status = seen.answer("postgres", &[primary(), copies]);
+    assert_eq!(
+        component(&status, "postgres").message.as_deref(),
+        Some("1 of 2 pods ready (shop-postgres-1: copies the data of shop-postgres-0)")
+    );
+    assert_eq!(members(&status, "postgres")[1], is("", "Waiting"));
+    assert_eq!(verdict(&status, "Degraded"), is("False", "AsWished"));
+}
+
+#[test]
+fn replicas_behind_are_a_warning() {
+    let mut seen = Seen::new(&database(2));
+    seen.answer("postgres", &[primary(), replica(true)]);
+    let behind = seen.answer("postgres", &[primary(), replica(false)]);
+    assert_eq!(members(&behind, "postgres")[1], is("replica", "OutOfStep"));
+    assert_eq!(verdict(&behind, "Ready"), is("True", "Ready"));
+    assert_eq!(verdict(&behind, "Degraded"), is("True", "ReplicasNotInStep"));
+    assert!(condition(&behind, "Degraded").unwrap().message.starts_with("shop-postgres-1 do not keep up"));
+
+    seen.pods("postgres", 1);
+    let comes = seen.answer("postgres", &[primary(), replica(false)]);
+    assert_eq!(verdict(&comes, "Degraded"), is("False", "AsWished"), "its pods tell of it");
+}
+
+#[test]
+fn a_database_without_a_primary_is_not_ready() {
+    let mut seen = Seen::new(&database(2));
+    seen.pods("postgres", 0);
+    let waits = json!({"role": "replica", "inStep": false, "waitsFor": "nobody leads"});
+    let fresh = seen.answer("postgres", &[waits.clone(), Value::Null]);
+    assert_eq!(verdict(&fresh, "Ready"), is("False", "Progressing"), "there was none yet");
+
+    seen.pods("postgres", 2);
+    seen.answer("postgres", &[primary(), replica(true)]);
+    for _ in 0..2 {
+        let lost = seen.answer("postgres", &[waits.clone(), Value::Null]);
+        assert_eq!(verdict(&lost, "Ready"), is("False", "NoPrimary"));
+        assert_eq!(members(&lost, "postgres")[1], is("", "Silent"));
+        let message = &condition(&lost, "Ready").unwrap().message;
+        assert!(message.contains("takes writes (shop-postgres-0: nobody leads); if this"), "{message}");
+    }
+    let back = seen.answer("postgres", &[primary(), replica(true)]);
+    assert_eq!(verdict(&back, "Ready"), is("True", "Ready"));
+}
+
+#[test]
+fn volumes_are_told_of_before_they_are_full() {
+    let mut seen = Seen::new(&database(1));
+    let used = |percent: u64| json!({"role": "primary", "volumes": [{"name": "data", "totalBytes": 1000, "freeBytes": 1000 - 10 * percent}]});
+    let mut verdicts = Vec::new();
+    for percent in [50, 84, 86, 82, 79, 82] {
+        let status = seen.answer("postgres", &[used(percent)]);
+        assert_eq!(verdict(&status, "Ready"), is("True", "Ready"));
+        verdicts.push((percent, verdict(&status, "VolumeNearlyFull").0));
+    }
+    let expected = [(50, "False"), (84, "False"), (86, "True"), (82, "True"), (79, "False"), (82, "False")];
+    assert_eq!(verdicts, expected.map(|(percent, status)| (percent, status.to_owned())));
+
+    let full = seen.answer("postgres", &[used(96)]);
+    assert_eq!(verdict(&full, "Degraded"), is("True", "VolumeNearlyFull"));
+    assert_eq!(
+        condition(&full, "VolumeNearlyFull").unwrap().message,
+        "volume data of shop-postgres-0 is more than 95 % full, and a full one stops the server: raise postgres.storage.size"
+    );
+    let silent = seen.answer("postgres", &[Value::Null]);
+    assert_eq!(condition(&silent, "VolumeNearlyFull"), condition(&full, "VolumeNearlyFull"));
+}
+
+#[test]
+fn who_can_not_run_says_why() {
+    let mut seen = Seen::new(&database(2));
+    let failure =
+        json!({"failure": {"reason": "WrongMajorVersion", "message": "holds data of version 15: go back"}});
+    seen.pods("postgres", 0);
+    let failed = seen.answer("postgres", &[failure.clone(), Value::Null]);
+    assert_eq!(verdict(&failed, "Ready"), is("False", "WrongMajorVersion"));
+    let message = "shop-postgres-0 can't run: holds data of version 15: go back";
+    assert_eq!(component(&failed, "postgres").message.as_deref(), Some(message));
+    assert_eq!(members(&failed, "postgres")[0], is("", "Failed"));
+
+    seen.pods("postgres", 1);
+    let serves = seen.answer("postgres", &[failure, primary()]);
+    assert_eq!(verdict(&serves, "Degraded"), is("True", "WrongMajorVersion"));
+    assert_eq!(verdict(&serves, "Ready"), is("False", "Progressing"));
+}
+
+#[test]
+fn slots_without_a_server_are_told_of() {
+    let cluster =
+        json!({"redis": {"mode": "Cluster", "shards": 3, "replicasPerShard": 0, "storage": {"size": "1Gi"}}});
+    let mut seen = Seen::new(&cluster);
+    let sees = |unserved: u16| json!({"role": "primary", "cluster": {"node": "a", "slots": 5461, "unserved": unserved, "settled": unserved == 0}});
+    let well = seen.answer("redis", &[sees(0), sees(0), sees(0)]);
+    assert_eq!(verdict(&well, "Ready"), is("True", "Ready"));
+    assert_eq!(members(&well, "redis")[0], is("master", "Ready"));
+    let cut_off = seen.answer("redis", &[sees(0), sees(0), sees(10923)]);
+    assert_eq!(verdict(&cut_off, "Ready"), is("True", "Ready"), "others see all of them");
+    let lost = seen.answer("redis", &[sees(5461), sees(5461), Value::Null]);
+    assert_eq!(verdict(&lost, "Ready"), is("False", "SlotsWithoutServer"));
+    assert!(condition(&lost, "Ready").unwrap().message.starts_with("5461 of Redis' 16384 slots"));
+}
+
+#[test]
+fn a_file_is_in_force_when_all_say_so() {
+    let digest = digest::of_bytes(b"maxmemory 1\n");
+    let runs_by = |digest: &str| json!({"role": "primary", "inForce": {"redis.conf": digest}});
+    let mut seen = Seen::new(&database(1));
+    let mut all_run = |answers: &[Value], current: bool| {
+        seen.answer("postgres", answers);
+        let answers = seen.members.0.get_mut("postgres").unwrap();
+        answers.current = current;
+        answers.all_run_by("redis.conf", &digest)
+    };
+    assert!(all_run(&[runs_by(&digest), runs_by(&digest)], true));
+    assert!(!all_run(&[runs_by(&digest), runs_by(&digest)], false), "it may be so no more");
+    assert!(!all_run(&[runs_by(&digest), runs_by("other")], true));
+    assert!(!all_run(&[runs_by(&digest), Value::Null], true));
+    assert!(!all_run(&[], true));
+}

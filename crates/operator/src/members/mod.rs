@@ -1,0 +1,61 @@
+//! Asks the servers of data stores how they are, beside all reconciles and without the Kubernetes API: over HTTP
+//! at the names that a headless Service gives their pods.
+//!
+//! A platform is woken only when an answer says something new that matters.
+
+mod ask;
+mod book;
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Instant};
+
+use futures::{StreamExt, future::join_all, stream};
+use tokio::{select, time::sleep_until};
+
+use crate::cache::Triggers;
+use ask::Asker;
+pub use book::Book;
+use book::{Round, Told};
+
+/// Platforms that are asked at a time.
+const AT_ONCE: usize = 16;
+
+/// Asks whoever's turn it is, until it is dropped.
+pub async fn poll(book: Arc<Book>, triggers: &Triggers) {
+    let asker = Asker::new();
+    loop {
+        let (rounds, next) = book.due(Instant::now());
+        stream::iter(rounds)
+            .for_each_concurrent(AT_ONCE, |round| {
+                let (asker, book) = (&asker, &book);
+                async move {
+                    let told = ask_all(asker, &round).await;
+                    if book.enter(&round, told) {
+                        triggers.wake(round.key, "servers of its stores say something new");
+                    }
+                }
+            })
+            .await;
+        let next = async {
+            match next {
+                Some(next) => sleep_until(next.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        select! {
+            () = next => {}
+            () = book.changed() => {}
+        }
+    }
+}
+
+/// All servers of all stores of a platform at once.
+async fn ask_all(asker: &Asker, round: &Round) -> Told {
+    let stores = round.targets.iter().map(async |target| {
+        let servers = target.servers.iter();
+        let answers = servers.map(async |(pod, host)| (pod.clone(), asker.ask(host, target.port).await));
+        (target.store, join_all(answers).await.into_iter().collect())
+    });
+    join_all(stores).await.into_iter().collect()
+}

@@ -1,0 +1,177 @@
+//! The poller against servers on loopback.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use axum::{Router, extract::State, routing::get};
+use tokio::{net::TcpListener, time::timeout};
+use trading_core::members::{PATH, Report, Role, Target};
+
+use super::{Book, ask::Asker, book::Told, poll};
+use crate::{
+    cache::{PlatformKey, Triggers},
+    metrics::Metrics,
+};
+
+type Bodies = Arc<Mutex<BTreeMap<&'static str, String>>>;
+
+fn key() -> PlatformKey {
+    PlatformKey { namespace: "prod".to_owned(), name: "shop".to_owned() }
+}
+
+fn report(name: &str, role: Role) -> Report {
+    Report {
+        name: name.to_owned(),
+        role,
+        in_step: (role == Role::Replica).then_some(true),
+        ..Report::default()
+    }
+}
+
+fn target(port: u16, settled: bool) -> Target {
+    let servers = [("shop-postgres-0", "127.0.0.1"), ("shop-postgres-1", "127.0.0.2")];
+    let servers = servers.map(|(pod, host)| (pod.to_owned(), host.to_owned())).into();
+    Target { store: "postgres", port, servers, settled }
+}
+
+/// Two agents at one port of two addresses, and what they answer.
+async fn agents() -> (u16, Bodies) {
+    let bodies = Bodies::default();
+    let first = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let port = first.local_addr().expect("it has an address").port();
+    let second = TcpListener::bind(("127.0.0.2", port)).await.expect("the port is free there too");
+    for (listener, name) in [(first, "shop-postgres-0"), (second, "shop-postgres-1")] {
+        let answer = async move |State(bodies): State<Bodies>| {
+            bodies.lock().expect("no panic").get(name).cloned().unwrap_or_else(|| "{".to_owned())
+        };
+        let router = Router::new().route(PATH, get(answer)).with_state(Arc::clone(&bodies));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+    }
+    (port, bodies)
+}
+
+fn say(bodies: &Bodies, report: &Report) {
+    let name = if report.name.ends_with('0') { "shop-postgres-0" } else { "shop-postgres-1" };
+    bodies.lock().expect("no panic").insert(name, serde_json::to_string(report).expect("it has a text"));
+}
+
+#[tokio::test]
+async fn answers_wake_a_platform_when_they_are_new() {
+    let (port, bodies) = agents().await;
+    say(&bodies, &report("shop-postgres-0", Role::Primary));
+    say(&bodies, &report("shop-postgres-1", Role::Replica));
+    let (triggers, mut woken) = Triggers::new(Arc::new(Metrics::new().expect("metrics")));
+    let book = Arc::new(Book::default());
+    let asks = Arc::clone(&book);
+    let polling = tokio::spawn(async move { poll(asks, &triggers).await });
+
+    assert!(book.known(&key(), 1).of("postgres").is_none(), "nobody was asked yet");
+    book.watch(&key(), vec![target(port, true)]);
+    let wakes = timeout(Duration::from_secs(10), woken.recv()).await;
+    assert_eq!(wakes.ok().flatten(), Some(key()));
+    let known = book.known(&key(), 1);
+    let answers = known.of("postgres").expect("they were asked");
+    assert!(answers.current && answers.has_primary() && answers.servers.values().all(Option::is_some));
+    assert!(!book.known(&key(), 2).of("postgres").expect("known").current, "an edit comes after them");
+    polling.abort();
+}
+
+#[tokio::test]
+async fn only_what_can_be_read_in_bounds_and_in_time_is_an_answer() {
+    let (port, bodies) = agents().await;
+    let asker = Asker::new();
+    let body = |text: &str| bodies.lock().expect("no panic").insert("shop-postgres-0", text.to_owned());
+    for text in ["", "{", "7", "{\"name\": 7}", "{\"name\": \"shop-postgres-0\", \"lagBytes\": -1}"] {
+        body(text);
+        assert_eq!(asker.ask("127.0.0.1", port).await, None, "{text}");
+    }
+    body(&format!("{{\"name\": \"{}\"}}", "x".repeat(100 * 1024)));
+    assert_eq!(asker.ask("127.0.0.1", port).await, None, "it is too long");
+    body("{\"name\": \"shop-postgres-0\", \"later\": 1}");
+    assert!(asker.ask("127.0.0.1", port).await.is_some());
+
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let begin = Instant::now();
+    let port = silent.local_addr().expect("it has an address").port();
+    assert_eq!(asker.ask("127.0.0.1", port).await, None);
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    assert_eq!(asker.ask("no-such-host.invalid", port).await, None);
+}
+
+/// One round with these answers; whether it wakes the platform.
+fn round(book: &Book, reports: &[Report]) -> bool {
+    let (mut rounds, _) = book.due(Instant::now() + Duration::from_hours(1));
+    let told = reports.iter().map(|report| (report.name.clone(), Some(report.clone()))).collect();
+    book.enter(&rounds.remove(0), Told::from([("postgres", told)]))
+}
+
+fn watched() -> Book {
+    let book = Book::default();
+    book.known(&key(), 1);
+    book.watch(&key(), vec![target(1, true)]);
+    book
+}
+
+#[test]
+fn numbers_wake_nobody_and_trouble_must_last() {
+    let book = watched();
+    let (primary, replica) =
+        (report("shop-postgres-0", Role::Primary), report("shop-postgres-1", Role::Replica));
+    assert!(round(&book, &[primary.clone(), replica.clone()]));
+    let moved = Report { lag_bytes: Some(4096), ..replica.clone() };
+    assert!(!round(&book, &[primary.clone(), moved]));
+
+    let behind = Report { in_step: Some(false), ..replica.clone() };
+    let both = [primary.clone(), behind];
+    assert_eq!([round(&book, &both), round(&book, &both), round(&book, &both)], [false, false, true]);
+    assert!(round(&book, &[primary.clone(), replica.clone()]), "what is well again is told at once");
+
+    assert!(!round(&book, &[replica.clone()]), "a failover may be under way");
+    let new = [report("shop-postgres-0", Role::Replica), report("shop-postgres-1", Role::Primary)];
+    assert!(round(&book, &new), "it is over");
+}
+
+#[test]
+fn a_failure_is_known_while_its_container_waits_to_be_started_again() {
+    let book = watched();
+    let failure = serde_json::json!({"name": "shop-postgres-0", "failure": {"reason": "WrongDatabase", "message": "m"}});
+    assert!(round(&book, &[serde_json::from_value(failure).expect("it is one")]));
+    assert!(!round(&book, &[]), "it is silent");
+    let known = book.known(&key(), 1);
+    let member = known.of("postgres").and_then(|answers| answers.servers["shop-postgres-0"].clone());
+    assert_eq!(member.and_then(|member| member.failure), Some(("WrongDatabase", "m".to_owned())));
+    assert!(round(&book, &[report("shop-postgres-0", Role::Primary)]));
+}
+
+#[test]
+fn answers_to_older_questions_are_dropped() {
+    let book = watched();
+    let (mut rounds, _) = book.due(Instant::now() + Duration::from_hours(1));
+    let before = rounds.remove(0);
+    book.known(&key(), 2);
+    assert!(!book.enter(&before, Told::new()));
+    assert!(round(&book, &[report("shop-postgres-0", Role::Primary)]));
+}
+
+#[test]
+fn who_is_not_reached_is_asked_ever_more_rarely() {
+    let book = watched();
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        let now = Instant::now();
+        round(&book, &[]);
+        let (_, next) = book.due(now);
+        pauses.push(next.expect("it is asked again").saturating_duration_since(now));
+    }
+    assert!(pauses[0] < Duration::from_secs(8) && pauses[11] > Duration::from_secs(120), "{pauses:?}");
+    let now = Instant::now();
+    round(&book, &[report("shop-postgres-0", Role::Primary), report("shop-postgres-1", Role::Replica)]);
+    let next = book.due(now).1.expect("it is asked again").saturating_duration_since(now);
+    assert!((Duration::from_secs(20)..Duration::from_secs(70)).contains(&next), "{next:?}");
+    book.forget(&key());
+    assert!(book.due(now).1.is_none());
+}
