@@ -38,9 +38,6 @@ use crate::{
 #[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.persistence) || has(self.maxmemory) || has(self.maxmemoryPolicy) || has(self.config) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName) || has(self.users))")
     .message("with mode External somebody else runs the servers: remove everything but external and auth")
     .field_path(".mode"))]
-#[x_kube(validation = Rule::new("(has(self.shards) ? self.shards : 3) >= (has(oldSelf.shards) ? oldSelf.shards : 3) && (has(self.replicasPerShard) ? self.replicasPerShard : 1) >= (has(oldSelf.replicasPerShard) ? oldSelf.replicasPerShard : 1)")
-    .message("shards and replicasPerShard can't be lowered in this release: servers that hold keys would go")
-    .field_path(".shards"))]
 #[x_kube(validation = Rule::new("has(self.storage) == has(oldSelf.storage)")
     .message("storage can't be added or removed later: volumes that hold data would not match")
     .field_path(".storage"))]

@@ -15,6 +15,7 @@ pub mod finalizer_policy;
 pub mod growth;
 pub mod inputs;
 pub mod kinds;
+pub mod leaving;
 pub mod members;
 pub mod object;
 pub mod plan;

@@ -15,9 +15,11 @@ use trading_core::{
     digest,
     inputs::Inputs,
     kinds::Kind,
+    leaving::hold_back,
     members::{Answers, Members, take_in, targets},
     object::Object,
     plan::Plan,
+    render::topology_digest,
     resolve::resolve,
     status::status,
     step::{Observed, steps},
@@ -287,4 +289,53 @@ fn a_file_is_in_force_when_all_say_so() {
     assert!(!all_run(&[runs_by(&digest), runs_by("other")], true));
     assert!(!all_run(&[runs_by(&digest), Value::Null], true));
     assert!(!all_run(&[], true));
+}
+
+#[test]
+fn servers_that_go_stay_until_they_have_left() {
+    let shards = |shards: u8| json!({"redis": {"mode": "Cluster", "shards": shards, "replicasPerShard": 1, "storage": {"size": "1Gi"}}});
+    let mut seen = Seen::new(&shards(4));
+    seen.spec = shards(3);
+    let smaller = resolve(&shop(&seen.spec), &Inputs::offline(then()));
+    let digest = topology_digest(&smaller).unwrap();
+    let servers = |seen: &Seen| {
+        let mut plan = smaller.clone();
+        plan.members = Arc::new(seen.members.clone());
+        hold_back(&mut plan, &seen.live);
+        let told = plan.problems.iter().find(|problem| problem.reason == "ServersLeaving");
+        (plan.redis.unwrap().servers, told.map(|problem| problem.message.clone()))
+    };
+    let (count, told) = servers(&seen);
+    assert_eq!(count, 8, "nobody was asked yet");
+    assert!(told.unwrap().contains("shop-redis-6, shop-redis-7 stay until they tell"));
+
+    let pods = |count: u8| (0..count).map(|number| format!("shop-redis-{number}")).collect::<Vec<_>>();
+    let of = |members: Value, owners: Value, digest: &str| {
+        let slots = if owners == json!([]) { 0 } else { 1 };
+        json!({"role": "primary", "inForce": {"cluster": digest}, "cluster": {
+            "node": "a", "slots": slots, "settled": true, "members": members, "owners": owners,
+        }})
+    };
+    let stays = of(json!(pods(6)), json!(pods(3)), &digest);
+    let left = |number: u8| of(json!([format!("shop-redis-{number}")]), json!([]), &digest);
+    let whole = |first: &Value, last: &Value| {
+        let mut all = vec![stays.clone(); 8];
+        (all[0], all[6], all[7]) = (first.clone(), left(6), last.clone());
+        all
+    };
+    for (why, first, last) in [
+        ("one has not left", &stays, &stays),
+        ("one does not answer", &stays, &Value::Null),
+        ("one knows it still", &of(json!(pods(8)), json!(pods(3)), &digest), &left(7)),
+        ("one goes by what was before", &of(json!(pods(6)), json!(pods(3)), "before"), &left(7)),
+    ] {
+        seen.answer("redis", &whole(first, last));
+        let (count, told) = servers(&seen);
+        assert_eq!(count, 8, "{why}");
+        assert!(told.unwrap().contains("until the others have their slots"), "{why}");
+    }
+    seen.answer("redis", &whole(&stays, &left(7)));
+    assert_eq!(servers(&seen), (6, None));
+    seen.members.0.get_mut("redis").unwrap().current = false;
+    assert_eq!(servers(&seen).0, 8, "it was asked before the edit");
 }

@@ -252,6 +252,52 @@ fn a_cluster_grows_while_it_serves() {
 }
 
 #[test]
+fn a_cluster_shrinks_while_it_serves() {
+    if !has_redis() {
+        return;
+    }
+    let mut fleet = Fleet::cluster("shop-redis", free_port(), 4, 1);
+    for ordinal in 0..8 {
+        fleet.start(ordinal);
+    }
+    fleet.until("the cluster forms", FORMED, Fleet::is_settled);
+    let load = Load::start(&fleet.seeds, 0);
+    fleet.until("there is something to move", HEALED, |_| load.count() > 1500);
+    // One that is to go is a master by now, and one that stays follows it.
+    fleet.ask(6, &["CLUSTER", "FAILOVER"]);
+    fleet.until("a server that goes is master", HEALED, |fleet| fleet.is_master(6) && fleet.is_settled());
+    fleet.wish(3, 1);
+    let has_left = |fleet: &Fleet, ordinal: usize| {
+        let cluster = &fleet.report(ordinal)["cluster"];
+        cluster["slots"] == 0 && cluster["members"].as_array().map(Vec::len) == Some(1)
+    };
+    let took = fleet.until("two servers have left", 3 * HEALED, |fleet| {
+        let stays = |ordinal: usize| {
+            let cluster = &fleet.report(ordinal)["cluster"];
+            cluster["settled"] == true && cluster["members"].as_array().map(Vec::len) == Some(6)
+        };
+        (6..8).all(|it| has_left(fleet, it)) && (0..6).all(stays)
+    });
+    measured("a fourth shard is gone under load, seconds", took.as_secs_f32());
+    for ordinal in 6..8 {
+        assert_eq!(fleet.ask(ordinal, &["DBSIZE"]), "0");
+        fleet.end(ordinal);
+    }
+    fleet.until("all is as it should be", HEALED, Fleet::is_settled);
+    assert_eq!((0..6).filter(|it| fleet.slots(*it) >= 5461).count(), 3, "{}", fleet.news());
+    written(&fleet, &load);
+    // Back with the volumes that they left.
+    fleet.wish(4, 1);
+    (6..8).for_each(|ordinal| fleet.start(ordinal));
+    fleet.until("the shard is back", 2 * HEALED, |fleet| {
+        fleet.is_settled() && fleet.ordinals().into_iter().filter(|it| fleet.slots(*it) >= 4096).count() == 4
+    });
+    let ledger = load.stop();
+    measured("longest time without a write to a slot, seconds", ledger.longest_pause.as_secs_f32());
+    keeps_all(&fleet, &ledger);
+}
+
+#[test]
 fn slots_on_their_way_arrive_whoever_dies() {
     if !has_redis() {
         return;

@@ -254,6 +254,13 @@ impl Fleet {
         pod.child.wait().expect("it ends")
     }
 
+    /// The operator takes it away; its volume stays.
+    pub fn end(&mut self, ordinal: usize) {
+        assert!(self.stop(ordinal).success(), "{}", self.log(ordinal));
+        self.ips.remove(&ordinal);
+        self.publish();
+    }
+
     pub fn lose_volume(&mut self, ordinal: usize) {
         fs::remove_dir_all(self.folder(ordinal).join("data")).expect("removed");
     }

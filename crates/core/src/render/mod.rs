@@ -34,6 +34,7 @@ mod vertical;
 use crate::{object::Object, plan::Plan};
 
 pub use meta::selector;
+pub use redis::topology_digest;
 
 /// Every object that the platform becomes, in the order of applying.
 #[must_use]

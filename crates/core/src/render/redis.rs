@@ -16,6 +16,7 @@ use super::{
     store::{AGENT, Store, container_port, port, probe, strings},
 };
 use crate::{
+    digest,
     kinds::Kind,
     object::{Object, PASSWORD},
     plan::{
@@ -60,17 +61,26 @@ type Lines = [(String, String)];
 
 /// Configuration files without secrets, one directive a line.
 pub(super) fn config_map(store: &Store, suffix: &str, files: &[(&str, &Lines)]) -> Object {
-    let text = |lines: &Lines| {
-        lines.iter().fold(String::new(), |mut text, (directive, value)| {
-            // Writing to a String can't fail.
-            let _ = writeln!(text, "{directive} {value}");
-            text
-        })
-    };
     let data = files.iter().map(|(file, lines)| ((*file).to_owned(), text(lines)));
     let map =
         ConfigMap { metadata: store.metadata(suffix), data: Some(data.collect()), ..ConfigMap::default() };
     store.object(Kind::ConfigMap, &map)
+}
+
+fn text(lines: &Lines) -> String {
+    lines.iter().fold(String::new(), |mut text, (directive, value)| {
+        // Writing to a String can't fail.
+        let _ = writeln!(text, "{directive} {value}");
+        text
+    })
+}
+
+/// Digest of the file that says how the cluster should be, where there is one.
+#[must_use]
+pub fn topology_digest(plan: &Plan) -> Option<String> {
+    let store = Store { plan, name: REDIS, tier: meta::CACHE };
+    let lines = topology(&store, plan.redis.as_ref()?.cluster?);
+    Some(digest::of_bytes(text(&lines).as_bytes()))
 }
 
 /// How the agents should make a cluster of the servers.

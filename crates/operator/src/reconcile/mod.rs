@@ -26,6 +26,7 @@ use trading_api::TradingPlatform;
 use trading_core::{
     add_ons, admission,
     inputs::Inputs,
+    leaving,
     members::{Members, targets},
     object::{Content, Key, Object},
     problem::Problem,
@@ -111,7 +112,15 @@ async fn keep(
         settled: false,
         members: known(platform, key, context),
     };
-    let mut plan = resolve(platform, &inputs);
+    let planned = |inputs: &Inputs| {
+        let mut plan = resolve(platform, inputs);
+        if plan.redis.as_ref().is_some_and(|redis| redis.cluster.is_some()) {
+            let live = context.caches.children.observed(key, std::iter::empty());
+            leaving::hold_back(&mut plan, &live.observed);
+        }
+        plan
+    };
+    let mut plan = planned(&inputs);
     let mut desired = render(&plan);
     want(&desired, &inputs, key, context);
     let keys = |desired: &[Object]| -> Vec<Key> { desired.iter().map(Object::key).collect() };
@@ -132,7 +141,7 @@ async fn keep(
             apply::generate(&step.object, context).await?;
         }
         inputs.references = Some(references::dereference(platform, key, context).await?);
-        plan = resolve(platform, &inputs);
+        plan = planned(&inputs);
         desired = render(&plan);
         live = context.caches.children.observed(key, keys(&desired).iter());
         next = steps(&plan, &desired, &live.observed);
@@ -142,7 +151,7 @@ async fn keep(
     let may_be_settled = logins::may_be_settled(&next);
     if may_be_settled && logins::are_settled(&plan, context).await? {
         inputs.settled = true;
-        plan = resolve(platform, &inputs);
+        plan = planned(&inputs);
         desired = render(&plan);
         next = steps(&plan, &desired, &live.observed);
     }

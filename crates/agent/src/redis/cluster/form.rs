@@ -10,6 +10,9 @@ use super::view::{Member, View};
 
 /// What server 0 does next, where no server sees a formed cluster.
 pub(super) fn next(view: &View, topology: &Topology) -> Plan {
+    let mut view = view.clone();
+    view.members.retain(|ordinal, _| *ordinal < topology.servers());
+    let view = &view;
     if let Some(reason) = hindrance(view, topology) {
         return Plan::Wait(reason);
     }

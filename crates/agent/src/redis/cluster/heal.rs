@@ -20,6 +20,9 @@ pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Plan {
     if must_take_over(view, own, topology) {
         actions.push(Action::TakeOver { on });
     }
+    if actions.is_empty() && shares::is_to_succeed(view, own, topology) {
+        actions.push(Action::Succeed { on });
+    }
     if !actions.is_empty() {
         return Plan::Act(actions);
     }
@@ -41,6 +44,11 @@ pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Plan {
 fn join(view: &View, own: &Member, topology: &Topology) -> Plan {
     if own.keys > 0 {
         return Plan::Wait(Waiting::Keys { on: view.own });
+    }
+    if !topology.keeps(own.me()) {
+        // It has left once nobody knows it any more; before that it may have been interrupted.
+        let is_known = view.members.iter().any(|(on, it)| *on != view.own && it.line(own.id()).is_some());
+        return if is_known { Plan::Act(vec![Action::Leave { on: view.own }]) } else { Plan::Settled };
     }
     let formed: Vec<&Member> = view.members.values().filter(|it| it.sees_a_formed_cluster()).collect();
     let Some(first) = formed.first() else { return Plan::Wait(Waiting::Leader) };
@@ -89,7 +97,8 @@ fn strikes(view: &View, own: &Member, topology: &Topology) -> Vec<Action> {
 /// don't choose the same.
 pub(super) fn new_master(own: &Member, topology: &Topology) -> Option<NodeId> {
     let me = own.me();
-    if me.is_shard() || !me.moving.is_empty() || !own.sees_a_formed_cluster() {
+    // Who is to go stays where it is until it leaves.
+    if me.is_shard() || !me.moving.is_empty() || !own.sees_a_formed_cluster() || !topology.keeps(me) {
         return None;
     }
     // Before it has heard from all that are not lost, and who they are, it would miscount.
@@ -100,13 +109,16 @@ pub(super) fn new_master(own: &Member, topology: &Topology) -> Option<NodeId> {
     if masters.iter().any(|node| node.myself) {
         return None;
     }
-    let mut free: Vec<&Node> = own.nodes.iter().filter(|node| is_free(node, &masters)).collect();
+    let kept = |node: &&Node| topology.keeps(node);
+    let shards = own.shards();
+    let is_free = |node: &&Node| is_free(node, &masters) && is_free(node, &shards) && topology.keeps(node);
+    let mut free: Vec<&Node> = own.nodes.iter().filter(is_free).collect();
     free.sort_by_key(|node| (topology.ordinal(&node.host), &node.id));
-    let mut wanting: Vec<(usize, &Node)> = masters
-        .iter()
-        .filter(|master| master.connected)
-        .map(|master| (own.replicas(&master.id).count(), *master))
-        .collect();
+    // A master that is to go needs one more, which takes over from it.
+    let has = |master: &Node| -> usize { 1 + own.replicas(&master.id).filter(kept).count() };
+    let counted = |master: &Node| has(master) - usize::from(!topology.keeps(master));
+    let mut wanting: Vec<(usize, &Node)> =
+        masters.iter().filter(|master| master.connected).map(|master| (counted(master), *master)).collect();
     for node in &free {
         let (count, master) = wanting.iter_mut().min_by_key(|(count, _)| *count)?;
         if node.myself {
@@ -118,17 +130,23 @@ pub(super) fn new_master(own: &Member, topology: &Topology) -> Option<NodeId> {
         return None;
     }
     let (fewest, poorest) = wanting.iter().min_by_key(|(count, _)| *count)?;
-    let mine = own.replicas(me.master.as_ref()?).max_by_key(|node| topology.ordinal(&node.host))?;
-    let count = own.replicas(me.master.as_ref()?).count();
-    (mine.myself && count >= fewest + 2).then(|| poorest.id.clone())
+    // Who follows a master that gives all of its slots away goes where they go.
+    let master = masters.iter().find(|master| Some(&master.id) == me.master.as_ref())?;
+    let mine = own.replicas(&master.id).filter(kept).max_by_key(|node| topology.ordinal(&node.host))?;
+    (mine.myself && counted(master) >= fewest + 2).then(|| poorest.id.clone())
 }
 
-/// The masters that serve slots, and those that shards yet to come are going to have.
+/// The masters that serve slots, and those that shards yet to come are going to have. Of more than there are
+/// to be, those that are to go are left out first.
 pub(super) fn masters<'a>(own: &'a Member, topology: &Topology) -> Vec<&'a Node> {
     let mut masters = own.shards();
-    let mut free: Vec<&Node> = own.nodes.iter().filter(|node| is_free(node, &masters)).collect();
+    let is_free = |node: &&Node| is_free(node, &masters) && topology.keeps(node);
+    let mut free: Vec<&Node> = own.nodes.iter().filter(is_free).collect();
     free.sort_by_key(|node| (node.replica, topology.ordinal(&node.host), &node.id));
-    masters.extend(free.iter().take(topology.shards.saturating_sub(masters.len())));
+    free.truncate(topology.shards.saturating_sub(masters.len()));
+    masters.sort_by_key(|node| (!topology.keeps(node), topology.ordinal(&node.host), &node.id));
+    masters.truncate(topology.shards);
+    masters.extend(free);
     masters
 }
 

@@ -176,6 +176,19 @@ impl World {
                 server.nodes = BTreeMap::from([(me.id.clone(), me)]);
                 true
             }
+            Action::Leave { on } => {
+                let server = &self.servers[*on];
+                assert!(server.me().slots.is_empty(), "{action}");
+                assert!(server.keys == 0 || server.me().replica, "{action}");
+                self.servers[*on] = self.empty_server(*on);
+                true
+            }
+            Action::Succeed { on } => {
+                let master = self.servers[*on].me().master.clone();
+                let master =
+                    master.and_then(|id| self.servers[*on].nodes.get(&id)).and_then(|it| self.at(it));
+                master.is_some() && self.servers[*on].in_step && self.promote(*on)
+            }
             Action::TakeOver { on } => self.promote(*on),
             Action::Give { on, to, slots, .. } => slots
                 .iter()
@@ -214,6 +227,13 @@ impl World {
             }
         }
         self.servers[to].me_mut().epoch = self.epoch;
+        let taker = self.servers[to].id.clone();
+        let giver = &mut self.servers[on];
+        if giver.me().slots.is_empty() {
+            giver.in_step = false;
+            let me = giver.me_mut();
+            (me.replica, me.master) = (true, Some(taker));
+        }
         true
     }
 
@@ -223,6 +243,18 @@ impl World {
         for ordinal in self.servers.len()..self.topology.servers() {
             let server = self.empty_server(ordinal);
             self.servers.push(server);
+        }
+    }
+
+    /// A person asks for fewer, of which the operator takes none away yet.
+    fn shrink(&mut self, shards: usize, replicas: usize) {
+        (self.topology.shards, self.topology.replicas) = (shards, replicas);
+    }
+
+    /// The operator takes those away that are to go.
+    fn end_those_that_go(&mut self) {
+        for server in self.servers.split_off(self.topology.servers()) {
+            assert!(server.nodes.len() == 1 && server.keys == 0 && server.me().slots.is_empty());
         }
     }
 
@@ -372,7 +404,11 @@ impl World {
     }
 
     fn is_settled(&self) -> bool {
-        self.servers.iter().all(|it| it.up && plan::is_settled(&self.member(it), &self.topology))
+        self.servers.iter().enumerate().all(|(own, it)| {
+            let has_left = || plan::next(&self.view(own), &self.topology) == Plan::Settled;
+            let is_settled = |member: &Member| plan::is_settled(member, &self.topology);
+            it.up && if self.topology.keeps(it.me()) { is_settled(&self.member(it)) } else { has_left() }
+        })
     }
 
     /// All agents look and act once, `budget` actions in all.
@@ -511,6 +547,44 @@ proptest! {
         }
         world.rest();
         is_as_wished(&world)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_fails_servers_that_go_are_emptied(
+        ((shards, replicas), (fewer, less)) in prop_oneof![
+            Just(((4, 1), (3, 1))),
+            Just(((5, 0), (3, 0))),
+            Just(((3, 2), (3, 1))),
+            Just(((3, 1), (3, 0))),
+            Just(((4, 1), (3, 2))),
+            Just(((4, 2), (3, 1))),
+        ],
+        before in faults(),
+        after in faults(),
+    ) {
+        let mut world = World::new(shards, replicas);
+        for fault in &before {
+            world.step(fault);
+        }
+        world.rest();
+        world.shrink(fewer, less);
+        for ordinal in world.servers.len()..world.topology.servers() {
+            let server = world.empty_server(ordinal);
+            world.servers.push(server);
+        }
+        for fault in &after {
+            world.step(fault);
+        }
+        world.rest();
+        world.end_those_that_go();
+        world.rest();
+        is_as_wished(&world)?;
+        let known: Vec<usize> = world.servers.iter().map(|server| server.nodes.len()).collect();
+        prop_assert!(known.iter().all(|count| *count == world.topology.servers()), "{:?}", known);
     }
 }
 

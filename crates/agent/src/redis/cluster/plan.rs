@@ -27,6 +27,10 @@ pub enum Action {
     Forget { on: usize, node: NodeId },
     /// Have a server that is empty, or one replica too many, forget all of its cluster.
     Reset { on: usize },
+    /// Have a server that is to go forget all of its cluster, its own data and its name.
+    Leave { on: usize },
+    /// Make a replica the master, because its master is to go; that has it take over nothing half done.
+    Succeed { on: usize },
     /// Make a replica the master although its master can't be asked.
     TakeOver { on: usize },
     /// Move slots and their keys to another server while both serve. With `begun` some of the keys may be
@@ -47,6 +51,8 @@ impl fmt::Display for Action {
             Self::Replicate { on, master } => write!(f, "server {on} becomes a replica of {master}"),
             Self::Forget { on, node } => write!(f, "server {on} forgets {node}, whose volume is lost"),
             Self::Reset { on } => write!(f, "server {on} starts anew as an empty one"),
+            Self::Leave { on } => write!(f, "server {on} leaves the cluster, which has its data elsewhere"),
+            Self::Succeed { on } => write!(f, "server {on} takes over from its master, which is to go"),
             Self::TakeOver { on } => {
                 write!(f, "server {on} takes over from its master, whose volume is lost")
             }
@@ -166,6 +172,10 @@ fn was_formed(view: &View) -> bool {
 
 /// Whether the server sees the whole cluster as it should be; then nobody else needs to be asked.
 pub fn is_settled(own: &Member, topology: &Topology) -> bool {
+    // Of one that is to go the others have to be asked.
+    if !topology.keeps(own.me()) {
+        return false;
+    }
     let mut ordinals: Vec<usize> = own.nodes.iter().filter_map(|node| topology.ordinal(&node.host)).collect();
     ordinals.sort_unstable();
     own.sees_a_formed_cluster()

@@ -1,6 +1,6 @@
 //! The servers of a cluster, I/O: asks them, and carries actions out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -71,8 +71,20 @@ impl Servers {
 
     /// What all servers say that can be asked now, and prove to be who was looked for.
     pub fn view(&self, own: usize, topology: &Topology) -> View {
-        let mut members = BTreeMap::new();
-        let ordinals: Vec<usize> = (0..topology.servers()).collect();
+        let mut view = View { own, members: BTreeMap::new() };
+        let ordinals: BTreeSet<usize> = (0..topology.servers()).chain([own]).collect();
+        self.look_at(&ordinals, topology, &mut view);
+        // Those that are to go are members until they have left.
+        let known = view.members.values().flat_map(|member| &member.nodes);
+        let further = known.filter_map(|node| topology.ordinal(&node.host));
+        let further: BTreeSet<usize> = further.filter(|ordinal| !ordinals.contains(ordinal)).collect();
+        self.look_at(&further, topology, &mut view);
+        view
+    }
+
+    fn look_at(&self, ordinals: &BTreeSet<usize>, topology: &Topology, view: &mut View) {
+        let ordinals: Vec<usize> = ordinals.iter().copied().collect();
+        let own = view.own;
         for some in ordinals.chunks(AT_ONCE) {
             thread::scope(|scope| {
                 let asked: Vec<_> = some
@@ -81,10 +93,9 @@ impl Servers {
                     .collect();
                 // A thread that panicked has no answer.
                 let answers = asked.into_iter().filter_map(|(it, thread)| Some((it, thread.join().ok()??)));
-                members.extend(answers);
+                view.members.extend(answers);
             });
         }
-        View { own, members }
     }
 
     fn member(&self, ordinal: usize, is_own: bool, topology: &Topology) -> Option<Member> {
@@ -139,6 +150,10 @@ impl Servers {
             Action::Reset { on: ordinal } => {
                 on(*ordinal)?.order("CLUSTER RESET", &["CLUSTER", "RESET", "SOFT"])
             }
+            Action::Leave { on: ordinal } => return Self::leave(on(*ordinal)?),
+            Action::Succeed { on: ordinal } => {
+                on(*ordinal)?.order("CLUSTER FAILOVER", &["CLUSTER", "FAILOVER"])
+            }
             Action::TakeOver { on: ordinal } => {
                 on(*ordinal)?.order("CLUSTER FAILOVER", &["CLUSTER", "FAILOVER", "FORCE"])
             }
@@ -146,6 +161,15 @@ impl Servers {
                 .order("CLUSTER SETSLOT STABLE", &["CLUSTER", "SETSLOT", &slot.to_string(), "STABLE"]),
         }?;
         Ok(())
+    }
+
+    /// The new id comes last: while the others know the old one, all of it is done again. Nothing of the data may
+    /// come back with the volume.
+    fn leave(mut link: Link) -> Result<(), ServerError> {
+        link.order("CLUSTER RESET", &["CLUSTER", "RESET", "SOFT"])?;
+        link.order("FLUSHALL", &["FLUSHALL"])?;
+        link.order("SAVE", &["SAVE"])?;
+        Ok(link.order("CLUSTER RESET", &["CLUSTER", "RESET", "HARD"])?)
     }
 
     /// Has the best replica of the agent's own server take over from it; `true` once it has.

@@ -1,5 +1,5 @@
 //! Deals slots evenly, pure: a master that has more than its share gives to those that have less, such
-//! as the masters of new shards.
+//! as the masters of new shards; one that is too many gives all of them.
 //!
 //! Every slot has one owner, and only its agent decides about it.
 
@@ -16,10 +16,10 @@ const AT_A_TIME: usize = 64;
 /// slot says nothing: Redis claims so, too, of keys that it had before it lost their slot.
 pub(super) fn are_even(own: &Member, topology: &Topology) -> bool {
     let shards = own.shards();
-    let has_share = |shard: &&Node| shard.slot_count() >= share(topology);
+    let has_share = |shard: &&Node| topology.keeps(shard) && shard.slot_count() >= share(topology);
     !own.me().moving.iter().any(|moving| moving.outward)
-        && (shards.len() > topology.shards
-            || (shards.len() == topology.shards && shards.iter().all(has_share)))
+        && shards.len() == topology.shards
+        && shards.iter().all(has_share)
 }
 
 /// Slots that every shard has at least.
@@ -36,8 +36,11 @@ pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Vec<Action
     if !is_whole(view, own, topology) {
         return Vec::new();
     }
-    let next = if own.me().replica {
-        is_to_be_a_master(own, topology).then_some(Action::Reset { on: view.own })
+    let (on, me) = (view.own, own.me());
+    let next = if !me.is_shard() && !topology.keeps(me) {
+        (is_complete(own, topology) && (me.replica || own.keys == 0)).then_some(Action::Leave { on })
+    } else if me.replica {
+        is_to_be_a_master(own, topology).then_some(Action::Reset { on })
     } else {
         gift(view, own, topology)
     };
@@ -46,12 +49,36 @@ pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Vec<Action
 
 /// All servers are there and know each other, and replicas have copies: what moves is not the only one.
 fn is_whole(view: &View, own: &Member, topology: &Topology) -> bool {
-    let is_known = |node: &Node| node.connected && !node.handshake && !node.failed;
+    let is_known = |node: &Node| node.connected && !node.handshake && !node.failed && view.has(&node.id);
+    let is_member = |ordinal| view.members.get(&ordinal).is_some_and(|it| own.line(it.id()).is_some());
     own.sees_a_formed_cluster()
-        && view.members.len() == topology.servers()
-        && own.nodes.len() == topology.servers()
+        && (0..topology.servers()).all(is_member)
         && own.nodes.iter().all(is_known)
         && view.members.values().all(|member| !member.me().replica || member.in_step)
+}
+
+/// Without those that are to go, the cluster has all that it is to have.
+fn is_complete(own: &Member, topology: &Topology) -> bool {
+    let has_replicas = |shard: &&Node| {
+        own.replicas(&shard.id).filter(|replica| topology.keeps(replica)).count() >= topology.replicas
+    };
+    are_even(own, topology) && own.shards().iter().all(has_replicas)
+}
+
+/// The server's master is to go and one of those that the cluster goes on with, and of its replicas that stay
+/// this is the first.
+pub(super) fn is_to_succeed(view: &View, own: &Member, topology: &Topology) -> bool {
+    let me = own.me();
+    let Some(master) = me.master.as_ref().and_then(|id| own.line(id)) else { return false };
+    let goes_on = heal::masters(own, topology).iter().any(|other| other.id == master.id);
+    let moves = |member: &Member| !member.me().moving.is_empty();
+    let stays = own.replicas(&master.id).filter(|replica| topology.keeps(replica));
+    !topology.keeps(master)
+        && goes_on
+        && topology.keeps(me)
+        && is_whole(view, own, topology)
+        && !view.members.values().any(moves)
+        && stays.min_by_key(|replica| topology.ordinal(&replica.host)).is_some_and(|first| first.myself)
 }
 
 /// A shard has no master yet, because all servers became replicas while others were away; and of those
@@ -117,20 +144,25 @@ fn gift(view: &View, own: &Member, topology: &Topology) -> Option<Action> {
     if masters.len() != topology.shards {
         return None;
     }
-    let share = share(topology);
+    let is_one = |node: &&Node| masters.iter().any(|master| master.id == node.id);
+    let many: Vec<&Node> = own.shards().into_iter().filter(|shard| !is_one(shard)).collect();
+    // Those that are too many give what does not divide evenly, too.
+    let share = if many.is_empty() { share(topology) } else { usize::from(SLOTS).div_ceil(topology.shards) };
     let mut wanting: Vec<(&Node, usize)> = masters
         .iter()
         .map(|master| (*master, share.saturating_sub(master.slot_count())))
         .filter(|(_, lacks)| *lacks > 0)
         .collect();
     // All agents deal in the same order, so that together they give nobody too much.
-    for giver in &masters {
-        let mut surplus = giver.slot_count().saturating_sub(share);
+    for giver in many.iter().chain(&masters) {
+        let keeps = if is_one(giver) { share } else { 0 };
+        let mut surplus = giver.slot_count().saturating_sub(keeps);
         for (taker, lacks) in &mut wanting {
             let count = surplus.min(*lacks);
             if count > 0 && giver.myself {
                 let is_safe = topology.replicas == 0 || own.replicas(&taker.id).next().is_some();
-                let to = ordinal(view, taker).filter(|_| is_safe)?;
+                // Whoever is to go is succeeded first.
+                let to = ordinal(view, taker).filter(|_| is_safe && topology.keeps(taker))?;
                 let slots = giver.slots.iter().rev().flat_map(|slots| slots.clone().rev());
                 let slots = slots.take(count.min(AT_A_TIME)).collect();
                 return Some(Action::Give { on: view.own, to, slots, begun: false });

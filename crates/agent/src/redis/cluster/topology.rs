@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use thiserror::Error;
 
-use super::nodes::SLOTS;
+use super::nodes::{Node, SLOTS};
 
 /// What is wrong with the file that says how the cluster should be.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -61,9 +61,14 @@ impl Topology {
         })
     }
 
-    /// All servers.
+    /// Servers that the cluster has. Those that come after them are to go.
     pub fn servers(&self) -> usize {
         self.shards * (1 + self.replicas)
+    }
+
+    /// Whether a node is one of them.
+    pub fn keeps(&self, node: &Node) -> bool {
+        self.ordinal(&node.host).is_some_and(|ordinal| ordinal < self.servers())
     }
 
     /// DNS name of a server.
