@@ -182,8 +182,7 @@ fn conditions(conditions: &[Condition], paint: &Paint) -> Vec<String> {
         .filter(|condition| {
             matches!(
                 (condition.type_.as_str(), condition.status.as_str()),
-                ("Degraded" | "Stalled", "True")
-                    | ("VolumeNearlyFull", "True")
+                ("Degraded" | "Stalled" | "VolumeNearlyFull", "True")
                     | ("AutoscalingActive" | "CertificatesAvailable" | "VolumesExpandable", "False")
             )
         })

@@ -262,13 +262,13 @@ fn slots_without_a_server_are_told_of() {
     let cluster =
         json!({"redis": {"mode": "Cluster", "shards": 3, "replicasPerShard": 0, "storage": {"size": "1Gi"}}});
     let mut seen = Seen::new(&cluster);
-    let sees = |unserved: u16| json!({"role": "primary", "cluster": {"node": "a", "slots": 5461, "unserved": unserved, "settled": unserved == 0}});
-    let well = seen.answer("redis", &[sees(0), sees(0), sees(0)]);
+    let server = |unserved: u16| json!({"role": "primary", "cluster": {"node": "a", "slots": 5461, "unserved": unserved, "settled": unserved == 0}});
+    let well = seen.answer("redis", &[server(0), server(0), server(0)]);
     assert_eq!(verdict(&well, "Ready"), is("True", "Ready"));
     assert_eq!(members(&well, "redis")[0], is("master", "Ready"));
-    let cut_off = seen.answer("redis", &[sees(0), sees(0), sees(10923)]);
+    let cut_off = seen.answer("redis", &[server(0), server(0), server(10923)]);
     assert_eq!(verdict(&cut_off, "Ready"), is("True", "Ready"), "others see all of them");
-    let lost = seen.answer("redis", &[sees(5461), sees(5461), Value::Null]);
+    let lost = seen.answer("redis", &[server(5461), server(5461), Value::Null]);
     assert_eq!(verdict(&lost, "Ready"), is("False", "SlotsWithoutServer"));
     assert!(condition(&lost, "Ready").unwrap().message.starts_with("5461 of Redis' 16384 slots"));
 }
@@ -311,7 +311,7 @@ fn servers_that_go_stay_until_they_have_left() {
 
     let pods = |count: u8| (0..count).map(|number| format!("shop-redis-{number}")).collect::<Vec<_>>();
     let of = |members: Value, owners: Value, digest: &str| {
-        let slots = if owners == json!([]) { 0 } else { 1 };
+        let slots = i32::from(owners != json!([]));
         json!({"role": "primary", "inForce": {"cluster": digest}, "cluster": {
             "node": "a", "slots": slots, "settled": true, "members": members, "owners": owners,
         }})

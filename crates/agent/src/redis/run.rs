@@ -1,6 +1,5 @@
 //! Run stage, I/O: the server as this program's child, and beside it what tends it.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;

@@ -130,7 +130,7 @@ fn numbers_wake_nobody_and_trouble_must_last() {
     assert_eq!([round(&book, &both), round(&book, &both), round(&book, &both)], [false, false, true]);
     assert!(round(&book, &[primary.clone(), replica.clone()]), "what is well again is told at once");
 
-    assert!(!round(&book, &[replica.clone()]), "a failover may be under way");
+    assert!(!round(&book, std::slice::from_ref(&replica)), "a failover may be under way");
     let new = [report("shop-postgres-0", Role::Replica), report("shop-postgres-1", Role::Primary)];
     assert!(round(&book, &new), "it is over");
 }
@@ -167,7 +167,7 @@ fn who_is_not_reached_is_asked_ever_more_rarely() {
         let (_, next) = book.due(now);
         pauses.push(next.expect("it is asked again").saturating_duration_since(now));
     }
-    assert!(pauses[0] < Duration::from_secs(8) && pauses[11] > Duration::from_secs(120), "{pauses:?}");
+    assert!(pauses[0] < Duration::from_secs(8) && pauses[11] > Duration::from_mins(2), "{pauses:?}");
     let now = Instant::now();
     round(&book, &[report("shop-postgres-0", Role::Primary), report("shop-postgres-1", Role::Replica)]);
     let next = book.due(now).1.expect("it is asked again").saturating_duration_since(now);
