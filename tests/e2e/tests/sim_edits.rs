@@ -118,8 +118,9 @@ fn edits_of_the_rest() -> Edits {
             json!({ "redis": { "image": { "repository": "redis", "tag": "7.2-alpine" } } }),
             &["patch statefulsets redis"],
         ),
+        (json!({ "postgres": { "parameters": { "work_mem": "8MB" } } }), &["patch configmaps postgres"]),
         (
-            json!({ "postgres": { "parameters": { "work_mem": "8MB" } } }),
+            json!({ "postgres": { "parameters": { "max_connections": "200" } } }),
             &["patch configmaps postgres", "patch statefulsets postgres"],
         ),
         (json!({ "ingress": { "hosts": [{ "host": "new.example.com" }] } }), &["patch ingresses ingress"]),
@@ -496,7 +497,7 @@ async fn what_can_never_work_is_refused() -> Result<()> {
         (json!({ "redis": { "mode": "Cluster" } }), "mode can't be changed while data is there"),
         (
             json!({ "frontend": { "autoscaling": { "minReplicas": 1, "maxReplicas": 2, "cpu": 1 } } }),
-            "exclude each other",
+            "instead of replicas",
         ),
     ];
     for (edit, reason) in refusals {

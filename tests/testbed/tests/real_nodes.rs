@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,12 @@ const TUNABLES: [&str; 4] =
     ["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"];
 
 const GONE: Duration = Duration::from_secs(20);
+
+/// Whoever changes the kernel's settings does so alone.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// What another run changed is put back a moment after it has ended.
+const EARLIER: Duration = Duration::from_mins(1);
 
 /// How the child of the last test says what to look for.
 const TAG: &str = "the tag is ";
@@ -59,8 +66,21 @@ fn wait_until_gone(tag: &str) -> Result<()> {
     }
 }
 
+fn wait_for_earlier_runs() -> Result<()> {
+    let began = Instant::now();
+    while fs::read_dir("/run/netns").is_ok_and(|entries| {
+        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("tt"))
+    }) {
+        ensure!(began.elapsed() < EARLIER, "other nodes run on this machine: try again when they have ended");
+        thread::sleep(Duration::from_millis(200));
+    }
+    Ok(())
+}
+
 #[test]
 fn two_clusters_do_not_meet_and_leave_nothing() -> Result<()> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    wait_for_earlier_runs()?;
     let before = tunables()?;
     let images = Images::make()?;
     let clusters: Vec<RealCluster> = thread::scope(|scope| {
@@ -107,6 +127,7 @@ fn waits_to_be_killed() -> Result<()> {
 
 #[test]
 fn a_killed_test_leaves_nothing() -> Result<()> {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut child = Command::new(std::env::current_exe()?)
         .args(["--ignored", "--exact", "waits_to_be_killed", "--nocapture"])
         .stdout(Stdio::piped())
