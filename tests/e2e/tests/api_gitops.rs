@@ -14,6 +14,7 @@ use support::{example, observed, rendered, repository, then};
 use trading_api::{TradingPlatform, network::Cidr, redis::MaxmemoryPolicy, status::TradingPlatformStatus};
 use trading_core::{
     add_ons::Capabilities,
+    credentials::Stage,
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
     kinds::Kind,
     members::{Answers, Fullness, Member, Members, Role},
@@ -24,7 +25,7 @@ use trading_core::{
         conditions::{TYPES, Verdict, timed},
         status,
     },
-    step::{Observed, steps},
+    step::{Observed, Steps, steps},
     storage::{StorageClass, StorageClasses},
 };
 use trading_e2e::gitops::{argocd, flux};
@@ -162,6 +163,21 @@ fn situations() -> Vec<Situation> {
         let inputs = Inputs { members: Arc::new(answers), ..Inputs::offline(then()) };
         let status = reported(&platform, &inputs, &whole, Some(&ready));
         add(what, with(&platform, status), "Healthy", because, "Current");
+    }
+
+    let mut own = platform.clone();
+    let postgres = json!({ "mode": "Managed", "version": 16, "credentials": { "generation": 2 } });
+    own.spec.postgres = serde_json::from_value(postgres).ok();
+    let plan = resolve(&own, &offline);
+    let objects = render(&plan);
+    let live = observed(&objects);
+    for (what, stage, because) in [
+        ("an old login ends", Stage::Ending, "older logins are refused once no pod has them"),
+        ("the login has changed", Stage::Done, "at version"),
+    ] {
+        let next = Steps { login: Some(stage), ..steps(&plan, &objects, &live) };
+        let object = with(&own, trading_core::status::status(&plan, &next, &live, None, then()));
+        add(what, object, "Healthy", because, "Current");
     }
 
     let mut removed = platform.clone();
