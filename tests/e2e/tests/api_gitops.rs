@@ -76,6 +76,24 @@ fn change(live: &mut Observed, name: &str, how: impl Fn(&mut trading_core::statu
         .expect("it is live");
 }
 
+/// The platform with a database of its own whose login changes: what is said meanwhile, and afterwards.
+fn changed_logins(platform: &TradingPlatform) -> [(&'static str, Value, &'static str); 2] {
+    let mut own = platform.clone();
+    let postgres = json!({ "mode": "Managed", "version": 16, "credentials": { "generation": 2 } });
+    own.spec.postgres = serde_json::from_value(postgres).ok();
+    let plan = resolve(&own, &Inputs::offline(then()));
+    let objects = render(&plan);
+    let live = observed(&objects);
+    [
+        ("an old login ends", Stage::Ending, "older logins are refused once no pod has them"),
+        ("the login has changed", Stage::Done, "at version"),
+    ]
+    .map(|(what, stage, because)| {
+        let next = Steps { login: Some(stage), ..steps(&plan, &objects, &live) };
+        (what, with(&own, status(&plan, &next, &live, None, then())), because)
+    })
+}
+
 fn situations() -> Vec<Situation> {
     let platform = platform();
     let offline = Inputs::offline(then());
@@ -165,18 +183,7 @@ fn situations() -> Vec<Situation> {
         add(what, with(&platform, status), "Healthy", because, "Current");
     }
 
-    let mut own = platform.clone();
-    let postgres = json!({ "mode": "Managed", "version": 16, "credentials": { "generation": 2 } });
-    own.spec.postgres = serde_json::from_value(postgres).ok();
-    let plan = resolve(&own, &offline);
-    let objects = render(&plan);
-    let live = observed(&objects);
-    for (what, stage, because) in [
-        ("an old login ends", Stage::Ending, "older logins are refused once no pod has them"),
-        ("the login has changed", Stage::Done, "at version"),
-    ] {
-        let next = Steps { login: Some(stage), ..steps(&plan, &objects, &live) };
-        let object = with(&own, trading_core::status::status(&plan, &next, &live, None, then()));
+    for (what, object, because) in changed_logins(&platform) {
         add(what, object, "Healthy", because, "Current");
     }
 

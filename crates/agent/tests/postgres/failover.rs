@@ -136,6 +136,17 @@ async fn servers_are_added_to_one_that_goes_on() {
     assert_eq!(cluster.settles(FORMS).await, 0);
     client.batch_execute("INSERT INTO trades VALUES (3)").await.expect("on the connection from before");
     assert!(!cluster.api.lease().contains("alone"), "{}", cluster.api.lease());
+    // Replication is asynchronous here: what no replica has yet would go with the primary.
+    for index in 1..MEMBERS {
+        let replica = connect(cluster.client_address(index)).await.expect("connected");
+        let mut tries = 0;
+        while replica.query_one("SELECT count(*) FROM trades", &[]).await.expect("read").get::<_, i64>(0) < 3
+        {
+            tries += 1;
+            assert!(tries < 300, "{index} does not get what is written");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
     cluster.kill(0);
     let primary = cluster.leads(TAKES_OVER).await;
     assert_ne!(primary, 0);
