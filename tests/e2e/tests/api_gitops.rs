@@ -197,8 +197,7 @@ fn situations() -> Vec<Situation> {
 
     let mut edited = platform.clone();
     edited.metadata.generation = Some(4);
-    let behind = with(&edited, ready.clone());
-    add("an edit was not seen", behind, "Progressing", "newest edit", "InProgress");
+    add("an edit was not seen", with(&edited, ready.clone()), "Progressing", "newest edit", "InProgress");
 
     // As the operator words them apart from a reconcile.
     let told = |reason: &str, stalled: bool, reconciling: bool, message: &str| {
