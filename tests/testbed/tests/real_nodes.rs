@@ -103,8 +103,9 @@ fn two_clusters_do_not_meet_and_leave_nothing() -> Result<()> {
         ensure!(log.contains("version 1.0.0"), "{log}");
         cluster.kill_node(0)?;
         cluster.revive_node(0)?;
-        let restarted = "--for=jsonpath={.status.containerStatuses[0].restartCount}=1";
-        kubectl.run(&["wait", "pod/waiter", restarted, "--timeout=120s"])?;
+        // However often: a kubelet may start it twice before it says so.
+        let restarted = "--for=jsonpath={.status.containerStatuses[0].lastState.terminated}";
+        kubectl.run(&["wait", "pod/waiter", restarted, "--timeout=180s"])?;
         kubectl.run(&["wait", "pod/waiter", "--for=condition=Ready", "--timeout=60s"])?;
     }
     let tags: Vec<String> = clusters.iter().map(|cluster| cluster.tag().to_owned()).collect();
