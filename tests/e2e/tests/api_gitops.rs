@@ -80,7 +80,7 @@ fn change(live: &mut Observed, name: &str, how: impl Fn(&mut trading_core::statu
 fn changed_logins(platform: &TradingPlatform) -> [(&'static str, Value, &'static str); 2] {
     let mut own = platform.clone();
     let postgres = json!({ "mode": "Managed", "version": 16, "credentials": { "generation": 2 } });
-    own.spec.postgres = serde_json::from_value(postgres).ok();
+    own.spec.postgres = Some(serde_json::from_value(postgres).expect("it is a database"));
     let plan = resolve(&own, &Inputs::offline(then()));
     let objects = render(&plan);
     let live = observed(&objects);
