@@ -85,17 +85,27 @@ impl Live {
     /// Keeps the server as the template has it, for as long as it runs.
     pub fn tend(mut self) {
         let mut tried: Option<(String, Instant)> = None;
+        let mut unread = String::new();
         loop {
-            // A template that can't be read for a moment is being replaced.
-            if let Ok(template) = fs::read_to_string(&self.template) {
-                let is_due = tried.as_ref().is_none_or(|(before, at)| {
-                    *before != template || at.elapsed() > AGAIN && !self.pending().is_empty()
-                });
-                if is_due && self.apply(&settings::parse(&template)) {
-                    if self.pending().is_empty() {
-                        tell(&self.told, &template);
+            match fs::read_to_string(&self.template) {
+                Ok(template) => {
+                    unread.clear();
+                    let is_due = tried.as_ref().is_none_or(|(before, at)| {
+                        *before != template || at.elapsed() > AGAIN && !self.pending().is_empty()
+                    });
+                    if is_due && self.apply(&settings::parse(&template)) {
+                        if self.pending().is_empty() {
+                            tell(&self.told, &template);
+                        }
+                        tried = Some((template, Instant::now()));
                     }
-                    tried = Some((template, Instant::now()));
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    if reason != unread {
+                        eprintln!("config: all stays as it was until the template can be read: {reason}");
+                        unread = reason;
+                    }
                 }
             }
             thread::sleep(PAUSE);
