@@ -256,11 +256,7 @@ fn a_cluster_shrinks_while_it_serves() {
     if !has_redis() {
         return;
     }
-    let mut fleet = Fleet::cluster("shop-redis", free_port(), 4, 1);
-    for ordinal in 0..8 {
-        fleet.start(ordinal);
-    }
-    fleet.until("the cluster forms", FORMED, Fleet::is_settled);
+    let mut fleet = Fleet::formed(4);
     let load = Load::start(&fleet.seeds, 0);
     fleet.until("there is something to move", HEALED, |_| load.count() > 1500);
     // One that is to go is a master by now, and one that stays follows it.

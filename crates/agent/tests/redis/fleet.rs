@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::client::{PASSWORD, Seeds, address, ask_with};
-use crate::support::{Scratch, mount};
+use crate::support::{Scratch, free_port, mount};
 
 pub const METRICS_PORT: u16 = 9121;
 
@@ -83,6 +83,16 @@ impl Fleet {
         let mut fleet = Self::new(name, port, template, &[]);
         fleet.further = vec!["--cluster".to_owned(), fleet.scratch.file("cluster").display().to_string()];
         fleet.wish(shards, replicas);
+        fleet
+    }
+
+    /// A cluster that has formed, with a replica for each master.
+    pub fn formed(shards: usize) -> Self {
+        let mut fleet = Self::cluster("shop-redis", free_port(), shards, 1);
+        for ordinal in 0..shards * 2 {
+            fleet.start(ordinal);
+        }
+        fleet.until("the cluster forms", Duration::from_mins(1), Self::is_settled);
         fleet
     }
 

@@ -140,11 +140,7 @@ fn a_cluster_serves_while_its_configuration_changes() {
     if !has_redis() {
         return;
     }
-    let mut fleet = Fleet::cluster("shop-redis", free_port(), 3, 1);
-    for ordinal in 0..6 {
-        fleet.start(ordinal);
-    }
-    fleet.until("the cluster is formed", PATIENCE, Fleet::is_settled);
+    let mut fleet = Fleet::formed(3);
     let before: Vec<String> = (0..6).map(|it| process(&fleet, it)).collect();
     let load = Load::start(&fleet.seeds, 0);
     let cluster = "cluster-enabled yes\ncluster-node-timeout 5000\n";

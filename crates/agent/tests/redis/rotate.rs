@@ -54,11 +54,7 @@ fn no_request_fails_while_the_password_of_a_cluster_is_replaced() {
     if !has_redis() {
         return;
     }
-    let mut fleet = Fleet::cluster("shop-redis", free_port(), 3, 1);
-    for ordinal in 0..6 {
-        fleet.start(ordinal);
-    }
-    fleet.until("the cluster is formed", PATIENCE, Fleet::is_settled);
+    let mut fleet = Fleet::formed(3);
     let secret: Secret = Arc::new(Mutex::new(PASSWORD.to_owned()));
     let load = Load::start_as(&fleet.seeds, &secret);
     rotate(&mut [&mut fleet], &secret);
