@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use trading_testbed::Kubectl;
 use trading_testbed::real::{Images, RealCluster};
 
 /// Kernel settings that kubelets change for the whole machine.
@@ -16,6 +17,9 @@ const TUNABLES: [&str; 4] =
     ["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"];
 
 const GONE: Duration = Duration::from_secs(20);
+
+/// Time in which a node that is back starts its pods again.
+const STARTED: Duration = Duration::from_mins(3);
 
 /// Whoever changes the kernel's settings does so alone.
 static TURN: Mutex<()> = Mutex::new(());
@@ -77,6 +81,27 @@ fn wait_for_earlier_runs() -> Result<()> {
     Ok(())
 }
 
+/// Which container of the pod the kubelet speaks of. How often it was started, and how the last one ended,
+/// the kubelet knows only as long as the runtime still has it.
+fn container(kubectl: &Kubectl) -> Result<String> {
+    let id = "jsonpath={.status.containerStatuses[0].containerID}";
+    kubectl.run(&["get", "pod/waiter", "--output", id])
+}
+
+fn wait_for_another(kubectl: &Kubectl, before: &str) -> Result<()> {
+    let began = Instant::now();
+    loop {
+        let now = container(kubectl)?;
+        if now != before && !now.is_empty() {
+            return Ok(());
+        }
+        if began.elapsed() > STARTED {
+            bail!("no new container after {STARTED:?}\n{}", kubectl.run(&["describe", "pod/waiter"])?);
+        }
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
 #[test]
 fn two_clusters_do_not_meet_and_leave_nothing() -> Result<()> {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,11 +126,10 @@ fn two_clusters_do_not_meet_and_leave_nothing() -> Result<()> {
         // The way of logs and commands: apiserver to kubelet to container.
         let log = kubectl.run(&["logs", "waiter"])?;
         ensure!(log.contains("version 1.0.0"), "{log}");
+        let before = container(&kubectl)?;
         cluster.kill_node(0)?;
         cluster.revive_node(0)?;
-        // However often: a kubelet may start it twice before it says so.
-        let restarted = "--for=jsonpath={.status.containerStatuses[0].lastState.terminated}";
-        kubectl.run(&["wait", "pod/waiter", restarted, "--timeout=180s"])?;
+        wait_for_another(&kubectl, &before)?;
         kubectl.run(&["wait", "pod/waiter", "--for=condition=Ready", "--timeout=60s"])?;
     }
     let tags: Vec<String> = clusters.iter().map(|cluster| cluster.tag().to_owned()).collect();
