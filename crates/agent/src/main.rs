@@ -7,6 +7,7 @@ mod install;
 mod postgres;
 mod redis;
 mod report;
+mod said;
 mod supervise;
 mod termination;
 

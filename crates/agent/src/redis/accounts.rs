@@ -5,6 +5,7 @@
 //! consumers' password: by the time that is another, all servers take it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::thread;
@@ -14,6 +15,7 @@ use super::link::{Link, LinkError, field};
 use super::live::Shared;
 use super::password::{Password, Passwords, hashes};
 use super::users::{self, Files, Users};
+use crate::said::Said;
 use crate::with_causes;
 
 /// Time between two looks at the files.
@@ -50,28 +52,28 @@ impl Accounts {
     /// Keeps the server by the files, for as long as it runs; it was started with these passwords.
     pub fn tend(self, begins_with: Vec<Arc<Password>>, mut users: Users) {
         let mut told = Told { shows: begins_with.first().cloned(), takes: begins_with };
-        let mut said = String::new();
+        let (mut of_users, mut of_passwords) = (Said::default(), Said::default());
         loop {
-            self.keep_users(&mut users, &told);
-            let news = match self.look_and_act(&mut told) {
-                Ok(None) => String::new(),
-                Ok(Some(done)) => done,
+            let unread = self.keep_users(&mut users, &told).err();
+            let unread = unread.map(|error| format!("all stay as they were until they can be read: {error}"));
+            of_users.once("users", unread.unwrap_or_default());
+            match self.look_and_act(&mut told) {
+                Ok(done) => of_passwords.once("passwords", done.unwrap_or_default()),
                 // While it starts it does not answer; what it was started with is known.
-                Err(LinkError::Silent(_)) => said.clone(),
-                Err(error) => with_causes(&error),
-            };
-            if news != said && !news.is_empty() {
-                eprintln!("passwords: {news}");
+                Err(LinkError::Silent(_)) => {}
+                Err(error) => of_passwords.once("passwords", with_causes(&error)),
             }
-            said = news;
             thread::sleep(PAUSE);
         }
     }
 
     /// One that the server refuses stays as it was.
-    fn keep_users(&self, known: &mut Users, told: &Told) {
-        // Rules that can't be read for a moment change nothing.
-        let Some(wished) = self.users.as_ref().and_then(|files| files.read(known).ok()) else { return };
+    ///
+    /// # Errors
+    /// When the rules can't be read; nothing is changed then.
+    fn keep_users(&self, known: &mut Users, told: &Told) -> io::Result<()> {
+        let Some(files) = &self.users else { return Ok(()) };
+        let wished = files.read(known)?;
         let before = self.pending.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut pending = BTreeMap::new();
         for (name, words) in users::commands(known, &wished) {
@@ -86,7 +88,7 @@ impl Accounts {
                         None => known.remove(&name),
                     };
                 }
-                Err(LinkError::Silent(_)) => return,
+                Err(LinkError::Silent(_)) => return Ok(()),
                 Err(error) => {
                     let reason = with_causes(&error);
                     if before.get(&name) != Some(&reason) {
@@ -97,6 +99,7 @@ impl Accounts {
             }
         }
         *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = pending;
+        Ok(())
     }
 
     /// What was done, in words.

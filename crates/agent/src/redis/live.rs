@@ -22,6 +22,7 @@ use super::password::Passwords;
 use super::program::Program;
 use super::settings::{self, Change, Settings};
 use crate::install::InstallError;
+use crate::said::Said;
 use crate::with_causes;
 
 /// Time between two looks at the template.
@@ -85,11 +86,11 @@ impl Live {
     /// Keeps the server as the template has it, for as long as it runs.
     pub fn tend(mut self) {
         let mut tried: Option<(String, Instant)> = None;
-        let mut unread = String::new();
+        let mut unread = Said::default();
         loop {
             match fs::read_to_string(&self.template) {
                 Ok(template) => {
-                    unread.clear();
+                    unread.once("config", "");
                     let is_due = tried.as_ref().is_none_or(|(before, at)| {
                         *before != template || at.elapsed() > AGAIN && !self.pending().is_empty()
                     });
@@ -100,13 +101,8 @@ impl Live {
                         tried = Some((template, Instant::now()));
                     }
                 }
-                Err(error) => {
-                    let reason = error.to_string();
-                    if reason != unread {
-                        eprintln!("config: all stays as it was until the template can be read: {reason}");
-                        unread = reason;
-                    }
-                }
+                Err(error) => unread
+                    .once("config", format!("all stays as it was until the template can be read: {error}")),
             }
             thread::sleep(PAUSE);
         }

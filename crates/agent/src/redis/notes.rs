@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::password::Passwords;
 use super::replicated;
 use crate::install::{self, InstallError};
+use crate::said::Said;
 
 /// Time between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -144,7 +145,7 @@ fn ask(address: SocketAddr) -> io::Result<String> {
 
 /// Writes down, for as long as the server runs, who is master as the Sentinels say.
 pub fn keep(file: &Path, sentinels: &str, name: &str, passwords: &Passwords) {
-    let mut said = String::new();
+    let mut said = Said::default();
     loop {
         if let Some(told) = replicated::master(sentinels, name, passwords) {
             let news = read(file).map_err(|source| InstallError::Read { path: file.to_owned(), source });
@@ -153,13 +154,8 @@ pub fn keep(file: &Path, sentinels: &str, name: &str, passwords: &Passwords) {
                 Some(known) if known.epoch > told.epoch || known == told => Ok(()),
                 _ => write(file, &told),
             });
-            if let Err(error) = written {
-                let error = crate::with_causes(&error);
-                if error != said {
-                    eprintln!("cannot write down who is master: {error}");
-                    said = error;
-                }
-            }
+            let trouble = written.err().map(|error| crate::with_causes(&error)).unwrap_or_default();
+            said.once("cannot write down who is master", trouble);
         }
         thread::sleep(PAUSE);
     }

@@ -32,6 +32,7 @@ use topology::{Topology, TopologyError};
 
 use super::hosts::Hosts;
 use super::password::Passwords;
+use crate::said::Said;
 
 /// Time between two looks while something is to be done.
 const BUSY: Duration = Duration::from_millis(250);
@@ -125,15 +126,12 @@ impl Cluster {
 
     /// Forms the cluster or mends it, until the server is stopped.
     pub fn tend(&self) {
-        let mut said = String::new();
+        let mut said = Said::default();
         while !self.servers.stopping.load(Ordering::Relaxed) {
             let (plan, news) = self.look_and_act();
             self.settled.store(plan == Plan::Settled, Ordering::Relaxed);
             self.looks(|looked| looked.work = plan.in_words());
-            if news != said {
-                eprintln!("cluster: {news}");
-                said = news;
-            }
+            said.once("cluster", news);
             thread::sleep(if plan == Plan::Settled { CALM } else { BUSY });
         }
     }
