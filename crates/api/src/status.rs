@@ -19,7 +19,8 @@ pub struct TradingPlatformStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
     /// `Ready`, `Available`, `Reconciling`, `Stalled`, `Degraded`, `AutoscalingActive`,
-    /// `CertificatesAvailable`, `AddOnsAvailable`, `VolumesExpandable`, `VolumeNearlyFull`.
+    /// `CertificatesAvailable`, `AddOnsAvailable`, `VolumesExpandable`, `VolumeNearlyFull`,
+    /// `CredentialsRotated`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
