@@ -16,7 +16,7 @@ use trading_core::{
     inputs::Inputs,
     kinds::Kind,
     leaving::hold_back,
-    members::{Answers, Members, take_in, targets},
+    members::{Answers, Members, Protocol, take_in, targets},
     object::Object,
     plan::Plan,
     render::topology_digest,
@@ -255,6 +255,41 @@ fn who_can_not_run_says_why() {
     let serves = seen.answer("postgres", &[failure, primary()]);
     assert_eq!(verdict(&serves, "Degraded"), is("True", "WrongMajorVersion"));
     assert_eq!(verdict(&serves, "Ready"), is("False", "Progressing"));
+}
+
+#[test]
+fn a_store_outside_that_does_not_answer_is_told_of() {
+    let mut seen = Seen::new(&json!({"postgres": {"mode": "External", "external": {
+        "host": "db.example.com", "readOnlyHost": "10.0.0.7", "database": "app", "cidrs": ["10.0.0.0/28"],
+        "credentialsSecretRef": {"name": "login"},
+    }}}));
+    let [target] = &targets(&seen.plan, &seen.live)[..] else { panic!("one store") };
+    assert_eq!(
+        (target.store, target.protocol, target.port),
+        ("postgres", Protocol::Postgres { tls: true }, 5432)
+    );
+    assert_eq!(
+        target.servers.iter().map(|(_, host)| host).collect::<Vec<_>>(),
+        ["db.example.com", "10.0.0.7"]
+    );
+
+    let mut say = |report: Value| {
+        let member = take_in("db.example.com", serde_json::from_value(report).unwrap());
+        let servers = [("db.example.com".to_owned(), member)].into();
+        seen.members.0.insert("postgres".to_owned(), Answers { servers, current: true });
+        seen.report()
+    };
+    let well = say(json!({"name": "db.example.com", "role": "primary"}));
+    assert_eq!(verdict(&well, "Degraded").0, "False");
+    let failure = json!({"reason": "Unreachable", "message": "takes no connection: refused"});
+    let lost = say(json!({"name": "db.example.com", "failure": failure}));
+    assert_eq!(verdict(&lost, "Degraded"), is("True", "Unreachable"));
+    assert_eq!(verdict(&lost, "Ready").0, "True", "its clients know better");
+    let message = &condition(&lost, "Degraded").unwrap().message;
+    let begins = "db.example.com:5432 of postgres.external takes no connection: refused; ";
+    assert!(message.starts_with(begins) && message.contains("firewalls"), "{message}");
+    let back = say(json!({"name": "db.example.com", "role": "primary"}));
+    assert_eq!(verdict(&back, "Degraded").0, "False");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use trading_core::inputs::OperatorSettings;
 use crate::{
     cache::{Caches, PlatformKey, Triggers},
     lease::jittered,
-    members,
+    members::{self, Book},
     metrics::Metrics,
     packed::Packed,
     reconcile::{Context, Memories, ReconcileError, reconcile, reporter},
@@ -64,7 +64,7 @@ pub async fn run(
         caches,
         metrics,
         operator,
-        members: settings.asks_stores().then(Arc::default),
+        members: Book::new(settings.scope()).map(Arc::new),
         memories: Memories::default(),
     });
     let asking = Arc::clone(&context);

@@ -6,6 +6,8 @@ use clap::{Parser, ValueEnum};
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 use trading_core::inputs::API_SERVER_PORTS;
 
+use crate::members::Scope;
+
 /// Runs trading platforms on Kubernetes.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -44,6 +46,10 @@ pub struct Settings {
     /// their names are not known.
     #[arg(long, env = "ASK_STORES", action = clap::ArgAction::Set)]
     pub ask_stores: Option<bool>,
+    /// Port of Postgres or Redis outside, which are tried where a platform's resource names one at that port; may be
+    /// repeated. Nobody is tried where it is left out.
+    #[arg(long = "external-store-port", env = "EXTERNAL_STORE_PORTS", value_delimiter = ',')]
+    pub external_store_ports: Vec<u16>,
     /// Namespace of the Lease: that of the operator's pod.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     pub lease_namespace: String,
@@ -59,10 +65,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether the servers of data stores are asked how they are.
-    pub fn asks_stores(&self) -> bool {
+    /// Which data stores are asked how they are.
+    pub fn scope(&self) -> Scope {
         // The kubelet tells every pod where the apiserver is.
-        self.ask_stores.unwrap_or_else(|| std::env::var_os("KUBERNETES_SERVICE_HOST").is_some())
+        let is_inside = || std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        Scope {
+            agents: self.ask_stores.unwrap_or_else(is_inside),
+            outside_ports: self.external_store_ports.clone(),
+        }
     }
 }
 

@@ -69,6 +69,7 @@ fn wrong_values_are_refused_with_the_name_of_the_value() -> Result<()> {
         ("resources.limits.gpu=1", "limits"),
         ("podDisruptionBudget.maxUnavailable=0", "maxUnavailable"),
         ("networkPolicy.apiServerPorts={0}", "apiServerPorts"),
+        ("externalStores.checkedPorts={0}", "checkedPorts"),
         ("podLabels.app\\.kubernetes\\.io/name=x", "podLabels"),
         ("terminationGracePeriodSeconds=0", "terminationGracePeriodSeconds"),
         ("serviceAccount.name=Bad_Name", "name"),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use trading_report::{Cluster, Report, Volume};
 
-use super::{ClusterView, Fullness, LEVELS, Member};
+use super::{ClusterView, Fullness, LEVELS, Member, NO_TLS, UNREACHABLE};
 
 /// Characters of a text for people.
 const LONGEST_TEXT: usize = 300;
@@ -14,8 +14,8 @@ const LONGEST_WORD: usize = 63;
 /// Entries of a list.
 const MOST: usize = 600;
 
-/// Reasons that agents give and conditions may carry.
-const REASONS: [&str; 7] = [
+/// Reasons that conditions may carry: those that agents give, and those of stores outside.
+const REASONS: [&str; 9] = [
     "ImageWithoutServer",
     "WrongMajorVersion",
     "WrongDatabase",
@@ -23,6 +23,8 @@ const REASONS: [&str; 7] = [
     "VolumeUnreadable",
     "BadConfiguration",
     "ServerEnded",
+    UNREACHABLE,
+    NO_TLS,
 ];
 /// In place of any other.
 pub const OTHER_REASON: &str = "ServerCannotStart";

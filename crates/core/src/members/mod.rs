@@ -4,11 +4,13 @@
 //! Only what matters is kept of an answer, so that two that are equal need no other status.
 
 mod intake;
+mod outside;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use intake::take_in;
-pub use trading_report::{PATH, Report, Role};
+pub use outside::{NO_TLS, UNREACHABLE};
+pub use trading_report::{Failure, PATH, Report, Role};
 
 use crate::{
     plan::{POSTGRES, POSTGRES_AGENT_PORT, Plan, REDIS, REDIS_METRICS_PORT},
@@ -86,12 +88,31 @@ pub const LEVELS: [u8; 6] = [0, 80, 85, 90, 95, 98];
 pub struct Target {
     /// Its name among components.
     pub store: &'static str,
-    /// Port of the agents.
+    /// How they are asked.
+    pub protocol: Protocol,
+    /// Port at which they are asked.
     pub port: u16,
-    /// Pods and their hosts.
+    /// Pods, or hosts outside, and where they are.
     pub servers: Vec<(String, String)>,
     /// All of its pods run and are ready.
     pub settled: bool,
+}
+
+/// How a server is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Its agent tells how it is.
+    Agent,
+    /// Somebody else runs it: whether it answers as Postgres does.
+    Postgres {
+        /// Its clients insist on TLS.
+        tls: bool,
+    },
+    /// The same of Redis.
+    Redis {
+        /// Its clients use TLS.
+        tls: bool,
+    },
 }
 
 /// Whom to ask: the servers of the plan and nobody else, whatever they say of each other.
@@ -101,21 +122,29 @@ pub fn targets(plan: &Plan, live: &Observed) -> Vec<Target> {
     let database = plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
     let postgres = database.map(|servers| (POSTGRES, POSTGRES_AGENT_PORT, servers.instances));
     let stores = redis.into_iter().chain(postgres);
-    stores
-        .filter_map(|(store, port, count)| {
-            let (set, domain) = (plan.identity.child(store), plan.identity.domain(store));
-            let server = |number| (format!("{set}-{number}"), format!("{set}-{number}.{domain}"));
-            let workload = servers(&plan.identity, live, store).and_then(|set| set.workload.as_ref());
-            // There is nobody to ask before there is a set.
-            let settled = workload?.is_settled();
-            Some(Target {
-                store,
-                port: u16::try_from(port).ok()?,
-                servers: (0..count).map(server).collect(),
-                settled,
-            })
+    let inside = stores.filter_map(|(store, port, count)| {
+        let (set, domain) = (plan.identity.child(store), plan.identity.domain(store));
+        let server = |number| (format!("{set}-{number}"), format!("{set}-{number}.{domain}"));
+        let workload = servers(&plan.identity, live, store).and_then(|set| set.workload.as_ref());
+        // There is nobody to ask before there is a set.
+        let settled = workload?.is_settled();
+        Some(Target {
+            store,
+            protocol: Protocol::Agent,
+            port: u16::try_from(port).ok()?,
+            servers: (0..count).map(server).collect(),
+            settled,
         })
-        .collect()
+    });
+    inside.chain(outside::targets(plan)).collect()
+}
+
+impl Target {
+    /// Whether somebody else runs it.
+    #[must_use]
+    pub fn is_outside(&self) -> bool {
+        self.protocol != Protocol::Agent
+    }
 }
 
 impl Members {
@@ -167,12 +196,18 @@ impl Answers {
         !self.troubles().is_subset(&before.troubles())
     }
 
+    /// Whether there is trouble at all.
+    #[must_use]
+    pub fn has_trouble(&self) -> bool {
+        !self.troubles().is_empty()
+    }
+
     /// Whether something is on its way, so that another answer is to be expected soon.
     #[must_use]
     pub fn is_unsettled(&self) -> bool {
         self.heard().any(|(_, member)| {
             member.waits_for.is_some() || member.cluster.as_ref().is_some_and(|cluster| !cluster.settled)
-        }) || !self.troubles().is_empty()
+        }) || self.has_trouble()
     }
 
     fn troubles(&self) -> BTreeSet<Trouble<'_>> {

@@ -9,7 +9,7 @@ use super::{
     state,
 };
 use crate::{
-    members::{Answers, Member, Role, targets},
+    members::{Answers, Member, Role, Target, targets},
     plan::{POSTGRES, Plan, REDIS},
     problem::Problem,
     step::Observed,
@@ -40,12 +40,18 @@ impl Told {
     /// From what is known of all stores.
     pub fn of(plan: &Plan, live: &Observed, before: &[Condition]) -> Self {
         let targets = targets(plan, live);
+        let mut problems: Vec<Problem> = targets
+            .iter()
+            .filter(|target| target.is_outside())
+            .filter_map(|target| Some((target, plan.members.of(target.store)?)))
+            .flat_map(|(target, answers)| unreachable(target, answers))
+            .collect();
         let heard: Vec<(&'static str, bool, &Answers)> = targets
             .iter()
+            .filter(|target| !target.is_outside())
             .filter_map(|target| Some((target.store, target.settled, plan.members.of(target.store)?)))
             .filter(|(_, _, answers)| answers.is_heard())
             .collect();
-        let mut problems = Vec::new();
         for (store, settled, answers) in &heard {
             problems.extend(failures(store, answers));
             problems.extend(outage(plan, store, answers, before));
@@ -64,6 +70,18 @@ impl Told {
         problems.extend(full);
         Self { problems, nearly_full: NearlyFull::Known(words) }
     }
+}
+
+/// What clients may find, too. The operator is elsewhere than they are: only their own pods can tell for sure.
+fn unreachable<'a>(target: &'a Target, answers: &'a Answers) -> impl Iterator<Item = Problem> + 'a {
+    answers.heard().filter_map(move |(host, member)| {
+        let (reason, message) = member.failure.as_ref()?;
+        let (store, port) = (target.store, target.port);
+        let message = format!(
+            "{host}:{port} of {store}.external {message}; seen from the operator's pod: see that host, port and TLS are right, that the server runs, and that firewalls admit the cluster"
+        );
+        Some(Problem::of(store, reason, message).as_warning())
+    })
 }
 
 /// Servers that can't run. Where another one serves, the platform does, too.

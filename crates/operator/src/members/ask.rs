@@ -9,7 +9,9 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use tokio::{sync::Semaphore, time::timeout};
-use trading_core::members::{PATH, Report};
+use trading_core::members::{PATH, Protocol, Report};
+
+use super::outside;
 
 /// For one answer, the look-up of the name included.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -39,6 +41,12 @@ impl Asker {
         let address: Uri = format!("http://{host}:{port}{PATH}").parse().ok()?;
         let _turn = self.turns.acquire().await.ok()?;
         timeout(PATIENCE, self.converse(address)).await.ok().flatten()
+    }
+
+    /// Whether a store that somebody else runs answers.
+    pub async fn try_outside(&self, protocol: Protocol, host: &str, port: u16) -> Option<Report> {
+        let _turn = self.turns.acquire().await.ok()?;
+        Some(outside::look(protocol, host, port, outside::is_admitted).await)
     }
 
     async fn converse(&self, address: Uri) -> Option<Report> {

@@ -35,9 +35,25 @@ pub struct Round {
     edit: u64,
 }
 
+/// Whom the administrator lets be asked.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    /// The agents of stores.
+    pub agents: bool,
+    /// Ports of stores that somebody else runs: who writes a resource shall not have any port tried.
+    pub outside_ports: Vec<u16>,
+}
+
+impl Scope {
+    /// Whether this may be asked.
+    fn admits(&self, target: &Target) -> bool {
+        if target.is_outside() { self.outside_ports.contains(&target.port) } else { self.agents }
+    }
+}
+
 /// All platforms.
-#[derive(Default)]
 pub struct Book {
+    scope: Scope,
     pages: Mutex<HashMap<PlatformKey, Page>>,
     changed: Notify,
 }
@@ -80,6 +96,12 @@ impl Page {
         }
     }
 
+    /// What is known of stores that change by themselves.
+    fn inside(&self) -> impl Iterator<Item = &Answers> {
+        let inside = self.targets.iter().filter(|target| !target.is_outside());
+        inside.filter_map(|target| self.known.of(target.store))
+    }
+
     /// Until the next round.
     fn pause(&self) -> Duration {
         let all_run = self.targets.iter().all(|target| target.settled);
@@ -89,12 +111,18 @@ impl Page {
         }
         let is_busy = !all_run
             || self.doubts.values().any(|doubts| *doubts > 0)
-            || self.known.0.values().any(Answers::is_unsettled);
+            || self.inside().any(Answers::is_unsettled);
         if is_busy { BUSY } else { CALM }
     }
 }
 
 impl Book {
+    /// Where nobody is known yet; `None` where nobody may be asked.
+    pub fn new(scope: Scope) -> Option<Self> {
+        let is_open = scope.agents || !scope.outside_ports.is_empty();
+        is_open.then(|| Self { scope, pages: Mutex::default(), changed: Notify::new() })
+    }
+
     fn pages<T>(&self, change: impl FnOnce(&mut HashMap<PlatformKey, Page>) -> T) -> T {
         change(&mut self.pages.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -115,7 +143,8 @@ impl Book {
     }
 
     /// These are a platform's stores now.
-    pub fn watch(&self, key: &PlatformKey, targets: Vec<Target>) {
+    pub fn watch(&self, key: &PlatformKey, mut targets: Vec<Target>) {
+        targets.retain(|target| self.scope.admits(target));
         self.pages(|pages| {
             let Some(page) = pages.get_mut(key).filter(|page| page.targets != targets) else { return };
             page.outdate();
@@ -163,7 +192,12 @@ impl Book {
                 let new = answers(target, told.remove(target.store).unwrap_or_default(), before);
                 is_heard |= new.is_heard();
                 let doubts = page.doubts.entry(target.store).or_default();
-                if before.is_some_and(|before| before.is_heard() && new.is_worse_than(before)) {
+                let is_worse = match before {
+                    Some(before) => before.is_heard() && new.is_worse_than(before),
+                    // Nobody has seen it answer, and names and firewalls may take a moment.
+                    None => target.is_outside() && new.has_trouble(),
+                };
+                if is_worse {
                     *doubts += 1;
                     if *doubts < CERTAIN {
                         continue;

@@ -1,10 +1,11 @@
 //! Asks the servers of data stores how they are, beside all reconciles and without the Kubernetes API: over HTTP
-//! at the names that a headless Service gives their pods.
+//! at the names that a headless Service gives their pods. Of those that somebody else runs it sees whether they answer.
 //!
 //! A platform is woken only when an answer says something new that matters.
 
 mod ask;
 mod book;
+mod outside;
 #[cfg(test)]
 mod tests;
 
@@ -12,10 +13,11 @@ use std::{sync::Arc, time::Instant};
 
 use futures::{StreamExt, future::join_all, stream};
 use tokio::{select, time::sleep_until};
+use trading_core::members::Protocol;
 
 use crate::cache::Triggers;
 use ask::Asker;
-pub use book::Book;
+pub use book::{Book, Scope};
 use book::{Round, Told};
 
 /// Platforms that are asked at a time.
@@ -54,7 +56,13 @@ pub async fn poll(book: Arc<Book>, triggers: &Triggers) {
 async fn ask_all(asker: &Asker, round: &Round) -> Told {
     let stores = round.targets.iter().map(async |target| {
         let servers = target.servers.iter();
-        let answers = servers.map(async |(pod, host)| (pod.clone(), asker.ask(host, target.port).await));
+        let answers = servers.map(async |(name, host)| {
+            let answer = match target.protocol {
+                Protocol::Agent => asker.ask(host, target.port).await,
+                protocol => asker.try_outside(protocol, host, target.port).await,
+            };
+            (name.clone(), answer)
+        });
         (target.store, join_all(answers).await.into_iter().collect())
     });
     join_all(stores).await.into_iter().collect()

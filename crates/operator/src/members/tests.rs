@@ -8,9 +8,9 @@ use std::{
 
 use axum::{Router, extract::State, routing::get};
 use tokio::{net::TcpListener, time::timeout};
-use trading_core::members::{PATH, Report, Role, Target};
+use trading_core::members::{PATH, Protocol, Report, Role, Target};
 
-use super::{Book, ask::Asker, book::Told, poll};
+use super::{Book, Scope, ask::Asker, book::Told, poll};
 use crate::{
     cache::{PlatformKey, Triggers},
     metrics::Metrics,
@@ -31,10 +31,14 @@ fn report(name: &str, role: Role) -> Report {
     }
 }
 
+fn book() -> Book {
+    Book::new(Scope { agents: true, outside_ports: vec![5432] }).expect("somebody may be asked")
+}
+
 fn target(port: u16, settled: bool) -> Target {
     let servers = [("shop-postgres-0", "127.0.0.1"), ("shop-postgres-1", "127.0.0.2")];
     let servers = servers.map(|(pod, host)| (pod.to_owned(), host.to_owned())).into();
-    Target { store: "postgres", port, servers, settled }
+    Target { store: "postgres", protocol: Protocol::Agent, port, servers, settled }
 }
 
 /// Two agents at one port of two addresses, and what they answer.
@@ -64,7 +68,7 @@ async fn answers_wake_a_platform_when_they_are_new() {
     say(&bodies, &report("shop-postgres-0", Role::Primary));
     say(&bodies, &report("shop-postgres-1", Role::Replica));
     let (triggers, mut woken) = Triggers::new(Arc::new(Metrics::new().expect("metrics")));
-    let book = Arc::new(Book::default());
+    let book = Arc::new(book());
     let asks = Arc::clone(&book);
     let polling = tokio::spawn(async move { poll(asks, &triggers).await });
 
@@ -110,7 +114,7 @@ fn round(book: &Book, reports: &[Report]) -> bool {
 }
 
 fn watched() -> Book {
-    let book = Book::default();
+    let book = book();
     book.known(&key(), 1);
     book.watch(&key(), vec![target(1, true)]);
     book
@@ -145,6 +149,33 @@ fn a_failure_is_known_while_its_container_waits_to_be_started_again() {
     let member = known.of("postgres").and_then(|answers| answers.servers["shop-postgres-0"].clone());
     assert_eq!(member.and_then(|member| member.failure), Some(("WrongDatabase", "m".to_owned())));
     assert!(round(&book, &[report("shop-postgres-0", Role::Primary)]));
+}
+
+#[test]
+fn an_outage_outside_is_told_when_it_lasts() {
+    let outside = |port| {
+        let servers = vec![("db.example".to_owned(), "db.example".to_owned())];
+        let protocol = Protocol::Postgres { tls: true };
+        Target { store: "postgres", protocol, port, servers, settled: true }
+    };
+    let said = |failure: &str| -> Report {
+        let failure = (!failure.is_empty()).then(|| serde_json::json!({"reason": failure, "message": "m"}));
+        let role = if failure.is_some() { "unknown" } else { "primary" };
+        serde_json::from_value(serde_json::json!({"name": "db.example", "role": role, "failure": failure}))
+            .expect("it is one")
+    };
+    let book = book();
+    book.known(&key(), 1);
+    book.watch(&key(), vec![outside(22)]);
+    assert!(book.due(Instant::now() + Duration::from_hours(1)).0.is_empty(), "no such port may be tried");
+    book.watch(&key(), vec![outside(5432)]);
+    let gone = [said("Unreachable")];
+    assert_eq!([round(&book, &gone), round(&book, &gone), round(&book, &gone)], [false, false, true]);
+    let now = Instant::now();
+    assert!(!round(&book, &gone));
+    let next = book.due(now).1.expect("it is tried again").saturating_duration_since(now);
+    assert!(next > Duration::from_secs(20), "it may last for days: {next:?}");
+    assert!(round(&book, &[said("")]), "it is back");
 }
 
 #[test]

@@ -14,6 +14,8 @@ use super::{MACHINE, STAGE};
 
 const UP: Duration = Duration::from_mins(4);
 const REACHED: Duration = Duration::from_secs(30);
+/// The operator asks ever more rarely whom it did not reach, and tells of what lasts.
+const ASKED: Duration = Duration::from_mins(2);
 
 /// Makes an example run, and returns once every application has reached its stores.
 async fn run(example: &str, secrets: &[Value]) -> Result<()> {
@@ -63,8 +65,28 @@ async fn run(example: &str, secrets: &[Value]) -> Result<()> {
         reached += expected.len();
     }
     ensure!(reached > 0, "no application of {example} uses a store");
+    let told = format!("the status of {example} says how its stores are");
+    wait_for(&told, ASKED, async || stores_are_told(&space.get("TradingPlatform", &name).await?, outside))
+        .await?;
     space.delete("TradingPlatform", &name, Propagation::Foreground).await?;
     space.gone("TradingPlatform", &name, UP).await
+}
+
+/// The operator's pod finds every server by its name, and sees that nobody answers for a database outside.
+fn stores_are_told(platform: &Value, outside: bool) -> Result<()> {
+    let components = at(platform, "/status/components").as_array().context("no components")?;
+    let sets = components.iter().filter(|it| matches!(text(it, "/name"), "redis" | "postgres"));
+    for set in sets {
+        let members = at(set, "/members").as_array().map(Vec::as_slice).unwrap_or_default();
+        let ready = members.iter().filter(|member| member["state"] == "Ready").count();
+        ensure!(*at(set, "/desired") == json!(ready), "{set}");
+    }
+    let conditions = at(platform, "/status/conditions").as_array().context("no conditions")?;
+    let is_told = conditions
+        .iter()
+        .any(|it| it["type"] == "Degraded" && text(it, "/message").contains(" of postgres.external "));
+    ensure!(is_told == outside, "{conditions:#?}");
+    Ok(())
 }
 
 /// Which stores a Deployment's pods are told of.
