@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     component::{Qos, Resources},
+    env::KeyRef,
     image::Image,
     names::{DATA_KEY, DNS_SUBDOMAIN, is_host, is_outside},
     network::Cidr,
@@ -61,6 +62,18 @@ use crate::{
 #[x_kube(validation = Rule::new("(has(self.credentials) ? self.credentials.generation : 1) >= (has(oldSelf.credentials) ? oldSelf.credentials.generation : 1)")
     .message("credentials.generation can only be raised: passwords of earlier generations are refused by now")
     .field_path(".credentials"))]
+#[x_kube(validation = Rule::new("self.mode == 'Managed' || !(has(self.extensions) || has(self.databases) || has(self.roles))")
+    .message("extensions, databases and roles are made in mode Managed alone: remove them, and make them in the database")
+    .field_path(".mode"))]
+#[x_kube(validation = Rule::new("!has(self.roles) || !self.roles.exists(k, (k + '_login_').startsWith((has(self.owner) ? self.owner : 'app') + '_login_'))")
+    .message("a role must not be called as owner, or as its later logins (owner_login_2): choose another name")
+    .field_path(".roles"))]
+#[x_kube(validation = Rule::new("!has(self.databases) || !((has(self.database) ? self.database : 'app') in self.databases)")
+    .message("the platform's own database is made anyway: remove it from databases; its extensions are postgres.extensions")
+    .field_path(".databases"))]
+#[x_kube(validation = Rule::new("!has(self.databases) || self.databases.all(k, !has(self.databases[k].owner) || self.databases[k].owner == (has(self.owner) ? self.owner : 'app') || has(self.roles) && self.databases[k].owner in self.roles)")
+    .message("a database belongs to owner or to one of roles: declare the role, or leave it out")
+    .field_path(".databases"))]
 pub struct Postgres {
     /// `Managed`: one primary with read replicas in the platform's namespace. `CloudNativePG`: the
     /// same, run by that operator. `External`: a database that runs elsewhere, described in
@@ -119,6 +132,22 @@ pub struct Postgres {
         .message("the name is one of Postgres' or the operator's own roles: choose another"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Extensions of `database`, such as `pg_trgm`; the image must have them. None is ever dropped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 63), regex(pattern = EXTENSION)))]
+    pub extensions: Vec<String>,
+    /// Further databases, by name. One that is removed here stays, with its data.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z_][a-z0-9_]{0,62}$') && !(k in ['postgres', 'template0', 'template1']))")
+        .message("names of databases are lower-case letters, digits and underscores, at most 63, and not Postgres' own"))]
+    pub databases: BTreeMap<String, PostgresDatabase>,
+    /// Further roles that log in, by name. One that is removed here is refused, and keeps what it owns.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32))]
+    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z]([a-z0-9_]{0,30}[a-z0-9])?$') && !k.matches('^(postgres|streaming_replica|pgbouncer|public|none|pg_.*)$'))")
+        .message("names of roles are lower-case letters, digits and underscores, at most 32, and not Postgres' or the operator's own"))]
+    pub roles: BTreeMap<String, PostgresRole>,
     /// Numeric user of the server, which must be in the image's /etc/passwd; default that of the
     /// official images: 999, or 70 with `alpine` in the tag.
     #[schemars(range(min = 1, max = 65535))]
@@ -167,6 +196,55 @@ pub struct PostgresCredentials {
     /// are refused once no pod has them. The first is 1.
     #[schemars(range(min = 1, max = 999))]
     pub generation: u32,
+}
+
+/// As Postgres' own and others are called; they come from the image.
+const EXTENSION: &str = r"^[a-z][a-z0-9_-]*$";
+
+/// A further database.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[schemars(description = "")] // the field says it
+#[serde(rename_all = "camelCase")]
+pub struct PostgresDatabase {
+    /// Role that it belongs to: `owner` (default) or one of `roles`.
+    #[schemars(length(min = 1, max = 63))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Its extensions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 63), regex(pattern = EXTENSION)))]
+    pub extensions: Vec<String>,
+}
+
+/// A further role that logs in.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[schemars(description = "")] // the field says it
+#[serde(rename_all = "camelCase")]
+pub struct PostgresRole {
+    /// Rights that it has in all databases, by the roles of Postgres' own that have them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    pub member_of: Vec<PredefinedRole>,
+    /// Most connections at once.
+    #[schemars(range(min = 1, max = 10000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection_limit: Option<i32>,
+    /// Key of a Secret with its password; by default one is generated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<KeyRef>,
+}
+
+/// Roles that come with every version of Postgres and lead neither to files nor to programs.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
+#[schemars(description = "")] // the field says it
+#[serde(rename_all = "snake_case")]
+pub enum PredefinedRole {
+    /// Reads every table.
+    PgReadAllData,
+    /// Writes every table.
+    PgWriteAllData,
+    /// Sees what the server does.
+    PgMonitor,
 }
 
 /// Who runs the database.

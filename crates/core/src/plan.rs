@@ -38,15 +38,15 @@ pub use ingress::{
 use monitoring::{MonitoringPlan, TelemetryPlan};
 pub use network::{Host, IngressSource, NetworkPlan};
 pub use postgres::{
-    LoginsPlan, POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_PORT, POSTGRES_RO, PostgresPasswords, PostgresPlan,
-    PostgresServers,
+    DatabasePlan, LoginsPlan, POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_PORT, POSTGRES_RO, POSTGRES_ROLES,
+    PostgresPasswords, PostgresPlan, PostgresServers, RolePlan,
 };
 pub use redis::{
     ClusterPlan, ExternalRedisPlan, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, REDIS_USERS,
     RedisPlan, RedisUserPlan, SENTINEL, SENTINEL_PORT, SentinelPlan,
 };
 pub use runtime::{RUNTIME, RuntimePlan, RuntimeTlsPlan};
-pub use stores::{PasswordSource, STORES, StoreFacts, VolumePlan, store_of};
+pub use stores::{AccountPlan, PasswordSource, STORES, StoreFacts, VolumePlan, store_of};
 
 /// A platform with every value decided.
 #[derive(Clone, Debug)]

@@ -221,3 +221,70 @@ fn a_login_that_clients_have_is_kept_whatever_is_lost() {
     assert!(next.held.contains(&here(Kind::Secret, "shop-postgres-app")));
     assert_eq!(file(&objects, "login"), "3\n");
 }
+
+/// What is declared changes no pod; a role whose Secret is lost keeps what the servers have.
+#[test]
+fn databases_and_roles_come_without_a_restart_and_keep_their_passwords() {
+    let declared = json!({"database": "shop", "extensions": ["pg_trgm"],
+        "databases": {"analytics": {"owner": "e_tl", "extensions": ["hstore"]}, "audit": {}},
+        "roles": {"e_tl": {"connectionLimit": 5}, "guest": {"memberOf": ["pg_read_all_data"],
+            "passwordSecretRef": {"name": "guests", "key": "one"}}}});
+    let (plan, objects) = rendered(&with(&declared));
+    let find = |objects: &[Object], name: &str| {
+        objects.iter().find(|object| object.key() == here(Kind::Secret, name)).cloned()
+    };
+    let bare = with(&json!({"database": "shop"}));
+    let set = |objects: &[Object]| {
+        let key = here(Kind::StatefulSet, "shop-postgres");
+        objects.iter().find(|object| object.key() == key).unwrap().body.clone()
+    };
+    assert_eq!(set(&objects), set(&rendered(&bare).1));
+    let written: Value = serde_json::from_str(&file(&objects, "objects")).unwrap();
+    let expected = json!({
+        "databases": {"analytics": {"owner": "e_tl", "extensions": ["hstore"]},
+            "audit": {"owner": "app", "extensions": []}, "shop": {"owner": null, "extensions": ["pg_trgm"]}},
+        "roles": {"e_tl": {"memberOf": [], "connectionLimit": 5},
+            "guest": {"memberOf": ["pg_read_all_data"], "connectionLimit": null}}});
+    assert_eq!(written, expected);
+    let Content::GeneratedOnce(texts) = find(&objects, "shop-postgres-role-e-tl").unwrap().content else {
+        panic!("it is generated")
+    };
+    let uri = "postgresql://e_tl:{password}@shop-postgres.trading.svc:5432/analytics";
+    assert_eq!((texts["uri"].as_str(), texts["username"].as_str()), (uri, "e_tl"));
+    assert!(find(&objects, "guests").is_none());
+    let Content::CollectedFrom { originals, .. } = find(&objects, "shop-postgres-roles").unwrap().content
+    else {
+        panic!("it has the passwords of others")
+    };
+    let of = |role: &str| (originals[role].0.name.as_str(), originals[role].1.as_str());
+    assert_eq!((of("e_tl"), of("guest")), (("shop-postgres-role-e-tl", "password"), ("guests", "one")));
+
+    let seen = |absent: &str, servers_know: bool| {
+        let states = references::all(&plan).into_iter().map(|it| {
+            let is_absent = it.name == absent || it.name == "shop-postgres-roles" && !servers_know;
+            let keys = ["username", "password", "one", "e_tl", "guest"];
+            let keys = keys.map(|key| (key.to_owned(), "digest".to_owned())).into();
+            (it, if is_absent { ReferenceState::Absent } else { ReferenceState::Present(keys) })
+        });
+        let inputs = Inputs { references: Some(states.collect()), ..Inputs::offline(then()) };
+        let plan = resolve(&with(&declared), &inputs);
+        let reasons: BTreeSet<&str> = plan.problems.iter().map(|problem| problem.reason).collect();
+        let objects = render(&plan);
+        (
+            find(&objects, "shop-postgres-role-e-tl").is_some(),
+            reasons,
+            steps(&plan, &objects, &observed(&objects)),
+        )
+    };
+    // It is new: one is made.
+    let (is_made, reasons, _) = seen("shop-postgres-role-e-tl", false);
+    assert!(is_made && reasons.is_empty(), "{reasons:?}");
+    // It is lost: none is made, and what the servers have is not touched.
+    let (is_made, reasons, next) = seen("shop-postgres-role-e-tl", true);
+    assert!(!is_made && reasons.contains("PasswordLost"), "{reasons:?}");
+    assert!(next.held.contains(&here(Kind::Secret, "shop-postgres-roles")), "{:?}", next.held);
+    // A person's is not there: the others are served.
+    let (is_made, reasons, next) = seen("guests", true);
+    assert!(is_made && reasons.contains("RoleWithoutPassword"), "{reasons:?}");
+    assert!(!next.held.contains(&here(Kind::StatefulSet, "shop-postgres")), "{:?}", next.held);
+}

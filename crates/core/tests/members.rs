@@ -374,3 +374,19 @@ fn servers_that_go_stay_until_they_have_left() {
     seen.members.0.get_mut("redis").unwrap().current = false;
     assert_eq!(servers(&seen).0, 8, "it was asked before the edit");
 }
+
+#[test]
+fn what_a_database_can_not_make_is_told_and_holds_up_nothing() {
+    let mut seen = Seen::new(&database(2));
+    let lacks = "the image does not have extension postgis of database app";
+    let told = json!({"role": "primary", "refused": [lacks, "role etl is there already"]});
+    let now = seen.answer("postgres", &[told, replica(true)]);
+    assert_eq!(verdict(&now, "Degraded"), is("True", "DatabaseObjectsRefused"));
+    let message = &condition(&now, "Degraded").unwrap().message;
+    assert!(message.ends_with(&format!("role etl is there already; {lacks}")), "{message}");
+    assert_eq!(verdict(&now, "Ready"), is("True", "Ready"));
+    // Who is no primary makes nothing.
+    let stale = json!({"role": "replica", "follows": "shop-postgres-0", "inStep": true, "refused": [lacks]});
+    let now = seen.answer("postgres", &[primary(), stale]);
+    assert_eq!(verdict(&now, "Degraded"), is("False", "AsWished"));
+}

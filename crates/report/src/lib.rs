@@ -52,6 +52,9 @@ pub struct Report {
     /// Version of the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Which of the databases, roles and extensions that are declared it can't make, and why, in plain words.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub refused: BTreeSet<String>,
     /// What it waits for, or works on, in plain words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,

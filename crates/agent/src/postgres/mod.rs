@@ -3,9 +3,11 @@
 mod config;
 mod data;
 mod logins;
+mod objects;
 mod prepare;
 mod programs;
 mod run;
+mod scram;
 mod secret;
 
 use clap::Subcommand;

@@ -30,6 +30,11 @@ impl Password {
         password::scram_sha_256(self.0.as_bytes())
     }
 
+    /// As it is.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// As the last field of a line of a password file.
     pub fn field(&self) -> String {
         self.0.replace('\\', "\\\\").replace(':', "\\:")

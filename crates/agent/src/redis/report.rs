@@ -51,6 +51,7 @@ pub fn of(facts: Facts) -> Report {
         in_force: facts.in_force,
         pending_restart: facts.pending,
         volumes: facts.volume.into_iter().collect(),
+        refused: BTreeSet::new(),
         version: value("redis_version").map(ToOwned::to_owned),
         failure: facts.failure,
     }

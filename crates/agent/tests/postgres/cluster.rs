@@ -106,6 +106,7 @@ impl<'a> Cluster<'a> {
         fs::write(self.file(index, "template.conf"), template).expect("written");
         fs::write(self.file(index, "login"), "1\n").expect("written");
         fs::create_dir_all(self.file(index, "passwords")).expect("made");
+        fs::create_dir_all(self.file(index, "roles")).expect("made");
         fs::write(self.file(index, "kubeconfig"), self.api.kubeconfig(&name(index))).expect("written");
         let paths =
             ["", "run", "pg_hba.conf", "template.conf", "kubeconfig"].map(|file| self.file(index, file));
@@ -122,6 +123,8 @@ impl<'a> Cluster<'a> {
             ("--members", "members"),
             ("--login", "login"),
             ("--passwords", "passwords"),
+            ("--objects", "objects"),
+            ("--roles", "roles"),
             ("--output", "run/postgresql.conf"),
             ("--termination-log", "run/termination"),
         ] {

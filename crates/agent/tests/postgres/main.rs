@@ -5,6 +5,7 @@ mod api;
 mod cluster;
 mod failover;
 mod ledger;
+mod objects;
 mod parameters;
 mod rotation;
 mod server;

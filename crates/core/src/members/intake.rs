@@ -11,6 +11,8 @@ use super::{ClusterView, Fullness, LEVELS, Member, NO_TLS, UNREACHABLE};
 const LONGEST_TEXT: usize = 300;
 /// Characters of a name, a version or a digest.
 const LONGEST_WORD: usize = 63;
+/// Texts for people in a list.
+const MOST_TEXTS: usize = 8;
 /// Entries of a list.
 const MOST: usize = 600;
 
@@ -49,6 +51,7 @@ pub fn take_in(pod: &str, report: Report) -> Option<Member> {
         pending_restart: words(report.pending_restart),
         volume: fullest(&report.volumes),
         version: report.version.filter(|version| is_word(version)),
+        refused: report.refused.iter().map(|words| text(words)).take(MOST_TEXTS).collect(),
         waits_for: report.waits_for.map(|words| text(&words)).filter(|words| !words.is_empty()),
         failure,
     })
@@ -146,6 +149,7 @@ mod tests {
             follows: Some("shop\u{1b}[2J".to_owned()),
             waits_for: Some(format!("a\u{1b}b\n{long}")),
             version: Some(long.clone()),
+            refused: (0..99).map(|number| format!("{number}\n{long}")).collect(),
             in_force: [("redis.conf".to_owned(), "ab".to_owned()), (long.clone(), "cd".to_owned())].into(),
             failure: Some(Failure { reason: "Own\nReason".to_owned(), message: long.clone() }),
             cluster: Some(Cluster {
@@ -159,6 +163,9 @@ mod tests {
         let waits_for = member.waits_for.expect("it says so");
         assert!(waits_for.starts_with("a b x") && waits_for.chars().count() == LONGEST_TEXT, "{waits_for}");
         assert!(member.in_force.keys().eq(["redis.conf"]));
+        assert_eq!(member.refused.len(), MOST_TEXTS);
+        let is_cut = |words: &String| words.chars().count() == LONGEST_TEXT && !words.contains('\n');
+        assert!(member.refused.iter().all(is_cut), "{:?}", member.refused);
         let (reason, message) = member.failure.expect("it failed");
         assert_eq!((reason, message.len()), (OTHER_REASON, LONGEST_TEXT));
         assert_eq!(member.cluster.expect("it is one's").owners.len(), MOST);

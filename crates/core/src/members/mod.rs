@@ -50,6 +50,8 @@ pub struct Member {
     pub volume: Option<Fullness>,
     /// Version of the server.
     pub version: Option<String>,
+    /// Which of the declared databases, roles and extensions it can't make, and why.
+    pub refused: BTreeSet<String>,
     /// What it waits for, or works on.
     pub waits_for: Option<String>,
     /// Why it can't run: a reason and a message.

@@ -1,13 +1,21 @@
 //! The database.
 
-use trading_api::{network::Cidr, postgres::SslMode, scheduling::Scheduling};
+use std::collections::BTreeMap;
 
-use super::{CLUSTER_RW, DatabaseCluster, Host, PasswordSource, ResourcesPlan, VolumePlan};
+use trading_api::{
+    network::Cidr,
+    postgres::{PredefinedRole, SslMode},
+    scheduling::Scheduling,
+};
+
+use super::{AccountPlan, CLUSTER_RW, DatabaseCluster, Host, PasswordSource, ResourcesPlan, VolumePlan};
 
 /// Name of the database among components.
 pub const POSTGRES: &str = "postgres";
 /// What a component connects to for the read replicas of the database.
 pub const POSTGRES_RO: &str = "postgres-ro";
+/// What the Secret with the passwords of all further roles is called after the platform's name.
+pub const POSTGRES_ROLES: &str = "postgres-roles";
 /// Port of a Postgres server.
 pub const POSTGRES_PORT: i32 = 5432;
 /// Port at which the agent of a Postgres server tells its health, metrics and status.
@@ -82,6 +90,10 @@ pub struct PostgresServers {
     pub passwords: PostgresPasswords,
     /// Which login clients are given.
     pub logins: LoginsPlan,
+    /// Databases and their extensions, by name; that of the platform is among them.
+    pub databases: BTreeMap<String, DatabasePlan>,
+    /// Further roles that log in.
+    pub roles: Vec<RolePlan>,
     /// Digest of what the servers consume.
     pub checksum: String,
     /// Where the servers run.
@@ -90,6 +102,28 @@ pub struct PostgresServers {
     pub user: i64,
     /// Group that owns the volumes.
     pub group: i64,
+}
+
+/// A database of the servers.
+#[derive(Clone, Debug, Default)]
+pub struct DatabasePlan {
+    /// Role that it belongs to; `None` of the one that is made with the data.
+    pub owner: Option<String>,
+    /// Its extensions.
+    pub extensions: Vec<String>,
+}
+
+/// A further role that logs in.
+#[derive(Clone, Debug)]
+pub struct RolePlan {
+    /// Its name and password.
+    pub account: AccountPlan,
+    /// Postgres' own roles whose rights it has.
+    pub member_of: Vec<PredefinedRole>,
+    /// Most connections at once.
+    pub connection_limit: Option<i32>,
+    /// The database that its Secret names.
+    pub database: String,
 }
 
 /// Generations of logins of a database's owner. The first is the owner itself; each later one is a role of its own

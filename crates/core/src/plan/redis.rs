@@ -7,7 +7,7 @@ use trading_api::{
     scheduling::Scheduling,
 };
 
-use super::{Host, PasswordSource, ResourcesPlan};
+use super::{AccountPlan, Host, PasswordSource, ResourcesPlan};
 
 /// Name of the Redis store among components.
 pub const REDIS: &str = "redis";
@@ -66,16 +66,10 @@ pub struct RedisPlan {
 /// A further user of Redis.
 #[derive(Clone, Debug)]
 pub struct RedisUserPlan {
-    /// Name.
-    pub name: String,
+    /// Its name and password.
+    pub account: AccountPlan,
     /// What it may do, as Redis' access control lists have it.
     pub rules: String,
-    /// Where its password is.
-    pub password: PasswordSource,
-    /// Digest of its password.
-    pub password_digest: String,
-    /// Its generated Secret is gone, but the servers have its password.
-    pub is_lost: bool,
 }
 
 /// A Redis Cluster with every value decided.

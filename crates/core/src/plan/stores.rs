@@ -18,6 +18,19 @@ pub struct PasswordSource {
     pub is_there: bool,
 }
 
+/// An account at a data store beside that of the platform.
+#[derive(Clone, Debug)]
+pub struct AccountPlan {
+    /// Name.
+    pub name: String,
+    /// Where its password is.
+    pub password: PasswordSource,
+    /// Digest of its password.
+    pub password_digest: String,
+    /// Its generated Secret is gone, but the servers have its password.
+    pub is_lost: bool,
+}
+
 /// A volume of a data store.
 #[derive(Clone, Debug)]
 pub struct VolumePlan {

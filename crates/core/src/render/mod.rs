@@ -1,5 +1,6 @@
 //! Stage two, pure: from the plan to the objects. One file for each kind or store.
 
+mod accounts;
 mod autoscaler;
 mod cilium;
 mod config_map;
@@ -19,6 +20,7 @@ mod postgres;
 mod postgres_cluster;
 mod postgres_lease;
 mod postgres_logins;
+mod postgres_objects;
 mod postgres_servers;
 mod quota;
 mod redis;

@@ -24,31 +24,36 @@ const GROUP_READS: i32 = 0o440;
 
 pub(super) fn render(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> Vec<Object> {
     let secrets = &servers.passwords;
-    let login = |role: &str| [("username", role.to_owned()), ("password", PASSWORD.to_owned())];
+    let short = |role: &str| [("username", role.to_owned()), ("password", PASSWORD.to_owned())];
     let own = [
         of_clients(store, database, servers),
-        store.secret(&secrets.superuser.secret).generated_once(login("postgres")),
-        store.secret(&secrets.replication.secret).generated_once(login(REPLICATION_ROLE)),
+        store.secret(&secrets.superuser.secret).generated_once(short("postgres")),
+        store.secret(&secrets.replication.secret).generated_once(short(REPLICATION_ROLE)),
     ];
     let later = secrets.login.iter().map(|login| of_later(store, login, &servers.logins));
     later.chain(own).collect()
 }
 
-/// What clients read: the owner's login, generated once, or a later one, filled in from where it was generated.
-fn of_clients(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> Object {
+/// What people expect in a Secret with the login of a role.
+pub(super) fn login(store: &Store, role: &str, database: &str) -> [(&'static str, String); 6] {
     let identity = &store.plan.identity;
-    let (generation, name) = (servers.logins.given, &database.database);
-    let role = LoginsPlan::role(&servers.owner, generation);
     let host = format!("{}.{}.svc", identity.child(POSTGRES), identity.namespace_of(POSTGRES));
-    let uri = format!("postgresql://{role}:{PASSWORD}@{host}:{POSTGRES_PORT}/{name}");
-    let texts = [
-        ("username", role),
+    let uri = format!("postgresql://{role}:{PASSWORD}@{host}:{POSTGRES_PORT}/{database}");
+    [
+        ("username", role.to_owned()),
         ("password", PASSWORD.to_owned()),
         ("host", host),
         ("port", POSTGRES_PORT.to_string()),
-        ("dbname", name.clone()),
+        ("dbname", database.to_owned()),
         ("uri", uri),
-    ];
+    ]
+}
+
+/// What clients read: the owner's login, generated once, or a later one, filled in from where it was generated.
+fn of_clients(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> Object {
+    let identity = &store.plan.identity;
+    let generation = servers.logins.given;
+    let texts = login(store, &LoginsPlan::role(&servers.owner, generation), &database.database);
     let object = store.secret(&servers.passwords.owner.secret);
     if generation <= 1 {
         return object.generated_once(texts);

@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 use trading_api::labels;
 
 use super::{
-    env, meta, pod, postgres_lease, postgres_logins, scheduling,
+    env, meta, pod, postgres_lease, postgres_logins, postgres_objects, scheduling,
     store::{AGENT, Store, container_port, http_probe, port, strings},
 };
 use crate::{
@@ -40,6 +40,9 @@ const MEMBERS: &str = "members";
 /// Which login of the owner the servers are to accept, and where the passwords are. Not in the template either.
 const LOGIN: &str = "login";
 const PASSWORDS: &str = "/passwords";
+/// Databases, extensions and roles that they are to have, and where the roles' passwords are. Nor this.
+const OBJECTS: &str = "objects";
+const ROLES: &str = "/roles";
 /// Where clients of the Kubernetes API look.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Name of the agent's port.
@@ -67,6 +70,7 @@ pub(super) fn render(plan: &Plan, database: &PostgresPlan, servers: &PostgresSer
         objects.push(store.service(ANY, ports(), store.selector()));
     }
     objects.extend(postgres_logins::render(&store, database, servers));
+    objects.extend(postgres_objects::render(&store, servers));
     objects.extend(store.budget(servers.instances));
     objects
 }
@@ -107,6 +111,7 @@ fn config(store: &Store, servers: &PostgresServers) -> Object {
             ("pg_hba.conf".to_owned(), access),
             (MEMBERS.to_owned(), members(store, servers)),
             (LOGIN.to_owned(), postgres_logins::file(&servers.logins)),
+            (OBJECTS.to_owned(), postgres_objects::file(servers)),
         ])),
         ..ConfigMap::default()
     };
@@ -147,6 +152,7 @@ fn template(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -
         pod::shared_memory("shm"),
         postgres_lease::token("token"),
         postgres_logins::volume("passwords", store),
+        postgres_objects::volume(plan),
         Volume {
             name: "config".to_owned(),
             config_map: Some(ConfigMapVolumeSource { name, ..ConfigMapVolumeSource::default() }),
@@ -196,6 +202,10 @@ fn run(plan: &Plan, database: &PostgresPlan, servers: &PostgresServers) -> Vec<S
         &format!("/config/{LOGIN}"),
         "--passwords",
         PASSWORDS,
+        "--objects",
+        &format!("/config/{OBJECTS}"),
+        "--roles",
+        ROLES,
         "--lease",
         &lease,
         "--database",
@@ -235,6 +245,7 @@ fn mounts(servers: &PostgresServers) -> Vec<VolumeMount> {
         pod::mount("shm", "/dev/shm", false),
         pod::mount("token", TOKEN, true),
         pod::mount("passwords", PASSWORDS, true),
+        pod::mount("roles", ROLES, true),
     ];
     mounts.extend(servers.wal_storage.as_ref().map(|_| pod::mount("wal", WAL_VOLUME, false)));
     mounts

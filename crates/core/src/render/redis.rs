@@ -35,7 +35,8 @@ pub(super) fn render(plan: &Plan, redis: &RedisPlan) -> Vec<Object> {
     let topology = redis.cluster.map(|cluster| topology(&store, cluster));
     let mut files = vec![("redis.conf", redis.config.as_slice())];
     files.extend(topology.as_deref().map(|lines| ("cluster", lines)));
-    let users: Vec<_> = redis.users.iter().map(|user| (user.name.clone(), user.rules.clone())).collect();
+    let users: Vec<_> =
+        redis.users.iter().map(|user| (user.account.name.clone(), user.rules.clone())).collect();
     files.extend((!users.is_empty()).then_some(("users", users.as_slice())));
     let mut objects = vec![
         store.account(),

@@ -5,7 +5,7 @@ use trading_api::secrets::ExternalSecret;
 use super::{Context, Stores};
 use crate::{
     inputs::ReferenceKind,
-    plan::{ComponentPlan, ExternalSecretPlan, POSTGRES, REDIS},
+    plan::{AccountPlan, ComponentPlan, ExternalSecretPlan, POSTGRES, REDIS},
     problem::Problem,
 };
 
@@ -22,8 +22,11 @@ pub(super) fn resolve_all(
         }
         let redis = stores.redis.iter().map(|redis| &redis.password.secret);
         let outside = stores.external_redis.iter().filter_map(|redis| redis.password.as_ref());
-        let of_redis = redis.chain(outside.map(|(name, _)| name)).any(|name| *name == secret.name);
-        let of_postgres = stores.postgres.as_ref().is_some_and(|postgres| postgres.secret == secret.name);
+        let is_of = |mut accounts: Accounts| accounts.any(|it| it.password.secret == secret.name);
+        let of_redis = redis.chain(outside.map(|(name, _)| name)).any(|name| *name == secret.name)
+            || is_of(users(stores));
+        let of_postgres = stores.postgres.as_ref().is_some_and(|postgres| postgres.secret == secret.name)
+            || is_of(roles(stores));
         let store = of_redis.then_some(REDIS).or(of_postgres.then_some(POSTGRES));
         Some(ExternalSecretPlan {
             store,
@@ -41,6 +44,17 @@ pub(super) fn resolve_all(
         })
     })
     .collect()
+}
+
+type Accounts<'a> = Box<dyn Iterator<Item = &'a AccountPlan> + 'a>;
+
+fn users(stores: &Stores) -> Accounts<'_> {
+    Box::new(stores.redis.iter().flat_map(|redis| &redis.users).map(|user| &user.account))
+}
+
+fn roles(stores: &Stores) -> Accounts<'_> {
+    let servers = stores.postgres.iter().filter_map(|database| database.servers.as_ref());
+    Box::new(servers.flat_map(|servers| &servers.roles).map(|role| &role.account))
 }
 
 /// Namespaces of the components that consume the Secret; the platform's own where none does.
@@ -64,6 +78,15 @@ fn generated_for(stores: &Stores, name: &str) -> Option<(&'static str, &'static 
     let redis = stores.redis.as_ref().map(|redis| &redis.password);
     if redis.is_some_and(|password| password.generated && password.secret == name) {
         return Some(("Redis", " and refer to it in redis.auth.passwordSecretRef"));
+    }
+    let made = |mut accounts: Accounts| {
+        accounts.any(|account| account.password.generated && account.password.secret == name)
+    };
+    if made(users(stores)) {
+        return Some(("a Redis user", " and refer to it in its passwordSecretRef"));
+    }
+    if made(roles(stores)) {
+        return Some(("a Postgres role", " and refer to it in its passwordSecretRef"));
     }
     let database = stores.postgres.as_ref()?;
     let servers = database.servers.iter().flat_map(|servers| servers.passwords.all());

@@ -1,6 +1,7 @@
 //! Stage one, pure: decides every value that the resource leaves open. The only place where
 //! defaults live.
 
+mod accounts;
 mod cloudnative;
 pub(crate) mod component;
 pub mod directives;
@@ -10,6 +11,7 @@ mod monitoring;
 pub mod network;
 mod postgres;
 mod postgres_logins;
+mod postgres_objects;
 mod preset;
 pub mod redis;
 pub mod references;

@@ -10,7 +10,10 @@ use trading_api::{
     redis::Storage,
 };
 
-use super::{Context, blocks, cloudnative, host_of, image_reference, postgres_logins, preset, references};
+use super::{
+    Context, blocks, cloudnative, host_of, image_reference, postgres_logins, postgres_objects, preset,
+    references,
+};
 use crate::{
     digest,
     plan::{
@@ -71,7 +74,7 @@ fn outside(context: &mut Context, external: &ExternalPostgres) -> PostgresPlan {
 
 fn managed(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresPlan {
     let database = name(context, "database", postgres.database.as_ref());
-    let servers = servers(context, postgres, major);
+    let servers = servers(context, postgres, &database, major);
     let replicas = servers.instances > 1;
     PostgresPlan {
         host: Host::Name(context.identity.child(POSTGRES)),
@@ -94,7 +97,7 @@ pub(super) fn name(context: &mut Context, field: &str, given: Option<&String>) -
     context.fill(&format!("postgres.{field}"), given, DEFAULT_NAME.to_owned(), "operator")
 }
 
-fn servers(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresServers {
+fn servers(context: &mut Context, postgres: &Postgres, database: &str, major: i32) -> PostgresServers {
     let default = Image { repository: POSTGRES.to_owned(), tag: None, digest: None };
     let given = postgres.image.as_ref().unwrap_or(&default);
     let (image, version) = image_reference(given, None, &major.to_string());
@@ -114,6 +117,8 @@ fn servers(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresSe
         major,
         image,
         version,
+        databases: postgres_objects::databases(postgres, database, &owner),
+        roles: postgres_objects::roles(context, postgres, database),
         owner,
         storage: storage(context, postgres.storage.as_ref()),
         wal_storage: wal_storage(postgres),

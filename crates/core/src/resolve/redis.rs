@@ -9,7 +9,7 @@ use trading_api::{
     redis::{AppendFsync, MaxmemoryPolicy, Redis, RedisMode, RedisUser},
 };
 
-use super::{Context, blocks, directives, host_of, image_reference, preset, references};
+use super::{Context, accounts::Accounts, blocks, directives, host_of, image_reference, preset, references};
 use crate::{
     plan::{
         ClusterPlan, ExternalRedisPlan, PasswordSource, REDIS, REDIS_PORT, REDIS_USERS as USERS, RedisPlan,
@@ -145,51 +145,21 @@ fn password(context: &Context, redis: &Redis) -> PasswordSource {
     PasswordSource { secret, key, generated, is_there }
 }
 
-/// Reason of the problem that a user of Redis can't log in yet.
-const NO_PASSWORD: &str = "UserWithoutPassword";
+const ACCOUNTS: Accounts = Accounts {
+    store: REDIS,
+    field: "redis.users",
+    title: "Redis user",
+    all: USERS,
+    without_password: "UserWithoutPassword",
+};
 
 fn users(context: &mut Context, redis: &Redis) -> Vec<RedisUserPlan> {
-    let namespace = context.identity.namespace_of(REDIS).to_owned();
     let one = |(name, user): (&String, &RedisUser)| {
-        let password = user_password(context, &namespace, name, user);
-        let had = references::secret_key(&namespace, &context.identity.child(USERS), name);
-        let knows = context.inputs.references.is_some() && references::is_there(context.inputs, &had);
-        let is_lost = password.generated && !password.is_there && knows;
-        let consumed = [references::secret_key(&namespace, &password.secret, &password.key)];
-        let password_digest = references::checksum(context.inputs, &consumed, None);
-        RedisUserPlan { name: name.clone(), rules: rules(user), password, password_digest, is_lost }
+        let secret = format!("redis-user-{name}");
+        let account = ACCOUNTS.resolve(context, name, &secret, user.password_secret_ref.as_ref());
+        RedisUserPlan { account, rules: rules(user) }
     };
-    let users: Vec<RedisUserPlan> = redis.users.iter().map(one).collect();
-    for user in &users {
-        let RedisUserPlan { name, password: PasswordSource { secret, key, generated, is_there }, .. } = user;
-        let all = context.identity.child(USERS);
-        let (reason, message) = match (user.is_lost, *generated || *is_there) {
-            (true, _) => (
-                "PasswordLost",
-                format!(
-                    "Secret {secret:?} of the Redis user {name:?} is gone; no new one is made while its password is in use: make the Secret again, with key {key:?} as Secret {all:?} has it under {name:?}"
-                ),
-            ),
-            (false, false) => (
-                NO_PASSWORD,
-                format!(
-                    "redis.users.{name} can't log in: Secret {secret:?} with key {key:?} does not exist: create it in namespace {namespace:?}"
-                ),
-            ),
-            (false, true) => continue,
-        };
-        context.problems.push(Problem::of(REDIS, reason, message));
-    }
-    users
-}
-
-fn user_password(context: &Context, namespace: &str, name: &str, user: &RedisUser) -> PasswordSource {
-    let (secret, key, generated) = match &user.password_secret_ref {
-        Some(from) => (from.name.clone(), from.key.clone(), false),
-        None => (context.identity.child(&format!("redis-user-{name}")), "password".to_owned(), true),
-    };
-    let is_there = references::is_there(context.inputs, &references::secret_key(namespace, &secret, &key));
-    PasswordSource { secret, key, generated, is_there }
+    redis.users.iter().map(one).collect()
 }
 
 /// What the resource says, and that nobody but the operator changes users, settings or who follows whom.

@@ -13,8 +13,8 @@ use crate::{
     digest,
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
     plan::{
-        ComponentPlan, ConsumedReference, CopyPlan, Identity, POSTGRES, Plan, PostgresPlan, REDIS,
-        REDIS_USERS, RUNTIME, RedisPlan, RuntimeTlsPlan, Target,
+        AccountPlan, ComponentPlan, ConsumedReference, CopyPlan, Identity, POSTGRES, POSTGRES_ROLES, Plan,
+        PostgresPlan, REDIS, REDIS_USERS, RUNTIME, RuntimeTlsPlan, Target,
     },
     problem::Problem,
 };
@@ -29,7 +29,15 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
         let namespace = plan.identity.namespace_of(store.name);
         store.passwords.iter().map(move |password| secret(namespace, &password.secret))
     });
-    let users = plan.redis.iter().flat_map(|redis| of_users(&plan.identity, redis));
+    let users = plan.redis.iter().flat_map(|redis| {
+        let users = redis.users.iter().map(|user| &user.account);
+        of_accounts(&plan.identity, REDIS, REDIS_USERS, users)
+    });
+    let servers_of_database = plan.postgres.iter().filter_map(|database| database.servers.as_ref());
+    let roles = servers_of_database.flat_map(|servers| {
+        let roles = servers.roles.iter().map(|role| &role.account);
+        of_accounts(&plan.identity, POSTGRES, POSTGRES_ROLES, roles)
+    });
     let mut found: Vec<Reference> = plan
         .components
         .iter()
@@ -37,18 +45,27 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
         .chain(stores)
         .chain(servers)
         .chain(users)
+        .chain(roles)
         .collect();
     found.sort();
     found.dedup();
     found
 }
 
-/// The passwords of further users, and what the servers have of them.
-fn of_users(identity: &Identity, redis: &RedisPlan) -> Vec<Reference> {
-    let namespace = identity.namespace_of(REDIS);
-    let own = redis.users.iter().map(|user| secret(namespace, &user.password.secret));
-    let all = redis.users.first().map(|_| secret(namespace, &identity.child(REDIS_USERS)));
-    own.chain(all).collect()
+/// The passwords of further accounts, and what the servers have of them.
+fn of_accounts<'a>(
+    identity: &Identity,
+    store: &str,
+    all: &str,
+    accounts: impl Iterator<Item = &'a AccountPlan>,
+) -> Vec<Reference> {
+    let namespace = identity.namespace_of(store);
+    let mut found: Vec<Reference> =
+        accounts.map(|account| secret(namespace, &account.password.secret)).collect();
+    if !found.is_empty() {
+        found.push(secret(namespace, &identity.child(all)));
+    }
+    found
 }
 
 /// Secrets of which it only matters whether they exist, beside those that are consumed.

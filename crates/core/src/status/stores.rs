@@ -21,6 +21,8 @@ const NO_PRIMARY: &str = "NoPrimary";
 const UNSERVED: &str = "SlotsWithoutServer";
 /// Reason: a failover could lose writes, or has nobody to go to.
 const OUT_OF_STEP: &str = "ReplicasNotInStep";
+/// Reason: something that is declared is not there.
+const REFUSED: &str = "DatabaseObjectsRefused";
 /// Percent from which a volume is nearly full.
 const FULL: u8 = 85;
 /// Percent below which it is so no more.
@@ -55,6 +57,7 @@ impl Told {
         for (store, settled, answers) in &heard {
             problems.extend(failures(store, answers));
             problems.extend(outage(plan, store, answers, before));
+            problems.extend(refused(store, answers));
             if *settled {
                 problems.extend(out_of_step(store, answers));
             }
@@ -120,6 +123,16 @@ fn outage(plan: &Plan, store: &str, answers: &Answers, before: &[Condition]) -> 
             waiting(answers)
         );
         Problem::of(store, NO_PRIMARY, message)
+    })
+}
+
+/// What the primary can't make. All else that is declared is there.
+fn refused(store: &str, answers: &Answers) -> Option<Problem> {
+    let primary = answers.heard().find(|(_, member)| member.role == Role::Primary)?.1;
+    (!primary.refused.is_empty()).then(|| {
+        let all: Vec<&str> = primary.refused.iter().map(String::as_str).collect();
+        let message = format!("not everything that is declared at {store} is there: {}", all.join("; "));
+        Problem::of(store, REFUSED, message).as_warning()
     })
 }
 

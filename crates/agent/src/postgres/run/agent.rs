@@ -21,6 +21,7 @@ use super::lease::Name;
 use super::local::{Local, Look, PROMOTING};
 use super::login::Logins;
 use super::members::{self, Hosts, MembersError};
+use super::objects::{Keeping, Wanted};
 use super::parameters::Parameters;
 use super::peers::Peers;
 use super::position::Lsn;
@@ -105,6 +106,8 @@ pub struct Settings {
     pub login: PathBuf,
     /// Where its password is.
     pub passwords: PathBuf,
+    /// Which databases, extensions and roles are declared.
+    pub objects: Wanted,
     /// Role that is made with the data.
     pub owner: String,
     /// Database that is made with the data.
@@ -152,6 +155,7 @@ pub struct Memory {
     pub(super) said: String,
     pub(super) parameters: Parameters,
     pub(super) logins: Logins,
+    pub(super) objects: Keeping,
 }
 
 impl Agent {
@@ -311,6 +315,9 @@ impl Agent {
             && let Err(error) = self.keep_logins(observed).await
         {
             tracing::warn!("a login is not as it should be yet: {error}");
+        }
+        if action == Action::Lead {
+            self.keep_objects();
         }
         let transitions = observed.lease.transitions;
         match action {

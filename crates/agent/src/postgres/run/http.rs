@@ -138,6 +138,8 @@ fn text(shared: &Shared, look: &Look) -> String {
     page.gauge("trading_postgres_parameters_refused", "1 where the newest are not used", u8::from(refused));
     let pending = shared.local.parameters_pending.load(Ordering::Relaxed);
     page.gauge("trading_postgres_parameters_pending", "Wait for the next start of the server", pending);
+    let refused = if leads { shared.local.objects.refused().len() } else { 0 };
+    page.gauge("trading_postgres_objects_refused", "Declared and can't be made", refused);
     if let Some(volume) = shared.local.volumes().first() {
         let (free, all) = (volume.free_bytes, volume.total_bytes);
         page.gauge("trading_postgres_volume_free_bytes", "Bytes that the data's volume has left", free);

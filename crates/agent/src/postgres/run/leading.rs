@@ -131,6 +131,9 @@ impl Agent {
         if let Err(error) = self.end_refused().await {
             tracing::warn!("connections of old logins are left: {error}");
         }
+        if let Err(error) = self.local.sensor.end_removed_roles().await {
+            tracing::warn!("connections of removed roles are left: {error}");
+        }
         self.local.sensor.sense_replicas(&mut sensed).await?;
         let wanted: BTreeSet<String> = wanted.iter().map(|name| config::slot(name)).collect();
         let own = config::slot(&self.settings.rules.me.name);

@@ -11,6 +11,7 @@ use trading_report::Volume;
 
 use super::clock;
 use super::decide::{Role, Status};
+use super::objects::Objects;
 use super::sense::{Sensed, Sensor};
 use crate::postgres::data::{DataError, Place};
 use crate::report;
@@ -38,6 +39,8 @@ pub struct Local {
     pub parameters_refused: AtomicBool,
     /// How many parameters wait for the next start of the server.
     pub parameters_pending: AtomicUsize,
+    /// Declared databases, extensions and roles.
+    pub objects: Objects,
     /// Milliseconds of [`clock::now`] at the last sign of life of the control loop.
     beat: AtomicU64,
     known: Mutex<Known>,
@@ -82,6 +85,7 @@ impl Local {
             sees_lease: AtomicBool::new(false),
             parameters_refused: AtomicBool::new(false),
             parameters_pending: AtomicUsize::new(0),
+            objects: Objects::default(),
             beat: AtomicU64::new(0),
             known: Mutex::default(),
         }

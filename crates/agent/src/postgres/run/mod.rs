@@ -12,6 +12,7 @@ mod lease;
 mod local;
 mod login;
 mod members;
+mod objects;
 mod parameters;
 mod peers;
 mod position;
@@ -86,6 +87,12 @@ pub struct RunArgs {
     /// Folder with the passwords of later generations, each in a file of its number
     #[arg(long)]
     passwords: PathBuf,
+    /// Databases, extensions and roles that are declared; read again while it runs
+    #[arg(long)]
+    objects: PathBuf,
+    /// Folder with the passwords of these roles, each in a file of its name
+    #[arg(long)]
+    roles: PathBuf,
     /// Lease whose holder is the primary, in the pod's namespace
     #[arg(long)]
     lease: String,
@@ -250,6 +257,11 @@ async fn start(args: &RunArgs, failed: &Failed) -> Result<(), RunError> {
             output: args.output.clone(),
             login: args.login.clone(),
             passwords: args.passwords.clone(),
+            objects: objects::Wanted {
+                declared: args.objects.clone(),
+                passwords: args.roles.clone(),
+                owner: args.owner.clone(),
+            },
             owner: args.owner.clone(),
             database: args.database.clone(),
             synchronous: args.synchronous,

@@ -1,6 +1,8 @@
 //! Report stage: what a server and its agent say → what the operator is told. Asks the server for its version
 //! and pending parameters.
 
+use std::collections::BTreeSet;
+
 use trading_report::{Report, Role as Told};
 
 use super::decide::Role;
@@ -46,6 +48,7 @@ fn compose(shared: &Shared, look: &Look) -> Report {
             .map(|(file, digest)| (file.to_owned(), digest))
             .collect(),
         volumes: shared.local.volumes(),
+        refused: if leads { shared.local.objects.refused() } else { BTreeSet::new() },
         waits_for: if is_fine { None } else { look.problem.clone().or_else(|| shared.local.work()) },
         ..Report::default()
     }

@@ -33,7 +33,7 @@ pub enum SenseError {
 }
 
 /// Its own words; the library's name neither the statement nor its parameters.
-fn plain(error: &tokio_postgres::Error) -> String {
+pub(super) fn plain(error: &tokio_postgres::Error) -> String {
     error.as_db_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
 }
 
@@ -164,13 +164,34 @@ impl Sensor {
         Ok(client)
     }
 
+    /// A connection of its own to any database, for what may take a while. Nothing that the owner of the database
+    /// has set for it holds there, for it works as the superuser.
+    pub(super) async fn session(&self, database: &str) -> Result<Client, SenseError> {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(&self.socket).port(self.port).user("postgres").dbname(database);
+        config.application_name("trading-agent").options(
+            "-c search_path=pg_catalog -c role=none -c default_transaction_read_only=off \
+             -c synchronous_commit=local -c statement_timeout=60000 -c lock_timeout=10000 -c idle_session_timeout=0 \
+             -c log_statement=none -c log_min_duration_statement=-1 -c log_min_error_statement=panic",
+        );
+        let connected = async {
+            let (client, connection) = config.connect(NoTls).await?;
+            tokio::spawn(async move {
+                // Its end is seen where the client is used next.
+                let _ = connection.await;
+            });
+            Ok(client)
+        };
+        timeout(PATIENCE, connected).await.map_err(|_| SenseError::Timeout)?
+    }
+
     /// Writes everything to disk, however long it takes. Only then does the data say which timeline
     /// it is of, and others can rewind themselves by it.
     pub async fn checkpoint(&self) -> Result<(), SenseError> {
         Ok(self.connect().await?.batch_execute("CHECKPOINT").await?)
     }
 
-    async fn rows(&self, statement: &str) -> Result<Vec<Row>, SenseError> {
+    pub(super) async fn rows(&self, statement: &str) -> Result<Vec<Row>, SenseError> {
         let asked = async { Ok(self.client().await?.query(statement, &[]).await?) };
         if let Ok(rows) = timeout(PATIENCE, asked).await {
             return rows;

@@ -6,8 +6,8 @@ use trading_api::{
     component::Qos,
     image::Image,
     postgres::{
-        CaRef, CredentialsRef, ExternalPostgres, ParameterValue, Postgres, PostgresCredentials, PostgresMode,
-        SslMode,
+        CaRef, CredentialsRef, ExternalPostgres, ParameterValue, Postgres, PostgresCredentials,
+        PostgresDatabase, PostgresMode, PostgresRole, PredefinedRole, SslMode,
     },
     redis::{
         AppendFsync, ConfigValue, ExternalRedis, MaxmemoryPolicy, Redis, RedisAuth, RedisMode,
@@ -186,6 +186,9 @@ pub(super) fn postgres(tape: &mut Tape) -> Postgres {
         credentials: None,
         database: None,
         owner: None,
+        extensions: Vec::new(),
+        databases: BTreeMap::new(),
+        roles: BTreeMap::new(),
         run_as_user: None,
         fs_group: None,
         scheduling: Scheduling::default(),
@@ -196,6 +199,7 @@ fn own_postgres(tape: &mut Tape, mode: PostgresMode) -> Postgres {
     let is_managed = mode == PostgresMode::Managed;
     let version = tape.between(14, 18);
     let instances = tape.maybe(60, |tape| tape.copy(&[1, 2, 3, 9]));
+    let roles = if is_managed { roles(tape) } else { BTreeMap::new() };
     Postgres {
         mode,
         external: None,
@@ -214,9 +218,43 @@ fn own_postgres(tape: &mut Tape, mode: PostgresMode) -> Postgres {
         credentials: if is_managed { tape.maybe(30, credentials) } else { None },
         database: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
         owner: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
+        extensions: if is_managed { extensions(tape) } else { Vec::new() },
+        databases: if is_managed { databases(tape, &roles) } else { BTreeMap::new() },
+        roles,
         run_as_user: if is_managed { tape.maybe(20, |tape| i64::from(tape.between(1, 65535))) } else { None },
         fs_group: if is_managed { tape.maybe(20, |tape| i64::from(tape.between(1, 65535))) } else { None },
         scheduling: scheduling(tape),
+    }
+}
+
+fn extensions(tape: &mut Tape) -> Vec<String> {
+    unique(tape, 2, &["pg_trgm", "uuid-ossp"])
+}
+
+fn databases(tape: &mut Tape, roles: &BTreeMap<String, PostgresRole>) -> BTreeMap<String, PostgresDatabase> {
+    let names = unique(tape, 2, &["analytics", "_audit_1"]);
+    let owners: Vec<&String> = roles.keys().collect();
+    let one = |name| {
+        let owner = if owners.is_empty() { None } else { tape.maybe(60, |tape| tape.copy(&owners).clone()) };
+        (name, PostgresDatabase { owner, extensions: extensions(tape) })
+    };
+    names.into_iter().map(one).collect()
+}
+
+fn roles(tape: &mut Tape) -> BTreeMap<String, PostgresRole> {
+    let long = "a_".repeat(15) + "9z";
+    let names = unique(tape, 2, &["reporting", "e_tl", &long]);
+    names.into_iter().map(|name| (name, role(tape))).collect()
+}
+
+fn role(tape: &mut Tape) -> PostgresRole {
+    use PredefinedRole as R;
+    PostgresRole {
+        member_of: tape
+            .maybe(60, |tape| vec![tape.copy(&[R::PgReadAllData, R::PgMonitor])])
+            .unwrap_or_default(),
+        connection_limit: tape.maybe(40, |tape| tape.copy(&[1, 10_000])),
+        password_secret_ref: tape.maybe(30, key_ref),
     }
 }
 
