@@ -288,3 +288,31 @@ fn databases_and_roles_come_without_a_restart_and_keep_their_passwords() {
     assert!(is_made && reasons.contains("RoleWithoutPassword"), "{reasons:?}");
     assert!(!next.held.contains(&here(Kind::StatefulSet, "shop-postgres")), "{:?}", next.held);
 }
+
+#[test]
+fn a_fetched_password_goes_where_the_database_is_and_none_into_a_generated_secret() {
+    let mut platform = with(
+        &json!({"roles": {"etl": {}, "guest": {"passwordSecretRef": {"name": "guests", "key": "one"}}}}),
+    );
+    let external = |name: &str| {
+        json!({"name": name, "storeRef": {"name": "vault", "kind": "SecretStore"},
+            "data": [{"secretKey": "one", "remoteRef": {"key": "shop"}}]})
+    };
+    let all = json!({"external": [external("guests"), external("shop-postgres-role-etl")]});
+    platform.spec.secrets = Some(serde_json::from_value(all).unwrap());
+    let namespaces = json!({"namespaces": {"postgres": "data"}});
+    platform.spec.placement = Some(serde_json::from_value(namespaces).unwrap());
+    let (plan, _) = rendered(&platform);
+    let fetched: Vec<_> = plan
+        .external_secrets
+        .iter()
+        .map(|secret| (secret.spec.name.as_str(), secret.namespaces.clone()))
+        .collect();
+    assert_eq!(fetched, [("guests", vec!["data".to_owned()])]);
+    let taken = plan.problems.iter().find(|problem| problem.reason == "SecretNameTaken").unwrap();
+    assert!(
+        taken.message.contains("for a Postgres role: give it another name and refer"),
+        "{}",
+        taken.message
+    );
+}

@@ -169,3 +169,18 @@ fn an_extension_that_the_image_lacks_keeps_from_no_other() {
     let words = "the image does not have extension postgis of database app: choose an image that has it, or remove it from the resource";
     assert!(plan.refused.iter().eq([words]), "{plan:?}");
 }
+
+#[test]
+fn what_the_operator_writes_is_understood() {
+    let text = r#"{"apiVersion": "platform.trading/v1alpha1", "kind": "TradingPlatform",
+        "metadata": {"name": "shop", "namespace": "ns"}, "spec": {"version": "1",
+        "postgres": {"mode": "Managed", "version": 16, "extensions": ["pg_trgm", "uuid-ossp"],
+            "databases": {"analytics": {"owner": "etl"}, "audit": {}},
+            "roles": {"etl": {"connectionLimit": 5}, "reporting": {"memberOf": ["pg_read_all_data"]}}}}}"#;
+    let platform: trading_api::TradingPlatform = serde_json::from_str(text).expect("a platform");
+    let now = "2026-01-01T00:00:00Z".parse().expect("a time");
+    let plan = trading_core::resolve::resolve(&platform, &trading_core::inputs::Inputs::offline(now));
+    let objects = trading_core::render::render(&plan);
+    let map = objects.iter().find_map(|object| object.body["data"]["objects"].as_str());
+    assert_eq!(Declared::parse(map.expect("it is there")), Ok(declared()));
+}
