@@ -35,7 +35,7 @@ enum Task {
     },
     /// Redis, alone, replicated or as a node of a Redis Cluster.
     #[command(subcommand)]
-    Redis(redis::Command),
+    Redis(Box<redis::Command>),
     /// Postgres, alone or as one of a primary and its replicas.
     #[command(subcommand)]
     Postgres(postgres::Command),
@@ -45,8 +45,8 @@ fn main() -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let result: Result<ExitCode, Box<dyn Error>> = match Cli::parse().task {
         Task::Install { binary } => install::own_program(&binary).map(done).map_err(Into::into),
-        Task::Redis(command) => redis::run(command).map_err(Into::into),
-        Task::Postgres(command) => postgres::run(command).map(done).map_err(Into::into),
+        Task::Redis(command) => redis::run(*command).map_err(Into::into),
+        Task::Postgres(command) => postgres::run(command).map_err(Into::into),
     };
     match result {
         Ok(status) => status,

@@ -18,7 +18,14 @@ use signal_hook::iterator::Signals;
 use thiserror::Error;
 
 /// Where images keep servers that are not on `PATH`.
-const USUAL_FOLDERS: [&str; 4] = ["/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/opt/bitnami/redis/bin"];
+const USUAL_FOLDERS: [&str; 6] = [
+    "/usr/local/bin",
+    "/usr/bin",
+    "/usr/local/sbin",
+    "/usr/sbin",
+    "/opt/bitnami/redis/bin",
+    "/opt/bitnami/pgbouncer/bin",
+];
 
 /// Why a server could not be run to its end.
 #[derive(Debug, Error)]
@@ -67,6 +74,8 @@ enum Event {
 /// A server that runs.
 pub struct Supervised {
     server: Pid,
+    /// What means to it that it is to stop.
+    stop: Signal,
     events: Receiver<Event>,
     sender: Sender<Event>,
 }
@@ -92,7 +101,12 @@ impl Supervised {
             .args(arguments)
             .spawn()
             .map_err(|source| SuperviseError::Start { program: program.to_owned(), source })?;
-        Ok(Self { server: pid(child.id()), events, sender })
+        Ok(Self { server: pid(child.id()), stop: Signal::SIGTERM, events, sender })
+    }
+
+    /// The same server, which is stopped by another signal.
+    pub fn stopped_by(self, stop: Signal) -> Self {
+        Self { stop, ..self }
     }
 
     /// Hands signals on until the server ends; its exit status, as a shell would tell it.
@@ -109,7 +123,7 @@ impl Supervised {
                         return Ok(status);
                     }
                 }
-                Event::Signal(signal @ (Signal::SIGTERM | Signal::SIGINT)) => match before_stop.take() {
+                Event::Signal(Signal::SIGTERM | Signal::SIGINT) => match before_stop.take() {
                     Some(prepare) => {
                         let told = self.sender.clone();
                         thread::spawn(move || {
@@ -118,10 +132,10 @@ impl Supervised {
                             let _ = told.send(Event::MayStop);
                         });
                     }
-                    None => self.send(signal)?,
+                    None => self.send(self.stop)?,
                 },
                 Event::Signal(signal) => self.send(signal)?,
-                Event::MayStop => self.send(Signal::SIGTERM)?,
+                Event::MayStop => self.send(self.stop)?,
             }
         }
         Ok(0)

@@ -24,6 +24,7 @@ use super::members::{self, Hosts, MembersError};
 use super::objects::{Keeping, Wanted};
 use super::parameters::Parameters;
 use super::peers::Peers;
+use super::pooler::Pooler;
 use super::position::Lsn;
 use super::sense::SenseError;
 use super::server::{Server, clear_stale_mark};
@@ -156,6 +157,7 @@ pub struct Memory {
     pub(super) parameters: Parameters,
     pub(super) logins: Logins,
     pub(super) objects: Keeping,
+    pub(super) pooler: Pooler,
 }
 
 impl Agent {
@@ -318,6 +320,11 @@ impl Agent {
         }
         if action == Action::Lead {
             self.keep_objects();
+        }
+        if action == Action::Lead
+            && let Err(error) = self.keep_pooler(observed).await
+        {
+            tracing::warn!("the pooler's login is not as it should be yet: {error}");
         }
         let transitions = observed.lease.transitions;
         match action {

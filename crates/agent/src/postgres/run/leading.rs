@@ -39,6 +39,9 @@ impl Agent {
         if let Err(error) = self.restore_login().await {
             tracing::warn!("a login is not as it should be yet: {error}");
         }
+        if let Err(error) = self.restore_pooler().await {
+            tracing::warn!("the pooler's login is not as it should be yet: {error}");
+        }
         let promised = if self.settings.synchronous { others } else { BTreeSet::new() };
         self.keeper.change(&|lease| lease.confirmed(system, position, promised.clone())).await?;
         let local = self.local.clone();

@@ -72,6 +72,9 @@ pub struct Record {
     /// Generations of the owner's logins that every server accepts.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub logins: BTreeSet<u32>,
+    /// Whether the pooler can log in; `None` until that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pooler: Option<bool>,
 }
 
 /// The Lease as it was read.
@@ -121,6 +124,11 @@ impl Lease {
     /// The Lease that says which logins every server accepts.
     pub fn accepting(&self, logins: BTreeSet<u32>) -> Self {
         Self { record: Record { logins, ..self.record.clone() }, ..self.clone() }
+    }
+
+    /// The Lease that says whether the pooler can log in.
+    pub fn pooled(&self, pooler: bool) -> Self {
+        Self { record: Record { pooler: Some(pooler), ..self.record.clone() }, ..self.clone() }
     }
 
     /// The holder, once it takes writes.

@@ -18,7 +18,7 @@ use crate::postgres::logins::{self, Found, NotUnderstood, Step, Wanted};
 use crate::postgres::secret::Password;
 
 /// Between looks.
-const LOOK: Duration = Duration::from_secs(2);
+pub(super) const LOOK: Duration = Duration::from_secs(2);
 
 /// Why a login is not as it should be yet.
 #[derive(Debug, Error)]
@@ -147,7 +147,7 @@ impl Agent {
 }
 
 /// `None` where there is none.
-fn read(path: &Path) -> Result<Option<String>, LoginError> {
+pub(super) fn read(path: &Path) -> Result<Option<String>, LoginError> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

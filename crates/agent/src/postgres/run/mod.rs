@@ -15,6 +15,7 @@ mod members;
 mod objects;
 mod parameters;
 mod peers;
+mod pooler;
 mod position;
 mod proxy;
 mod report;

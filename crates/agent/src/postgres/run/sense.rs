@@ -14,7 +14,10 @@ use tokio_postgres::{Client, NoTls, Row};
 use super::position::{History, Lsn, Position};
 use crate::postgres::config;
 use crate::postgres::logins::{self, Found};
+use crate::postgres::pooler::ROLE;
 
+/// The database in which there is nothing of the application's.
+const OWN: &str = "postgres";
 /// For one question.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -144,12 +147,12 @@ impl Sensor {
         if let Some(client) = kept.as_ref().filter(|client| !client.is_closed()) {
             return Ok(client.clone());
         }
-        Ok(kept.insert(Arc::new(self.connect().await?)).clone())
+        Ok(kept.insert(Arc::new(self.connect(OWN).await?)).clone())
     }
 
-    async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
+    async fn connect(&self, database: &str) -> Result<Client, tokio_postgres::Error> {
         let mut config = tokio_postgres::Config::new();
-        config.host_path(&self.socket).port(self.port).user("postgres").dbname("postgres");
+        config.host_path(&self.socket).port(self.port).user("postgres").dbname(database);
         // What the agent asks must not wait for replicas, nor be cut short by what clients are given.
         // What it says is in no log, whatever else is: it makes logins.
         config.application_name("trading-agent").options(
@@ -188,7 +191,7 @@ impl Sensor {
     /// Writes everything to disk, however long it takes. Only then does the data say which timeline
     /// it is of, and others can rewind themselves by it.
     pub async fn checkpoint(&self) -> Result<(), SenseError> {
-        Ok(self.connect().await?.batch_execute("CHECKPOINT").await?)
+        Ok(self.connect(OWN).await?.batch_execute("CHECKPOINT").await?)
     }
 
     pub(super) async fn rows(&self, statement: &str) -> Result<Vec<Row>, SenseError> {
@@ -205,6 +208,23 @@ impl Sensor {
     pub async fn run(&self, statements: &str) -> Result<(), SenseError> {
         let asked = async { Ok(self.client().await?.batch_execute(statements).await?) };
         timeout(PATIENCE, asked).await.map_err(|_| SenseError::Timeout)?
+    }
+
+    /// Runs statements in another database, whose owner's names of things don't count.
+    pub async fn run_in(&self, database: &str, statements: &str) -> Result<(), SenseError> {
+        let statements = format!("SET search_path = pg_catalog; {statements}");
+        let asked = async { Ok(self.connect(database).await?.batch_execute(&statements).await?) };
+        timeout(PATIENCE, asked).await.map_err(|_| SenseError::Timeout)?
+    }
+
+    /// How many connections the pooler has as itself; `None` where it has no role.
+    pub async fn pooler(&self) -> Result<Option<i64>, SenseError> {
+        let statement = format!(
+            "SELECT (SELECT count(*) FROM pg_stat_activity WHERE usesysid = oid) AS connections \
+             FROM pg_roles WHERE rolname = '{ROLE}'"
+        );
+        let rows = self.rows(&statement).await?;
+        Ok(rows.first().map(|row| row.try_get("connections")).transpose()?)
     }
 
     /// How far it is.
