@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kube::KubeSchema;
+use kube::{KubeSchema, core::Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +26,7 @@ use crate::{
 #[x_kube(validation = Rule::new("(self.mode == 'External') == has(self.external)")
     .message("mode External needs external (where the database is), and the other modes must not have it")
     .field_path(".external"))]
-#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.instances) || has(self.synchronous) || has(self.version) || has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.walStorage) || has(self.parameters) || has(self.credentials) || has(self.database) || has(self.owner) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
+#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.instances) || has(self.synchronous) || has(self.version) || has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.walStorage) || has(self.parameters) || has(self.pooler) || has(self.credentials) || has(self.database) || has(self.owner) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
     .message("with mode External somebody else runs the database: remove everything but external")
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("self.mode == 'External' || has(self.version)")
@@ -74,6 +74,7 @@ use crate::{
 #[x_kube(validation = Rule::new("!has(self.databases) || self.databases.all(k, !has(self.databases[k].owner) || self.databases[k].owner == (has(self.owner) ? self.owner : 'app') || has(self.roles) && self.databases[k].owner in self.roles)")
     .message("a database belongs to owner or to one of roles: declare the role, or leave it out")
     .field_path(".databases"))]
+#[x_kube(validation = pools_fit())]
 pub struct Postgres {
     /// `Managed`: one primary with read replicas in the platform's namespace. `CloudNativePG`: the
     /// same, run by that operator. `External`: a database that runs elsewhere, described in
@@ -116,19 +117,23 @@ pub struct Postgres {
     #[x_kube(validation = Rule::new(format!("self.all(k, k.matches('^({PARAMETERS})$'))"))
         .message("a parameter is unknown or the operator's own (paths, ports, TLS, replication, archiving): see docs/postgres.md for those that can be set"))]
     pub parameters: BTreeMap<String, ParameterValue>,
+    /// PgBouncer in front of the primary, which `connectsTo: [postgres]` then leads to; none where it is left
+    /// out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pooler: Option<Pooler>,
     /// With what clients log in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<PostgresCredentials>,
     /// Database that is made with the first start; default `app`. It can't be changed later.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
-    #[x_kube(validation = Rule::new("!(self in ['postgres', 'template0', 'template1'])")
-        .message("the name is one of Postgres' own databases: choose another"))]
+    #[x_kube(validation = Rule::new("!(self in ['postgres', 'template0', 'template1', 'pgbouncer'])")
+        .message("the name is one of Postgres' or PgBouncer's own databases: choose another"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
     /// Role that owns the database and that clients log in as; default `app`. It can't be
     /// changed later.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
-    #[x_kube(validation = Rule::new("!self.matches('^(postgres|streaming_replica|public|none|pg_.*)$')")
+    #[x_kube(validation = Rule::new("!self.matches('^(postgres|streaming_replica|trading_pooler|public|none|pg_.*)$')")
         .message("the name is one of Postgres' or the operator's own roles: choose another"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
@@ -160,6 +165,66 @@ pub struct Postgres {
     /// Where the servers may run.
     #[serde(flatten)]
     pub scheduling: Scheduling,
+}
+
+/// Connections of a server that poolers leave to others: people, agents, `PGHOST_DIRECT`.
+pub const CONNECTIONS_LEFT: i32 = 10;
+
+/// CEL: what the poolers open together is less than what the server takes.
+fn pools_fit() -> Rule {
+    Rule::new(format!(
+        "!has(self.pooler) || (has(self.pooler.instances) ? self.pooler.instances : 2) * (has(self.pooler.defaultPoolSize) ? self.pooler.defaultPoolSize : 20) <= (has(self.parameters) && 'max_connections' in self.parameters && self.parameters['max_connections'].matches('^[0-9]{{1,6}}$') ? int(self.parameters['max_connections']) : 100) - {CONNECTIONS_LEFT}"
+    ))
+    .message("pooler.instances × defaultPoolSize must be at least 10 less than parameters.max_connections (100 where it is left out): lower one, or raise the other")
+    .field_path(".pooler")
+}
+
+/// PgBouncer in front of a database.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
+#[schemars(description = "")] // the field says it
+#[serde(rename_all = "camelCase")]
+pub struct Pooler {
+    /// For how long a client has a connection to the server: `Transaction` (default) or `Session`, which is for
+    /// clients that use LISTEN, SET or advisory locks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool_mode: Option<PoolMode>,
+    /// Pods; default 2, and 1 in Development.
+    #[schemars(range(min = 1, max = 9))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<i32>,
+    /// Image with PgBouncer; default `ghcr.io/cloudnative-pg/pgbouncer:1.25.1`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Image>,
+    /// Clients of each pod at most, by which its memory is reckoned; default 1000.
+    #[schemars(range(min = 10, max = 20000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_client_connections: Option<i32>,
+    /// Connections of each pod to the server at most; default 20.
+    #[schemars(range(min = 1, max = 1000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_pool_size: Option<i32>,
+}
+
+/// For how long a client has a connection to the server.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq, JsonSchema)]
+#[schemars(description = "")] // the field says it
+pub enum PoolMode {
+    /// For a transaction.
+    #[default]
+    Transaction,
+    /// As long as the client is connected.
+    Session,
+}
+
+impl PoolMode {
+    /// As PgBouncer writes it.
+    #[must_use]
+    pub fn as_pgbouncer(self) -> &'static str {
+        match self {
+            Self::Transaction => "transaction",
+            Self::Session => "session",
+        }
+    }
 }
 
 /// Parameters that a platform may set, as alternatives of a pattern. Everything else is the operator's, or

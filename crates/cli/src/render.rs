@@ -143,9 +143,11 @@ fn document(object: &Object) -> Result<String> {
             let keys = keys.join(", ");
             format!("# The operator fills {keys} once, when it makes this Secret, and keeps it.\n{body}")
         }
-        Content::AddedOnce { key, .. } => {
+        Content::AddedOnce(keys) => {
+            let keys: Vec<String> = keys.keys().map(|key| format!("`{key}`")).collect();
+            let keys = keys.join(" and ");
             format!(
-                "# The operator adds a password under `{key}` once, and keeps those that are there.\n{body}"
+                "# The operator adds a password under {keys} once, and keeps those that are there.\n{body}"
             )
         }
         Content::FilledFrom { original, key, .. } => {

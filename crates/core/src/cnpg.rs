@@ -1,5 +1,7 @@
 //! CloudNativePG's own labels, annotations and conditions.
 
+use std::collections::BTreeMap;
+
 /// Label of everything that belongs to a `Cluster`, with its name.
 pub const CLUSTER: &str = "cnpg.io/cluster";
 /// Label of Secrets whose changes are taken over at once.
@@ -29,3 +31,13 @@ pub const STUCK: [&str; 8] = [
 pub const STATUS_PORT: i32 = 8000;
 /// Port at which a server tells its metrics.
 pub const METRICS_PORT: i32 = 9187;
+/// Container of a `Pooler`'s pods.
+pub const POOLER_CONTAINER: &str = "pgbouncer";
+/// Phase of a `Pooler` that can't be.
+pub const POOLER_FAILED: &str = "failed";
+
+/// Labels of the pods of a `Pooler`.
+#[must_use]
+pub fn pooler(name: &str) -> BTreeMap<String, String> {
+    [("cnpg.io/poolerName".to_owned(), name.to_owned())].into()
+}

@@ -4,7 +4,7 @@
 use crate::{
     kinds::Kind,
     object::Object,
-    plan::{ComponentPlan, LoginsPlan, POSTGRES, Plan, PostgresPlan, PostgresServers},
+    plan::{ComponentPlan, LoginsPlan, POSTGRES, Plan, PostgresPlan, PostgresServers, Target},
     status::conditions::Verdict,
     step::Observed,
     told,
@@ -59,6 +59,17 @@ pub fn consumers(plan: &Plan) -> impl Iterator<Item = &ComponentPlan> {
         let mut all = component.references.iter().map(|item| &item.reference);
         all.any(|reference| Some(reference.name.as_str()) == secret && reference.namespace == namespace)
     })
+}
+
+/// Whether a component is led to the database's primary, by way of a pooler or not.
+pub(crate) fn is_client(plan: &Plan, name: &str) -> bool {
+    plan.components.iter().any(|it| it.name == name && it.targets.contains(&Target::Postgres))
+}
+
+/// Whether pods of one of them are still to be replaced.
+pub(crate) fn clients_roll(plan: &Plan, desired: &[Object], observed: &Observed) -> bool {
+    let clients = plan.components.iter().filter(|it| it.targets.contains(&Target::Postgres));
+    clients.into_iter().any(|component| !is_rolled_out(plan, component, desired, observed))
 }
 
 fn is_rolled_out(plan: &Plan, component: &ComponentPlan, desired: &[Object], observed: &Observed) -> bool {

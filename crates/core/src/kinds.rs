@@ -168,6 +168,7 @@ kinds! {
     DaemonSet: "apps" "v1" "daemonsets" Status;
     StatefulSet: "apps" "v1" "statefulsets" Status;
     Cluster: "postgresql.cnpg.io" "v1" "clusters" Status of CloudNativePG;
+    Pooler: "postgresql.cnpg.io" "v1" "poolers" Status of CloudNativePG;
     Deployment: "apps" "v1" "deployments" Status;
     HorizontalPodAutoscaler: "autoscaling" "v2" "horizontalpodautoscalers" Status;
     TriggerAuthentication: "keda.sh" "v1alpha1" "triggerauthentications" Metadata of Keda;

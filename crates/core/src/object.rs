@@ -67,13 +67,11 @@ pub enum Content {
     /// These keys of a Secret are made with it, and never touched again. Each value is a text in
     /// which [`PASSWORD`] stands for one random password.
     GeneratedOnce(BTreeMap<String, String>),
-    /// This key of a Secret gets a random password, once. Keys that are there stay as they are.
-    AddedOnce {
-        /// Which.
-        key: String,
-        /// It is there now.
-        is_there: bool,
-    },
+    /// These keys of a Secret get a random password each, once. Keys that are there stay as they are.
+    AddedOnce(
+        /// By key, whether it is there now.
+        BTreeMap<String, bool>,
+    ),
     /// The body says which keys of a Secret are filled in. Each value is a text in which [`PASSWORD`] stands for
     /// the value of a key of another Secret.
     FilledFrom {

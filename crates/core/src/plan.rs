@@ -5,6 +5,7 @@ mod component;
 mod ingress;
 pub mod monitoring;
 mod network;
+mod pooler;
 mod postgres;
 mod redis;
 mod runtime;
@@ -37,6 +38,7 @@ pub use ingress::{
 };
 use monitoring::{MonitoringPlan, TelemetryPlan};
 pub use network::{Host, IngressSource, NetworkPlan};
+pub use pooler::{POOLER, POOLER_USER, PoolerPlan};
 pub use postgres::{
     DatabasePlan, LoginsPlan, POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_PORT, POSTGRES_RO, POSTGRES_ROLES,
     PostgresPasswords, PostgresPlan, PostgresServers, RolePlan,
@@ -143,7 +145,7 @@ impl Identity {
     pub fn namespace_of(&self, component: &str) -> &str {
         let of = match component {
             SENTINEL => REDIS,
-            POSTGRES_RO | CLUSTER_RW => POSTGRES,
+            POSTGRES_RO | CLUSTER_RW | POOLER => POSTGRES,
             other => other,
         };
         self.tiers.get(of).unwrap_or(&self.namespace)

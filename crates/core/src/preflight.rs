@@ -139,6 +139,8 @@ fn most_pods(object: &Object, objects: &[Object]) -> i32 {
     match object.kind {
         Kind::StatefulSet => replicas(),
         Kind::Cluster => number(&spec["instances"]).unwrap_or(1),
+        // It is a Deployment with Kubernetes' own surge.
+        Kind::Pooler => number(&spec["instances"]).map_or(0, |pods| pods + surge(&Value::from("25%"), pods)),
         Kind::Deployment => {
             let scaled = objects
                 .iter()

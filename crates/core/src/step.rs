@@ -17,7 +17,7 @@ use crate::{
     growth::{self, Growth, Resized},
     kinds::Kind,
     object::{Content, Key, Lifetime, Object},
-    plan::{Identity, PasswordSource, Plan, REDIS, SENTINEL, STORES, StoreFacts, store_of},
+    plan::{Identity, POOLER, POSTGRES, PasswordSource, Plan, REDIS, SENTINEL, STORES, StoreFacts, store_of},
     preflight,
     problem::Problem,
     resolve::{component::UNREACHABLE, references::MISSING},
@@ -222,6 +222,7 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
     let blocked_stores = blocked_stores(plan, observed, &mut steps);
     let mut left_out = Vec::new();
     let refusing = refusing(plan);
+    let leaves_pooler = leaves_pooler(plan, desired, observed);
     steps.needs_add_ons = desired.iter().any(|object| object.kind.info().add_on.is_some());
 
     for object in desired {
@@ -247,13 +248,23 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
         let waits = is_workload && waiting.contains(awaited);
         let is_not_allowed = refusing.contains(object.namespace.as_str())
             || object.kind == Kind::DaemonSet && plan.runtime.as_ref().is_some_and(|it| !it.allowed);
+        // Who still comes by way of the old pooler is let through.
+        let is_kept_open = leaves_pooler
+            && object.kind == Kind::NetworkPolicy
+            && (object.component == POSTGRES || credentials::is_client(plan, &object.component));
         // Nothing is read in a namespace that does not allow it.
         let lacks_original = matches!(
             &object.content,
             Content::CopiedFrom { original, is_there } | Content::FilledFrom { original, is_there, .. }
                 if !is_there || refusing.contains(original.namespace.as_str())
         ) || matches!(&object.content, Content::CollectedFrom { is_there: false, .. });
-        if waits || is_not_allowed || lacks_original || is_blocked || child.is_some_and(|c| c.deleting) {
+        if waits
+            || is_not_allowed
+            || lacks_original
+            || is_kept_open
+            || is_blocked
+            || child.is_some_and(|c| c.deleting)
+        {
             steps.held.push(key);
             continue;
         }
@@ -282,8 +293,19 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
     steps.problems.extend(steps.volumes.iter().flat_map(|volumes| volumes.problems.clone()));
     steps.problems.extend(told::problem(plan, observed));
     steps.login = credentials::stage(plan, desired, observed);
-    prune(plan, desired, observed, &blocked_stores, &mut steps);
+    prune(plan, desired, observed, &blocked_stores, leaves_pooler, &mut steps);
     steps
+}
+
+/// There is to be no pooler any more, and some clients have not been replaced yet by such as go without.
+fn leaves_pooler(plan: &Plan, desired: &[Object], observed: &Observed) -> bool {
+    let Some(database) = plan.postgres.as_ref().filter(|database| database.pooler.is_none()) else {
+        return false;
+    };
+    let runs = |child: &Child| child.component == POOLER && child.is_of(&plan.identity);
+    database.service().is_some()
+        && observed.values().any(runs)
+        && credentials::clients_roll(plan, desired, observed)
 }
 
 /// Namespaces of tiers that don't allow this platform.
@@ -318,7 +340,7 @@ fn decide(object: &Object, child: Option<&Child>) -> Option<Replicas> {
     let complete = match &object.content {
         // Generated keys belong to the creation, so ownership says nothing there.
         Content::GeneratedOnce(_) => true,
-        Content::AddedOnce { is_there, .. } => *is_there,
+        Content::AddedOnce(keys) => keys.values().all(|is_there| *is_there),
         Content::Rendered
         | Content::CopiedFrom { .. }
         | Content::CollectedFrom { .. }
@@ -456,7 +478,14 @@ fn name_taken(object: &Object, other: &Child) -> Problem {
 }
 
 /// Live objects of this very platform that it no longer becomes.
-fn prune(plan: &Plan, desired: &[Object], observed: &Observed, blocked_stores: &[Store], steps: &mut Steps) {
+fn prune(
+    plan: &Plan,
+    desired: &[Object],
+    observed: &Observed,
+    blocked_stores: &[Store],
+    leaves_pooler: bool,
+    steps: &mut Steps,
+) {
     let wished: BTreeSet<Key> = desired.iter().map(Object::key).collect();
     let surplus: Vec<&Child> = observed
         .values()
@@ -486,7 +515,8 @@ fn prune(plan: &Plan, desired: &[Object], observed: &Observed, blocked_stores: &
             && !child.is_copy
             && !child.kind.serves_data()
             && ends.contains(child.component.as_str());
-        if keeps_running || waits || is_blocked || is_kept_secret || is_data {
+        let is_used = leaves_pooler && child.component == POOLER;
+        if is_used || keeps_running || waits || is_blocked || is_kept_secret || is_data {
             continue;
         }
         if child.takes_volumes_along() && plan.data == DataPolicy::Retain {

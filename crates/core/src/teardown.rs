@@ -46,7 +46,10 @@ pub fn teardown(children: &[Child], data: DataPolicy, orphan: bool) -> Teardown 
     }
     let is_application = |child: &&Child| {
         (!child.is_store || child.is_abroad())
-            && matches!(child.kind, Kind::Deployment | Kind::DaemonSet | Kind::HorizontalPodAutoscaler)
+            && matches!(
+                child.kind,
+                Kind::Deployment | Kind::DaemonSet | Kind::HorizontalPodAutoscaler | Kind::Pooler
+            )
     };
     let stops = |child: &&Child| data == DataPolicy::Retain && child.takes_volumes_along();
     let is_server = |child: &&Child| child.serves_data() && !stops(child);

@@ -25,6 +25,9 @@ pub struct Told {
     /// Generations of logins that every server accepts.
     #[serde(default)]
     pub logins: BTreeSet<u32>,
+    /// Whether the pooler can log in; `None` where nothing is said of it.
+    #[serde(default)]
+    pub pooler: Option<bool>,
 }
 
 impl Told {

@@ -188,7 +188,7 @@ fn a_login_changes_in_an_order_in_which_no_client_fails() {
             }
             other => assert!(!is_later && matches!(other, Content::GeneratedOnce(_)), "{stage:?}"),
         }
-        let adds = Content::AddedOnce { key: "2".to_owned(), is_there: made };
+        let adds = Content::AddedOnce([("2".to_owned(), made)].into());
         assert_eq!(secret(&objects, "shop-postgres-logins").content, adds);
     }
     assert!(first.after(&first).1.login.is_none(), "there is nothing to say of the first");
@@ -216,7 +216,7 @@ fn a_login_that_clients_have_is_kept_whatever_is_lost() {
     // Which is done: the next is made, and clients have what they have until it is accepted.
     let (objects, next) = Known { wished: 3, made: &[], ..done }.after(&done);
     assert!(next.problems.is_empty(), "{:?}", next.problems);
-    let adds = Content::AddedOnce { key: "3".to_owned(), is_there: false };
+    let adds = Content::AddedOnce([("3".to_owned(), false)].into());
     assert_eq!(secret(&objects, "shop-postgres-logins").content, adds);
     assert!(next.held.contains(&here(Kind::Secret, "shop-postgres-app")));
     assert_eq!(file(&objects, "login"), "3\n");

@@ -80,7 +80,7 @@ fn demand(object: &Object, objects: &[Object], basis: Basis) -> Result<Option<De
         kind,
     };
     match demand.kind.as_str() {
-        "Deployment" | "StatefulSet" | "DaemonSet" => {
+        "Deployment" | "StatefulSet" | "DaemonSet" | "Pooler" => {
             let pod = at(&object.body, "/spec/template/spec");
             if !demand.per_node {
                 demand.pods = pods(object, objects);
@@ -125,7 +125,9 @@ fn pods(workload: &Object, objects: &[Object]) -> Span {
     });
     let Some(scaler) = scaler else {
         let seed = workload.seed_replicas.map_or(1, i64::from);
-        return fixed(at(&workload.body, "/spec/replicas").as_i64().unwrap_or(seed));
+        let replicas = ["/spec/replicas", "/spec/instances"];
+        let replicas = replicas.into_iter().find_map(|field| at(&workload.body, field).as_i64());
+        return fixed(replicas.unwrap_or(seed));
     };
     let number = |fields: [&str; 2], default: i64| {
         let spec = at(&scaler.body, "/spec");

@@ -8,7 +8,9 @@ use trading_api::{
     scheduling::Scheduling,
 };
 
-use super::{AccountPlan, CLUSTER_RW, DatabaseCluster, Host, PasswordSource, ResourcesPlan, VolumePlan};
+use super::{
+    AccountPlan, CLUSTER_RW, DatabaseCluster, Host, POOLER, PasswordSource, PoolerPlan, ResourcesPlan, VolumePlan,
+};
 
 /// Name of the database among components.
 pub const POSTGRES: &str = "postgres";
@@ -48,9 +50,18 @@ pub struct PostgresPlan {
     pub servers: Option<PostgresServers>,
     /// The same, where CloudNativePG runs them.
     pub cluster: Option<DatabaseCluster>,
+    /// What clients connect to instead of the primary.
+    pub pooler: Option<PoolerPlan>,
 }
 
 impl PostgresPlan {
+    /// What the Service is called that clients who write are led to; `None` where the database is outside.
+    #[must_use]
+    pub fn entrance(&self) -> Option<&'static str> {
+        let is_pooled = self.pooler.as_ref().is_some_and(|pooler| pooler.is_accepted);
+        if is_pooled { Some(POOLER) } else { self.service() }
+    }
+
     /// What the Service of the primary is called after the platform's name; `None` where the database is
     /// outside.
     #[must_use]

@@ -13,7 +13,7 @@ use super::meta;
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
-    plan::{ComponentPlan, POSTGRES, POSTGRES_RO, Plan, PostgresPlan},
+    plan::{ComponentPlan, POOLER, POSTGRES, POSTGRES_RO, Plan, PostgresPlan},
 };
 
 /// Port at which sidecars get their configuration and certificates.
@@ -140,7 +140,8 @@ fn to_database(plan: &Plan, mesh: &Mesh) -> Vec<Object> {
     let (Some(most), Some(service)) = (most, service) else { return Vec::new() };
     let policy = json!({ "connectionPool": { "tcp": { "maxConnections": most } } });
     let replicas = database.and_then(|database| database.read_only_host.as_ref()).map(|_| POSTGRES_RO);
-    let services = [service].into_iter().chain(replicas);
+    let pooler = database.and_then(|database| database.pooler.as_ref()).map(|_| POOLER);
+    let services = [service].into_iter().chain(replicas).chain(pooler);
     let namespace = plan.identity.namespace_of(POSTGRES);
     let of = |service: &str| {
         // It is the callers', not the store's: it goes when the platform goes.

@@ -16,6 +16,7 @@ mod meta;
 mod monitoring;
 mod network_policy;
 mod pod;
+mod pooler;
 mod postgres;
 mod postgres_cluster;
 mod postgres_lease;

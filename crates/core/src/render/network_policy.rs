@@ -22,9 +22,9 @@ use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
     plan::{
-        ComponentPlan, IngressPlan, IngressSource, NetworkPlan, POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_PORT,
-        Plan, PostgresPlan, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, RUNTIME, RedisPlan,
-        RuntimePlan, SENTINEL, SENTINEL_PORT, Target,
+        ComponentPlan, IngressPlan, IngressSource, NetworkPlan, POOLER, POSTGRES, POSTGRES_AGENT_PORT,
+        POSTGRES_PORT, Plan, PoolerPlan, PostgresPlan, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT,
+        RUNTIME, RedisPlan, RuntimePlan, SENTINEL, SENTINEL_PORT, Target,
         monitoring::{ScrapePort, TracingPlan},
     },
 };
@@ -46,6 +46,7 @@ pub(super) fn render(plan: &Plan) -> Vec<Object> {
         policies.extend(store.sentinel.as_ref().map(|_| of_sentinels(plan, network)));
     }
     policies.extend(plan.postgres.as_ref().and_then(|database| of_postgres(plan, network, database)));
+    policies.extend(own_pooler(plan).map(|_| of_pooler(plan)));
     policies.extend(plan.runtime.iter().map(|runtime| of_runtime(plan, runtime)));
     policies
 }
@@ -124,6 +125,10 @@ fn of_component(plan: &Plan, network: &NetworkPlan, component: &ComponentPlan) -
             Target::PostgresReadOnly if component.targets.contains(&Target::Postgres) => {}
             Target::Postgres | Target::PostgresReadOnly => {
                 egress.extend(plan.postgres.iter().map(|database| to_database(plan, component, database)));
+                let pooler = own_pooler(plan).filter(|_| *target == Target::Postgres);
+                egress.extend(
+                    pooler.map(|_| to(vec![pods(plan, &component.name, POOLER)], vec![tcp(POSTGRES_PORT)])),
+                );
             }
             Target::Component(name) => {
                 let ports: Vec<NetworkPolicyPort> = plan
@@ -251,6 +256,7 @@ fn of_postgres(plan: &Plan, network: &NetworkPlan, database: &PostgresPlan) -> O
     callers.extend(self::callers(plan, &Target::PostgresReadOnly));
     callers.sort_unstable();
     callers.dedup();
+    callers.extend(own_pooler(plan).map(|_| POOLER));
     let mut ingress = Vec::new();
     let callers = callers.iter().map(|caller| pods(plan, POSTGRES, caller)).collect();
     ingress.extend(admit(callers, &[tcp(POSTGRES_PORT)]));
@@ -270,6 +276,22 @@ fn of_postgres(plan: &Plan, network: &NetworkPlan, database: &PostgresPlan) -> O
         ingress.extend(admit(operator(network), &[tcp(agent)]));
     }
     Some(policy(plan, POSTGRES, meta::DATABASE, Lifetime::Store, ingress, egress))
+}
+
+/// The pooler of a database that the platform runs. Pods of CloudNativePG's poolers have the labels of its servers,
+/// and their policy.
+fn own_pooler(plan: &Plan) -> Option<&PoolerPlan> {
+    let database = plan.postgres.as_ref()?;
+    database.pooler.as_ref().filter(|_| database.servers.is_some())
+}
+
+/// From clients to the servers, and nowhere else.
+fn of_pooler(plan: &Plan) -> Object {
+    let callers = callers(plan, &Target::Postgres);
+    let callers = callers.iter().map(|caller| pods(plan, POOLER, caller)).collect();
+    let ingress = admit(callers, &[tcp(POSTGRES_PORT)]).into_iter().collect();
+    let egress = vec![dns(), to(vec![pods(plan, POOLER, POSTGRES)], vec![tcp(POSTGRES_PORT)])];
+    policy(plan, POOLER, meta::DATABASE, Lifetime::Platform, ingress, egress)
 }
 
 /// Who reaches the daemon is root on its node: only those who say so.

@@ -6,7 +6,7 @@ use k8s_openapi::api::{
     discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
 };
 
-use super::{meta, postgres_cluster, postgres_servers};
+use super::{meta, pooler, postgres_cluster, postgres_servers};
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
@@ -16,10 +16,12 @@ use crate::{
 pub(super) fn render(plan: &Plan) -> Vec<Object> {
     let Some(database) = &plan.postgres else { return Vec::new() };
     if let Some(servers) = &database.servers {
-        return postgres_servers::render(plan, database, servers);
+        let pooler = pooler::render(plan, database);
+        return postgres_servers::render(plan, database, servers).into_iter().chain(pooler).collect();
     }
     if let Some(cluster) = &database.cluster {
-        return postgres_cluster::render(plan, database, cluster);
+        let pooler = pooler::of_cluster(plan, database);
+        return postgres_cluster::render(plan, database, cluster).into_iter().chain(pooler).collect();
     }
     match &database.host {
         Host::Name(name) => vec![external_name(plan, name, database)],

@@ -13,7 +13,7 @@ use super::{postgres_servers::REPLICATION_ROLE, store::Store};
 use crate::{
     kinds::Kind,
     object::{Content, Object, PASSWORD},
-    plan::{LoginsPlan, POSTGRES, POSTGRES_PORT, PasswordSource, PostgresPlan, PostgresServers},
+    plan::{LoginsPlan, POSTGRES, POSTGRES_PORT, PostgresPlan, PostgresServers},
     resolve::references,
 };
 
@@ -30,8 +30,7 @@ pub(super) fn render(store: &Store, database: &PostgresPlan, servers: &PostgresS
         store.secret(&secrets.superuser.secret).generated_once(short("postgres")),
         store.secret(&secrets.replication.secret).generated_once(short(REPLICATION_ROLE)),
     ];
-    let later = secrets.login.iter().map(|login| of_later(store, login, &servers.logins));
-    later.chain(own).collect()
+    of_later(store, database, servers).into_iter().chain(own).collect()
 }
 
 /// What people expect in a Secret with the login of a role.
@@ -74,13 +73,20 @@ fn of_clients(store: &Store, database: &PostgresPlan, servers: &PostgresServers)
     object
 }
 
-fn of_later(store: &Store, login: &PasswordSource, logins: &LoginsPlan) -> Object {
-    let mut metadata = store.metadata(LOGINS);
-    metadata.name = Some(login.secret.clone());
+/// Passwords of later logins, and the pooler's: where the servers find what comes after their start.
+fn of_later(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> Option<Object> {
+    let login = servers.passwords.login.as_ref().map(|login| (login.key.clone(), servers.logins.is_made));
+    let pooler = database.pooler.iter().filter_map(|pooler| pooler.password.as_ref());
+    let pooler = pooler.map(|password| (password.key.clone(), password.is_there));
+    let keys: BTreeMap<String, bool> = login.into_iter().chain(pooler).collect();
+    if keys.is_empty() {
+        return None;
+    }
+    let metadata = store.metadata(LOGINS);
     let secret = Secret { metadata, type_: Some("Opaque".to_owned()), ..Secret::default() };
     let mut object = store.object(Kind::Secret, &secret);
-    object.content = Content::AddedOnce { key: login.key.clone(), is_there: logins.is_made };
-    object
+    object.content = Content::AddedOnce(keys);
+    Some(object)
 }
 
 /// Which generation the servers accept, and whether they refuse all others.

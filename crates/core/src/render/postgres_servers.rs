@@ -13,7 +13,7 @@ use k8s_openapi::api::{
 use trading_api::labels;
 
 use super::{
-    env, meta, pod, postgres_lease, postgres_logins, postgres_objects, scheduling,
+    env, meta, pod, pooler, postgres_lease, postgres_logins, postgres_objects, scheduling,
     store::{AGENT, Store, container_port, http_probe, port, strings},
 };
 use crate::{
@@ -43,6 +43,8 @@ const PASSWORDS: &str = "/passwords";
 /// Databases, extensions and roles that they are to have, and where the roles' passwords are. Nor this.
 const OBJECTS: &str = "objects";
 const ROLES: &str = "/roles";
+/// The role of the pooler, where there is one; agents look for it beside the login.
+const POOLED: &str = "pooler";
 /// Where clients of the Kubernetes API look.
 const TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Name of the agent's port.
@@ -59,7 +61,7 @@ pub(super) fn render(plan: &Plan, database: &PostgresPlan, servers: &PostgresSer
         if servers.instances > 1 { of_role(&store, labels::ROLE_PRIMARY) } else { store.selector() };
     let mut objects = vec![
         store.account(),
-        config(&store, servers),
+        config(&store, database, servers),
         store.service(POSTGRES, ports(), primary),
         store.headless_service(all_ports()),
         stateful_set(&store, database, servers),
@@ -86,7 +88,7 @@ fn of_role(store: &Store, role: &str) -> BTreeMap<String, String> {
     selector
 }
 
-fn config(store: &Store, servers: &PostgresServers) -> Object {
+fn config(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> Object {
     // Where it listens, whom it follows and what commits wait for is the agent's.
     let fixed = [
         ("hba_file", "/config/pg_hba.conf".to_owned()),
@@ -104,17 +106,15 @@ fn config(store: &Store, servers: &PostgresServers) -> Object {
     let access = format!(
         "local all all trust\nhost replication {REPLICATION_ROLE} all scram-sha-256\nhost all all all scram-sha-256\n"
     );
-    let map = ConfigMap {
-        metadata: store.metadata(POSTGRES),
-        data: Some(BTreeMap::from([
-            ("postgresql.conf".to_owned(), text),
-            ("pg_hba.conf".to_owned(), access),
-            (MEMBERS.to_owned(), members(store, servers)),
-            (LOGIN.to_owned(), postgres_logins::file(&servers.logins)),
-            (OBJECTS.to_owned(), postgres_objects::file(servers)),
-        ])),
-        ..ConfigMap::default()
-    };
+    let mut data = BTreeMap::from([
+        ("postgresql.conf".to_owned(), text),
+        ("pg_hba.conf".to_owned(), access),
+        (MEMBERS.to_owned(), members(store, servers)),
+        (LOGIN.to_owned(), postgres_logins::file(&servers.logins)),
+        (OBJECTS.to_owned(), postgres_objects::file(servers)),
+    ]);
+    data.extend(database.pooler.as_ref().map(|_| (POOLED.to_owned(), pooler::ROLE.to_owned() + "\n")));
+    let map = ConfigMap { metadata: store.metadata(POSTGRES), data: Some(data), ..ConfigMap::default() };
     store.object(Kind::ConfigMap, &map)
 }
 

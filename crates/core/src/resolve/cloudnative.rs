@@ -6,7 +6,7 @@ use trading_api::{
 };
 
 use super::{
-    Context, image_reference,
+    Context, image_reference, pooler,
     postgres::{OWNER, SHARED_BUFFERS_SHARE, name, parameters, password, storage, wal_storage},
     preset,
     references::secret,
@@ -26,13 +26,14 @@ const FLAVOUR: &str = "standard-trixie";
 pub(super) fn resolve(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresPlan {
     let database = name(context, "database", postgres.database.as_ref());
     let cluster = cluster(context, postgres, major);
+    let pooler = pooler::resolve(context, postgres);
     let identity = context.identity;
     PostgresPlan {
         host: Host::Name(identity.child(CLUSTER_RW)),
         port: POSTGRES_PORT,
         database,
-        // The servers' certificates name the Services.
-        ssl_mode: SslMode::VerifyFull,
+        // The servers' certificates name the servers' Services; the pooler has them too, and is called otherwise.
+        ssl_mode: if pooler.is_some() { SslMode::VerifyCa } else { SslMode::VerifyFull },
         secret: cluster.password.secret.clone(),
         username_key: "username".to_owned(),
         password_key: cluster.password.key.clone(),
@@ -41,6 +42,7 @@ pub(super) fn resolve(context: &mut Context, postgres: &Postgres, major: i32) ->
         ca: Some((authority(identity), "ca.crt".to_owned())),
         servers: None,
         cluster: Some(cluster),
+        pooler,
     }
 }
 

@@ -9,6 +9,7 @@ mod external_secrets;
 mod ingress;
 mod monitoring;
 pub mod network;
+mod pooler;
 mod postgres;
 mod postgres_logins;
 mod postgres_objects;

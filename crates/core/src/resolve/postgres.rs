@@ -11,7 +11,7 @@ use trading_api::{
 };
 
 use super::{
-    Context, blocks, cloudnative, host_of, image_reference, postgres_logins, postgres_objects, preset,
+    Context, blocks, cloudnative, host_of, image_reference, pooler, postgres_logins, postgres_objects, preset,
     references,
 };
 use crate::{
@@ -69,6 +69,7 @@ fn outside(context: &mut Context, external: &ExternalPostgres) -> PostgresPlan {
             .map(|ca| (ca.name.clone(), ca.key.clone().unwrap_or_else(|| "ca.crt".to_owned()))),
         servers: None,
         cluster: None,
+        pooler: None,
     }
 }
 
@@ -90,6 +91,7 @@ fn managed(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresPl
         ca: None,
         servers: Some(servers),
         cluster: None,
+        pooler: pooler::resolve(context, postgres),
     }
 }
 

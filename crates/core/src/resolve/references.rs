@@ -38,6 +38,8 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
         let roles = servers.roles.iter().map(|role| &role.account);
         of_accounts(&plan.identity, POSTGRES, POSTGRES_ROLES, roles)
     });
+    let pooler = plan.postgres.iter().filter_map(|database| database.pooler.as_ref()?.password.as_ref());
+    let pooler = pooler.map(|password| secret(plan.identity.namespace_of(POSTGRES), &password.secret));
     let mut found: Vec<Reference> = plan
         .components
         .iter()
@@ -46,6 +48,7 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
         .chain(servers)
         .chain(users)
         .chain(roles)
+        .chain(pooler)
         .collect();
     found.sort();
     found.dedup();

@@ -15,7 +15,7 @@ use crate::{
     inputs::Reference,
     kinds::Kind,
     plan::{
-        CertificatePlan, Host, POSTGRES, POSTGRES_RO, Plan, REDIS, REDIS_PORT, RUNTIME, SENTINEL,
+        CertificatePlan, Host, POOLER, POSTGRES, POSTGRES_RO, Plan, REDIS, REDIS_PORT, RUNTIME, SENTINEL,
         SENTINEL_PORT, STORES,
     },
     problem::Problem,
@@ -118,11 +118,14 @@ fn components(
     };
     let stores = STORES.into_iter().filter(|(store, name, _)| plan.runs(*store) || still_runs(name));
     let sentinels = plan.redis.iter().filter_map(|redis| redis.sentinel.as_ref());
+    let pooler = plan.postgres.iter().filter(|database| database.pooler.is_some());
+    let pooler = pooler.map(|it| if it.cluster.is_some() { Kind::Pooler } else { Kind::Deployment });
     plan.components
         .iter()
         .map(|component| of(&component.name, Kind::Deployment))
         .chain(stores.map(|(store, name, _)| of(name, kind_of(plan, observed, store, name))))
         .chain(sentinels.map(|_| of(SENTINEL, Kind::StatefulSet)))
+        .chain(pooler.map(|kind| of(POOLER, kind)))
         .chain(plan.runtime.iter().map(|_| of(RUNTIME, Kind::DaemonSet)))
         .collect()
 }
@@ -240,7 +243,8 @@ fn endpoints(plan: &Plan) -> Vec<Endpoint> {
             (None, name) => outside_host(name, host, database.port),
         };
         let replicas = database.read_only_host.as_ref().map(|host| at(POSTGRES_RO, host));
-        [at(POSTGRES, &database.host)].into_iter().chain(replicas)
+        let pooler = database.pooler.as_ref().map(|_| inside(POOLER, database.port));
+        [at(POSTGRES, &database.host)].into_iter().chain(replicas).chain(pooler)
     });
     let runtime = plan.runtime.iter().map(|runtime| inside(RUNTIME, runtime.port));
     let outside = plan.ingress.iter().flat_map(|ingress| {

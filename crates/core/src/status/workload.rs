@@ -156,6 +156,29 @@ impl Workload {
     }
 }
 
+impl Workload {
+    /// State of a pooler that `CloudNativePG` runs: how many pods there are, which it tells, and not how many of
+    /// them are ready.
+    #[must_use]
+    pub fn of_pooler(object: &Value) -> Self {
+        let (spec, status) = (&object["spec"], &object["status"]);
+        let text = |name: &str| status[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+        let desired = number(&spec["instances"]).unwrap_or(1);
+        let there = number(&status["instances"]).unwrap_or_default();
+        let has_failed = text("phase").is_some_and(|phase| phase == cnpg::POOLER_FAILED);
+        Self {
+            observed: status.is_object(),
+            desired,
+            ready: there.min(desired),
+            rolled_out: there == desired,
+            version: text("image").and_then(|image| Some(tag(&image)?.to_owned())),
+            failure: text("phaseReason").filter(|_| has_failed),
+            says: text("phaseReason").or_else(|| text("error")),
+            ..Self::default()
+        }
+    }
+}
+
 fn in_words(parts: [Option<String>; 2]) -> Option<String> {
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join(", "))

@@ -211,7 +211,40 @@ pub const KIANAX: Matrix = Matrix {
 };
 
 /// Every platform that has one.
-pub const ALL: [&Matrix; 6] = [&TRADEWIZARD, &TRADEWISE, &TRADESENSE, &KIANAX, &VIBEBOX, &CLOUDNATIVE];
+pub const ALL: [&Matrix; 7] =
+    [&TRADEWIZARD, &TRADEWISE, &TRADESENSE, &KIANAX, &VIBEBOX, &CLOUDNATIVE, &OWN_STORES];
+
+/// Who writes may go by way of the pooler or not, for what needs a session of its own; who only reads may not. The
+/// pooler reaches the servers and nothing else.
+const OWN_STORES: Matrix = Matrix {
+    examples: &["stores/own"],
+    pods: &["backend", "analytics", "postgres", "postgres-pooler", "redis", "sentinel"],
+    outside: &[
+        ("anywhere", "8.8.8.8"),
+        ("cloud metadata", "169.254.169.254"),
+        ("node-local dns", "169.254.20.10"),
+    ],
+    flows: &[
+        ("backend", "postgres-pooler", 5432, "TCP"),
+        ("postgres-pooler", "postgres", 5432, "TCP"),
+        ("backend", "postgres", 5432, "TCP"),
+        ("analytics", "postgres", 5432, "TCP"),
+        ("postgres", "postgres", 5432, "TCP"),
+        ("postgres", "postgres", 8008, "TCP"),
+        ("operator", "postgres", 8008, "TCP"),
+        ("postgres", API, 443, "TCP"),
+        ("postgres", API, 6443, "TCP"),
+        ("backend", "redis", 6379, "TCP"),
+        ("backend", "sentinel", 26379, "TCP"),
+        ("redis", "redis", 6379, "TCP"),
+        ("redis", "redis", 9121, "TCP"),
+        ("redis", "sentinel", 26379, "TCP"),
+        ("sentinel", "redis", 6379, "TCP"),
+        ("sentinel", "redis", 9121, "TCP"),
+        ("sentinel", "sentinel", 26379, "TCP"),
+        ("operator", "redis", 9121, "TCP"),
+    ],
+};
 
 /// CloudNativePG's operator asks each server how it is, and servers ask each other (its page on networking).
 const CLOUDNATIVE: Matrix = Matrix {

@@ -537,9 +537,12 @@ fn settles(first: &TradingPlatform, second: &TradingPlatform) -> Verdict {
     let change = steps(&now.plan, &now.objects, &live);
     let mut live = after(&change, live);
     let mut rest = steps(&now.plan, &now.objects, &live);
-    // What belongs to servers goes after them.
+    // What belongs to servers goes after them, and a pooler after its clients.
     let ends = |prune: &trading_core::step::Prune| prune.key.kind.serves_data();
-    if change.prune.iter().any(ends) || !change.hibernate.is_empty() {
+    let pools =
+        |world: &World| world.plan.postgres.as_ref().is_some_and(|database| database.pooler.is_some());
+    let leaves = pools(&before) && !pools(&now);
+    if change.prune.iter().any(ends) || !change.hibernate.is_empty() || leaves {
         live = after(&rest, live);
         rest = steps(&now.plan, &now.objects, &live);
     }
@@ -658,7 +661,7 @@ fn what_is_missing_holds_its_consumers_and_nothing_else() {
         each(&objects, |object| {
             let runs_pods =
                 [Kind::Deployment, Kind::StatefulSet].contains(&object.kind) || object.kind.scales();
-            let is_copy = matches!(object.content, Content::CopiedFrom { .. });
+            let is_copy = matches!(object.content, Content::CopiedFrom { .. } | Content::FilledFrom { .. });
             if store_of(&object.component).is_some() || object.component == RUNTIME || is_copy {
                 return Ok(());
             }

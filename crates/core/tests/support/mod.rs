@@ -124,6 +124,11 @@ fn workload(object: &Object) -> Option<Workload> {
         });
         return Some(Workload::of_cluster(&json!({"spec": object.body["spec"], "status": status}), false));
     }
+    if object.kind == Kind::Pooler {
+        let instances = &object.body["spec"]["instances"];
+        let status = json!({"phase": "active", "instances": instances});
+        return Some(Workload::of_pooler(&json!({"spec": object.body["spec"], "status": status})));
+    }
     if !matches!(object.kind, Kind::Deployment | Kind::DaemonSet | Kind::StatefulSet) {
         return None;
     }

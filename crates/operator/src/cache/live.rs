@@ -98,6 +98,13 @@ pub fn cluster(live: &DynamicObject) -> Option<Entry> {
     Some(entry)
 }
 
+/// And its `Pooler`.
+pub fn pooler(live: &DynamicObject) -> Option<Entry> {
+    let mut entry = child(Kind::Pooler, &live.metadata)?;
+    entry.child.workload = Some(Workload::of_pooler(&live.data));
+    Some(entry)
+}
+
 /// An answer of the apiserver as the cache keeps it, the same as the watch makes of the object.
 pub fn answered(kind: Kind, live: &DynamicObject) -> Option<Entry> {
     fn parsed<K: Live>(live: &DynamicObject) -> Option<Entry> {
@@ -111,6 +118,7 @@ pub fn answered(kind: Kind, live: &DynamicObject) -> Option<Entry> {
         Kind::Lease => parsed::<Lease>(live),
         Kind::ScaledObject => scaled_object(live),
         Kind::Cluster => cluster(live),
+        Kind::Pooler => pooler(live),
         _ => child(kind, &live.metadata),
     }
 }

@@ -27,7 +27,7 @@ pub use children::Children;
 pub use consents::Consents;
 pub use entry::{Entry, child};
 pub use latest::Latest;
-pub use live::{Live, answered, cluster, scaled_object};
+pub use live::{Live, answered, cluster, pooler, scaled_object};
 pub use references::{Known, References};
 pub use sync::Sync;
 pub use triggers::Triggers;

@@ -135,7 +135,7 @@ async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), C
         Content::CollectedFrom { originals, .. } => {
             return put(&collected(object, originals, context).await?, known, key, context).await;
         }
-        Content::Rendered | Content::GeneratedOnce(_) | Content::AddedOnce { .. } => {}
+        Content::Rendered | Content::GeneratedOnce(_) | Content::AddedOnce(_) => {}
     }
     match step.replicas {
         Replicas::AsRendered => put(object, known, key, context).await,
@@ -327,12 +327,13 @@ pub async fn generate(object: &Object, context: &Context) -> Result<(), Reconcil
             // taken up as it is.
             create(object, with_password(texts, &password()), context).await.map(drop)
         }
-        Content::AddedOnce { key, .. } => {
-            let value = BTreeMap::from([(key.clone(), ByteString(password().into_bytes()))]);
-            if create(object, value.clone(), context).await? {
+        Content::AddedOnce(keys) => {
+            let values: BTreeMap<String, ByteString> =
+                keys.keys().map(|key| (key.clone(), ByteString(password().into_bytes()))).collect();
+            if create(object, values.clone(), context).await? {
                 Ok(())
             } else {
-                add(object, key, value, context).await
+                add(object, values, context).await
             }
         }
         Content::Rendered
@@ -363,21 +364,21 @@ async fn create(
     }
 }
 
-/// Adds a value where the Secret has none under this key, and nobody else adds one meanwhile.
+/// Adds values where the Secret has none under their keys, and nobody else adds one meanwhile.
 async fn add(
     object: &Object,
-    key: &str,
-    value: BTreeMap<String, ByteString>,
+    mut values: BTreeMap<String, ByteString>,
     context: &Context,
 ) -> Result<(), ReconcileError> {
     let what = || format!("Secret {:?}", object.name);
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &object.namespace);
     let live = api.get(&object.name).await.map_err(ReconcileError::reading(what()))?;
-    if live.data.as_ref().is_some_and(|data| data.contains_key(key)) {
+    values.retain(|key, _| live.data.as_ref().is_none_or(|data| !data.contains_key(key)));
+    if values.is_empty() {
         note(object, &live, live.data.clone(), context);
         return Ok(());
     }
-    let body = json!({"metadata": {"resourceVersion": live.resource_version()}, "data": value});
+    let body = json!({"metadata": {"resourceVersion": live.resource_version()}, "data": values});
     let params = PatchParams { field_manager: Some(generator()), ..PatchParams::default() };
     let added = api.patch(&object.name, &params, &Patch::Merge(&body)).await;
     let added = added.map_err(ReconcileError::writing(what()))?;

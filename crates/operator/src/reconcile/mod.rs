@@ -128,9 +128,9 @@ async fn keep(
     let mut next: Steps = steps(&plan, &desired, &live.observed);
 
     // Passwords first: pods must not be made once without and once with them.
-    let generates = |step: &trading_core::step::Apply| match step.object.content {
+    let generates = |step: &trading_core::step::Apply| match &step.object.content {
         Content::GeneratedOnce(_) => !step.known,
-        Content::AddedOnce { is_there, .. } => !is_there,
+        Content::AddedOnce(keys) => keys.values().any(|is_there| !is_there),
         Content::Rendered
         | Content::CopiedFrom { .. }
         | Content::CollectedFrom { .. }

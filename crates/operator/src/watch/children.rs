@@ -21,7 +21,7 @@ use trading_api::labels;
 use trading_core::kinds::{Kind, KindInfo, Watch};
 
 use super::{PAGE, Report, drive, name_of, typed, untyped};
-use crate::cache::{Caches, Entry, Live, PlatformKey, child, cluster, scaled_object};
+use crate::cache::{Caches, Entry, Live, PlatformKey, child, cluster, pooler, scaled_object};
 
 /// Watches the operator's objects of a kind until the handle is aborted.
 pub fn children(
@@ -49,6 +49,7 @@ pub fn children(
         (Watch::Status, Kind::Cluster) => {
             spawn(watcher(untyped(client, info, scope), ours()), cluster, target)
         }
+        (Watch::Status, Kind::Pooler) => spawn(watcher(untyped(client, info, scope), ours()), pooler, target),
         (Watch::Status, _) => whole::<HorizontalPodAutoscaler>(client, target),
     }
 }

@@ -82,8 +82,11 @@ impl Client<'_> {
     }
 
     fn postgres(&self, database: &PostgresPlan) -> Vec<EnvVar> {
-        let service = database.service().unwrap_or(POSTGRES);
+        let service = database.entrance().unwrap_or(POSTGRES);
         let mut all = self.database_at(&self.seen(database, service, &database.host), database);
+        // For what needs a session of its own where the pooler gives none: migrations, LISTEN.
+        let direct = database.service().filter(|direct| *direct != service);
+        all.extend(direct.map(|direct| literal("PGHOST_DIRECT", self.host(direct))));
         all.extend(self.read_only_host(database).map(|host| literal("PGHOST_RO", host)));
         all
     }

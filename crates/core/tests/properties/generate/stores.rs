@@ -6,8 +6,8 @@ use trading_api::{
     component::Qos,
     image::Image,
     postgres::{
-        CaRef, CredentialsRef, ExternalPostgres, ParameterValue, Postgres, PostgresCredentials,
-        PostgresDatabase, PostgresMode, PostgresRole, PredefinedRole, SslMode,
+        CaRef, CredentialsRef, ExternalPostgres, ParameterValue, PoolMode, Pooler, Postgres,
+        PostgresCredentials, PostgresDatabase, PostgresMode, PostgresRole, PredefinedRole, SslMode,
     },
     redis::{
         AppendFsync, ConfigValue, ExternalRedis, MaxmemoryPolicy, Redis, RedisAuth, RedisMode,
@@ -183,6 +183,7 @@ pub(super) fn postgres(tape: &mut Tape) -> Postgres {
         storage: None,
         wal_storage: None,
         parameters: BTreeMap::new(),
+        pooler: None,
         credentials: None,
         database: None,
         owner: None,
@@ -215,6 +216,7 @@ fn own_postgres(tape: &mut Tape, mode: PostgresMode) -> Postgres {
             .into_iter()
             .map(|name| (name, ParameterValue(tape.pick(&["16MB", "-1", "a b:c/d"]).to_owned())))
             .collect(),
+        pooler: tape.maybe(30, pooler),
         credentials: if is_managed { tape.maybe(30, credentials) } else { None },
         database: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
         owner: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
@@ -255,6 +257,23 @@ fn role(tape: &mut Tape) -> PostgresRole {
             .unwrap_or_default(),
         connection_limit: tape.maybe(40, |tape| tape.copy(&[1, 10_000])),
         password_secret_ref: tape.maybe(30, key_ref),
+    }
+}
+
+/// At most 90 connections, the others of which are left to people.
+fn pooler(tape: &mut Tape) -> Pooler {
+    let instances = tape.maybe(60, |tape| tape.copy(&[1, 2, 9]));
+    let most = 90 / instances.unwrap_or(2);
+    Pooler {
+        pool_mode: tape.maybe(50, |tape| tape.copy(&[PoolMode::Transaction, PoolMode::Session])),
+        instances,
+        image: tape.maybe(30, image),
+        max_client_connections: tape.maybe(40, |tape| tape.copy(&[10, 1000, 20000])),
+        default_pool_size: if most < 20 {
+            Some(tape.between(1, most))
+        } else {
+            tape.maybe(40, |tape| tape.between(1, most))
+        },
     }
 }
 
