@@ -7,6 +7,7 @@ mod failover;
 mod ledger;
 mod objects;
 mod parameters;
+mod pooler;
 mod rotation;
 mod server;
 
