@@ -24,7 +24,7 @@ pub struct Definition {
 const OF_ISTIO: &str = "kubernetes/customresourcedefinitions.gen.yaml";
 
 /// Every kind of an add-on but Cilium's, whose module is a hundred times as large as what is needed of it.
-pub const DEFINITIONS: [Definition; 12] = [
+pub const DEFINITIONS: [Definition; 13] = [
     Definition {
         kind: Kind::ExternalSecret,
         module: EXTERNAL_SECRETS,
@@ -69,6 +69,11 @@ pub const DEFINITIONS: [Definition; 12] = [
         kind: Kind::Cluster,
         module: CLOUDNATIVE_PG,
         file: "config/crd/bases/postgresql.cnpg.io_clusters.yaml",
+    },
+    Definition {
+        kind: Kind::Pooler,
+        module: CLOUDNATIVE_PG,
+        file: "config/crd/bases/postgresql.cnpg.io_poolers.yaml",
     },
     Definition { kind: Kind::PeerAuthentication, module: ISTIO, file: OF_ISTIO },
     Definition { kind: Kind::DestinationRule, module: ISTIO, file: OF_ISTIO },

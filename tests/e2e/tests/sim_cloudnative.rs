@@ -116,6 +116,17 @@ async fn the_platform_waits_for_cloudnative_pg_and_then_serves() -> Result<()> {
     ensure!(live["spec"]["instances"] == 3, "{live}");
     ensure!(live["spec"]["postgresql"]["parameters"]["work_mem"] == "16MB", "{live}");
 
+    // Its pooler is CloudNativePG's too, and goes when no client needs it.
+    space.edit(NAME, &json!({ "postgres": { "pooler": { "instances": 2 } } })).await?;
+    space.ready(NAME).await?;
+    let pooler = component(&space, "postgres-pooler").await?;
+    ensure!(pooler["state"] == "Ready" && pooler["kind"] == "Pooler" && pooler["ready"] == 2, "{pooler}");
+    let backend = space.get("Deployment", "shop-backend").await?.to_string();
+    ensure!(backend.contains("\"shop-postgres-pooler\"") && backend.contains("\"verify-ca\""), "{backend}");
+    space.edit(NAME, &json!({ "postgres": { "pooler": null } })).await?;
+    space.gone("Pooler", "shop-postgres-pooler", SETTLE).await?;
+    space.ready(NAME).await?;
+
     // What only a person can mend is told.
     drop(operator);
     let stuck = json!({ "status": { "phase": "Cluster is unrecoverable and needs manual intervention" } });

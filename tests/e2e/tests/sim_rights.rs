@@ -61,6 +61,7 @@ fn platforms() -> [Value; 3] {
         "hosts": [{ "host": "shop.example.com" }],
     } });
     merge(&mut routed, &ingress);
+    merge(&mut routed, &json!({ "postgres": { "pooler": {} } }));
     [whole, scaled, routed]
 }
 

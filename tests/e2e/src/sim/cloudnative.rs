@@ -51,6 +51,10 @@ async fn look_after(space: &Space<'_>) -> Result<()> {
             tell(space, &cluster).await?;
         }
     }
+    for pooler in space.list("Pooler", "").await? {
+        let told = json!({ "phase": "active", "instances": at(&pooler, "/spec/instances") });
+        report(space, "Pooler", &pooler, &told).await?;
+    }
     Ok(())
 }
 
@@ -90,13 +94,15 @@ async fn make(space: &Space<'_>, cluster: &Value) -> Result<()> {
 }
 
 async fn tell(space: &Space<'_>, cluster: &Value) -> Result<()> {
-    let name = text(cluster, "/metadata/name");
-    let told = at(cluster, "/status");
-    let status = status(cluster, told);
-    if *told != status {
+    report(space, "Cluster", cluster, &status(cluster, at(cluster, "/status"))).await
+}
+
+async fn report(space: &Space<'_>, kind: &str, object: &Value, status: &Value) -> Result<()> {
+    if at(object, "/status") != status {
+        let name = text(object, "/metadata/name");
         let patch = json!([{ "op": "add", "path": "/status", "value": status }]);
         let patch: Patch<Value> = Patch::Json(serde_json::from_value(patch)?);
-        space.api("Cluster").patch_status(name, &PatchParams::default(), &patch).await?;
+        space.api(kind).patch_status(name, &PatchParams::default(), &patch).await?;
     }
     Ok(())
 }
