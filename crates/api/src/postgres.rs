@@ -144,13 +144,13 @@ pub struct Postgres {
     /// Further databases, by name. One that is removed here stays, with its data.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
-    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z_][a-z0-9_]{0,62}$') && !(k in ['postgres', 'template0', 'template1']))")
-        .message("names of databases are lower-case letters, digits and underscores, at most 63, and not Postgres' own"))]
+    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z_][a-z0-9_]{0,62}$') && !(k in ['postgres', 'template0', 'template1', 'pgbouncer']))")
+        .message("names of databases are lower-case letters, digits and underscores, at most 63, and not Postgres' or PgBouncer's own"))]
     pub databases: BTreeMap<String, PostgresDatabase>,
     /// Further roles that log in, by name. One that is removed here is refused, and keeps what it owns.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z]([a-z0-9_]{0,30}[a-z0-9])?$') && !k.matches('^(postgres|streaming_replica|pgbouncer|public|none|pg_.*)$'))")
+    #[x_kube(validation = Rule::new("self.all(k, k.matches('^[a-z]([a-z0-9_]{0,30}[a-z0-9])?$') && !k.matches('^(postgres|streaming_replica|trading_pooler|public|none|pg_.*)$'))")
         .message("names of roles are lower-case letters, digits and underscores, at most 32, and not Postgres' or the operator's own"))]
     pub roles: BTreeMap<String, PostgresRole>,
     /// Numeric user of the server, which must be in the image's /etc/passwd; default that of the

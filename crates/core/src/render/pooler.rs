@@ -40,14 +40,15 @@ const USERS: &str = "users.txt";
 const LEAVING_SECONDS: i64 = 5;
 /// Seconds for the transactions that are under way then.
 const GRACE_SECONDS: i64 = 60;
-/// A failover takes seconds: try again each second, and notice soon that a server is gone.
+/// A failover takes 15 s at least where the old primary is cut off: by then what leads to it is given up. And then
+/// try again each second.
 const PATIENCE: [(&str, &str); 7] = [
     ("server_login_retry", "1"),
     ("server_connect_timeout", "5"),
-    ("tcp_keepidle", "10"),
-    ("tcp_keepintvl", "5"),
+    ("tcp_keepidle", "5"),
+    ("tcp_keepintvl", "3"),
     ("tcp_keepcnt", "3"),
-    ("tcp_user_timeout", "25000"),
+    ("tcp_user_timeout", "12000"),
     ("dns_max_ttl", "5"),
 ];
 /// The kubelet gives it to the group of the pod.
