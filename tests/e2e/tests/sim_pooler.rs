@@ -53,7 +53,7 @@ async fn uids(space: &Space<'_>) -> Result<BTreeSet<String>> {
 
 async fn of_pooler(space: &Space<'_>) -> Result<BTreeSet<String>> {
     let names = space.children(NAME).await?.into_keys().filter(|(_, name)| name == POOLER);
-    Ok(names.map(|(kind, _)| kind.to_string()).collect())
+    Ok(names.map(|(kind, _)| kind).collect())
 }
 
 #[tokio::test]
