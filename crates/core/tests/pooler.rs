@@ -223,3 +223,14 @@ fn it_ends_with_the_applications() {
         assert!(!objects.iter().any(|it| it.key.name == "shop-postgres"), "{mode}: {objects:?}");
     }
 }
+
+#[test]
+fn somebody_is_called_when_it_has_no_pod() {
+    let watched = |pooler: Value| {
+        let postgres = json!({"mode": "Managed", "version": 16, "pooler": pooler});
+        let objects = rendered(&shop(&json!({"postgres": postgres, "monitoring": {}}))).1;
+        let rules = find(&objects, Kind::PrometheusRule, "shop-alerts").body.to_string();
+        rules.contains("deployment=~\\\"shop-(backend|postgres-pooler)\\\"")
+    };
+    assert!(watched(json!({})) && !watched(Value::Null));
+}

@@ -1,7 +1,7 @@
 //! The PromQL that alerts and dashboards share.
 
 use crate::plan::{
-    Identity, POSTGRES, Plan, REDIS, RUNTIME,
+    Identity, POOLER, POSTGRES, Plan, REDIS, RUNTIME,
     monitoring::{ErrorsMetric, MonitoringPlan},
 };
 
@@ -77,8 +77,10 @@ impl Queries<'_> {
         if self.chosen {
             return CHOSEN.to_owned();
         }
-        let names: Vec<&str> = self.plan.components.iter().map(|component| component.name.as_str()).collect();
-        names.join("|")
+        let names = self.plan.components.iter().map(|component| component.name.as_str());
+        // CloudNativePG's Deployment has this name too.
+        let pooler = self.plan.postgres.iter().filter(|database| database.pooler.is_some()).map(|_| POOLER);
+        names.chain(pooler).collect::<Vec<&str>>().join("|")
     }
 
     /// Selects the Deployments.
