@@ -39,15 +39,17 @@ impl Agent {
             return Ok(());
         }
         self.memory.pooler.looked = Some(now);
-        let is_made = if self.is_pooled()? {
+        let told = observed.lease.record.pooler;
+        let serves = if self.is_pooled()? {
             self.make_pooler().await?;
-            self.memory.pooler.made.is_some()
+            // An earlier primary had the password before this one's kubelet has brought it.
+            self.memory.pooler.made.is_some() || told == Some(true)
         } else {
             self.end_pooler().await?;
             false
         };
-        if observed.lease.record.pooler != Some(is_made) {
-            self.keeper.change(&|lease| lease.pooled(is_made)).await?;
+        if told != Some(serves) {
+            self.keeper.change(&|lease| lease.pooled(serves)).await?;
         }
         Ok(())
     }
