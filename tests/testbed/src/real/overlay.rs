@@ -64,7 +64,8 @@ pub(super) fn stands_in_for(image: &str) -> Option<String> {
     match name {
         "trading-platform-operator" => None,
         "redis" => Some(REDIS_IMAGE.to_owned()),
-        "postgres" => Some(POSTGRES_IMAGE.to_owned()),
+        // Debian's PgBouncer is in the one layer of all stores.
+        "postgres" | "pgbouncer" => Some(POSTGRES_IMAGE.to_owned()),
         _ => Some(format!("{STANDIN_IMAGE}:1.0.0")),
     }
 }
@@ -115,6 +116,7 @@ mod tests {
     fn stores_stand_in_for_stores() {
         assert_eq!(stands_in_for("redis:7-alpine").as_deref(), Some(REDIS_IMAGE));
         assert_eq!(stands_in_for("docker.io/library/postgres:15").as_deref(), Some(POSTGRES_IMAGE));
+        assert_eq!(stands_in_for("ghcr.io/cloudnative-pg/pgbouncer:1.25.1").as_deref(), Some(POSTGRES_IMAGE));
         assert_eq!(stands_in_for("shop/redis-exporter:1").as_deref(), Some("testbed.local/standin:1.0.0"));
         assert_eq!(stands_in_for("trading-platform-operator:0.1.0"), None);
     }

@@ -1,8 +1,8 @@
-# Makes the one layer of the data stores' image: Debian's Postgres and Redis in Debian's own places.
+# Makes the one layer of the data stores' image: Debian's Postgres, PgBouncer and Redis in Debian's own places.
 # $1: a folder to work in, $2: the layer's file. Its users get the numbers of the official images.
 set -eu
 root="$1/root"
-debootstrap --variant=minbase --include=postgresql-15,redis-server bookworm "$root" > "$1/debootstrap.log"
+debootstrap --variant=minbase --include=postgresql-15,redis-server,pgbouncer bookworm "$root" > "$1/debootstrap.log"
 chroot "$root" usermod --uid 999 postgres
 chroot "$root" groupmod --gid 999 postgres
 # Half of its size: compiled queries, which Postgres does without, and what nobody reads here.
