@@ -9,7 +9,8 @@ use trading_api::{
 };
 
 use super::{
-    AccountPlan, CLUSTER_RW, DatabaseCluster, Host, POOLER, PasswordSource, PoolerPlan, ResourcesPlan, VolumePlan,
+    AccountPlan, CLUSTER_RW, DatabaseCluster, Host, POOLER, PasswordSource, PoolerPlan, ResourcesPlan,
+    VolumePlan,
 };
 
 /// Name of the database among components.

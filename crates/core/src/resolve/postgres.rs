@@ -11,8 +11,8 @@ use trading_api::{
 };
 
 use super::{
-    Context, blocks, cloudnative, host_of, image_reference, pooler, postgres_logins, postgres_objects, preset,
-    references,
+    Context, blocks, cloudnative, host_of, image_reference, pooler, postgres_logins, postgres_objects,
+    preset, references,
 };
 use crate::{
     digest,

@@ -97,8 +97,7 @@ fn strikes(view: &View, own: &Member, topology: &Topology) -> Vec<Action> {
 /// don't choose the same.
 pub(super) fn new_master(own: &Member, topology: &Topology) -> Option<NodeId> {
     let me = own.me();
-    // Who is to go stays where it is until it leaves.
-    if me.is_shard() || !me.moving.is_empty() || !own.sees_a_formed_cluster() || !topology.keeps(me) {
+    if me.is_shard() || !me.moving.is_empty() || !own.sees_a_formed_cluster() {
         return None;
     }
     // Before it has heard from all that are not lost, and who they are, it would miscount.
@@ -107,6 +106,13 @@ pub(super) fn new_master(own: &Member, topology: &Topology) -> Option<NodeId> {
     }
     let masters = masters(own, topology);
     if masters.iter().any(|node| node.myself) {
+        return None;
+    }
+    if let Some((replica, master)) = lent(own, &masters, topology) {
+        return replica.myself.then(|| master.id.clone());
+    }
+    // Otherwise who is to go stays where it is until it leaves.
+    if !topology.keeps(me) {
         return None;
     }
     let kept = |node: &&Node| topology.keeps(node);
@@ -136,15 +142,51 @@ pub(super) fn new_master(own: &Member, topology: &Topology) -> Option<NodeId> {
     (mine.myself && counted(master) >= fewest + 2).then(|| poorest.id.clone())
 }
 
+/// While a shard gives all of its slots away: a replica of a master that has another one, and a master of those
+/// that the cluster goes on with that lacks one. Slots move only to a master that has a copy, and who is to go
+/// is succeeded only by a replica that stays.
+fn lent<'a>(own: &'a Member, masters: &[&'a Node], topology: &Topology) -> Option<(&'a Node, &'a Node)> {
+    let goes_on = |node: &Node| masters.iter().any(|master| master.id == node.id);
+    let staying = |master: &Node| own.replicas(&master.id).filter(|node| topology.keeps(node)).count();
+    let lacks = |master: &&&Node| {
+        if topology.keeps(master) {
+            topology.replicas > 0 && own.replicas(&master.id).next().is_none()
+        } else {
+            staying(master) == 0
+        }
+    };
+    let shards = own.shards();
+    if shards.iter().all(|shard| goes_on(shard)) {
+        return None;
+    }
+    let needy = *masters.iter().filter(|master| master.connected).find(lacks)?;
+    let lenders = shards.into_iter().filter(|shard| shard.id != needy.id);
+    let spare = lenders.filter(|shard| own.replicas(&shard.id).count() > 1).flat_map(|shard| {
+        // Its only heir stays with a master that is to go.
+        let is_heir = goes_on(shard) && !topology.keeps(shard) && staying(shard) == 1;
+        let replicas = own.replicas(&shard.id).filter(move |it| !(is_heir && topology.keeps(it)));
+        replicas.map(move |replica| (!goes_on(shard), replica))
+    });
+    let fits = |replica: &Node| topology.keeps(replica) || topology.keeps(needy);
+    let best = spare.filter(|(_, replica)| fits(replica)).max_by_key(|(of_giver, replica)| {
+        (topology.keeps(replica), *of_giver, topology.ordinal(&replica.host), &replica.id)
+    });
+    best.map(|(_, replica)| (replica, needy))
+}
+
 /// The masters that serve slots, and those that shards yet to come are going to have. Of more than there are
-/// to be, those that are to go are left out first.
+/// to be, those that are to go are left out first, and of these the ones without a replica that stays.
 pub(super) fn masters<'a>(own: &'a Member, topology: &Topology) -> Vec<&'a Node> {
     let mut masters = own.shards();
     let is_free = |node: &&Node| is_free(node, &masters) && topology.keeps(node);
     let mut free: Vec<&Node> = own.nodes.iter().filter(is_free).collect();
     free.sort_by_key(|node| (node.replica, topology.ordinal(&node.host), &node.id));
     free.truncate(topology.shards.saturating_sub(masters.len()));
-    masters.sort_by_key(|node| (!topology.keeps(node), topology.ordinal(&node.host), &node.id));
+    let has_heir = |node: &Node| own.replicas(&node.id).any(|replica| topology.keeps(replica));
+    masters.sort_by_key(|node| {
+        let stays = topology.keeps(node);
+        (!stays, !stays && !has_heir(node), topology.ordinal(&node.host), &node.id)
+    });
     masters.truncate(topology.shards);
     masters.extend(free);
     masters

@@ -588,6 +588,21 @@ proptest! {
     }
 }
 
+/// The loss of a server and its replica had left all replicas with the one master that is to go.
+#[test]
+fn replicas_of_a_shard_that_goes_are_lent_to_those_that_take_its_slots() {
+    let mut world = World::new(4, 1);
+    world.rest();
+    world.shrink(3, 1);
+    for fault in [Fault::GoDown(3), Fault::GoDown(0), Fault::Nothing] {
+        world.step(&fault);
+    }
+    world.rest();
+    world.end_those_that_go();
+    world.rest();
+    is_as_wished(&world).expect("three shards with a replica each");
+}
+
 fn is_as_wished(world: &World) -> Result<(), TestCaseError> {
     let masters: Vec<&Server> = world.servers.iter().filter(|it| !it.me().slots.is_empty()).collect();
     prop_assert_eq!(masters.len(), world.topology.shards);
