@@ -7,7 +7,12 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{add_ons::Capabilities, members::Members, storage::StorageClasses, told::Told};
+use crate::{
+    add_ons::Capabilities,
+    members::{Members, Scope},
+    storage::StorageClasses,
+    told::Told,
+};
 
 /// A Secret or ConfigMap that pods consume.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +71,8 @@ pub struct OperatorSettings {
     /// Ports of the Kubernetes API, behind its Service too. Policies can't name it, and where it is
     /// differs from cluster to cluster.
     pub api_server_ports: Vec<u16>,
+    /// Which data stores are asked how they are.
+    pub scope: Scope,
     /// The administrator allows container runtimes, whose pods are privileged.
     pub allow_container_runtime: bool,
 }
@@ -76,6 +83,7 @@ impl Default for OperatorSettings {
             namespace: Some(NAMESPACE.to_owned()),
             agent_image: format!("trading-platform-operator:{}", env!("CARGO_PKG_VERSION")),
             api_server_ports: API_SERVER_PORTS.into(),
+            scope: Scope::default(),
             allow_container_runtime: true,
         }
     }

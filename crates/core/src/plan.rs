@@ -28,7 +28,12 @@ use trading_api::{
 };
 
 use crate::{
-    add_ons::Capabilities, inputs::Reference, kinds::Kind, members::Members, object::Key, problem::Problem,
+    add_ons::Capabilities,
+    inputs::Reference,
+    kinds::Kind,
+    members::{Members, Scope},
+    object::Key,
+    problem::Problem,
     storage::StorageClasses,
 };
 pub use cloudnative::{CLUSTER_RO, CLUSTER_RW, DatabaseCluster};
@@ -97,6 +102,8 @@ pub struct Plan {
     pub storage_classes: Option<Arc<StorageClasses>>,
     /// What the servers of its stores say of themselves.
     pub members: Arc<Members>,
+    /// Which of them are asked.
+    pub scope: Scope,
     /// Secrets of stores that components in other namespaces consume.
     pub copies: Vec<CopyPlan>,
     /// What happens to data.

@@ -290,6 +290,17 @@ fn a_store_outside_that_does_not_answer_is_told_of() {
     assert!(message.starts_with(begins) && message.contains("firewalls"), "{message}");
     let back = say(json!({"name": "db.example.com", "role": "primary"}));
     assert_eq!(verdict(&back, "Degraded").0, "False");
+
+    let lost = say(json!({"name": "db.example.com", "failure": failure}));
+    seen.members = Members::default();
+    assert_eq!(verdict(&seen.report(), "Degraded"), verdict(&lost, "Degraded"), "it is not asked again yet");
+    let mut inputs = Inputs::offline(then());
+    inputs.operator.scope.outside_ports = vec![6379];
+    let plan = resolve(&shop(&seen.spec), &inputs);
+    assert_eq!(targets(&plan, &seen.live), [], "no such port may be tried");
+    let steps = steps(&plan, &seen.objects, &seen.live);
+    let untold = status(&plan, &steps, &seen.live, Some(&lost), then());
+    assert_eq!(verdict(&untold, "Degraded").0, "False", "nobody is asked any more");
 }
 
 #[test]

@@ -24,7 +24,7 @@ use trading_core::inputs::OperatorSettings;
 use crate::{
     cache::{Caches, PlatformKey, Triggers},
     lease::jittered,
-    members::{self, Book},
+    members,
     metrics::Metrics,
     packed::Packed,
     reconcile::{Context, Memories, ReconcileError, reconcile, reporter},
@@ -57,6 +57,7 @@ pub async fn run(
     }
     operator.namespace.clone_from(&settings.pod_namespace);
     operator.api_server_ports.clone_from(&settings.api_server_ports);
+    operator.scope = settings.scope();
     operator.allow_container_runtime = settings.allow_container_runtime;
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter(&settings.lease_identity)),
@@ -64,7 +65,7 @@ pub async fn run(
         caches,
         metrics,
         operator,
-        members: Book::new(settings.scope()).map(Arc::new),
+        members: settings.scope().is_open().then(Arc::default),
         memories: Memories::default(),
     });
     let asking = Arc::clone(&context);

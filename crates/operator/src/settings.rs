@@ -4,9 +4,7 @@ use std::{io::IsTerminal, net::SocketAddr};
 
 use clap::{Parser, ValueEnum};
 use tracing_subscriber::{EnvFilter, filter::ParseError};
-use trading_core::inputs::API_SERVER_PORTS;
-
-use crate::members::Scope;
+use trading_core::{inputs::API_SERVER_PORTS, members::Scope};
 
 /// Runs trading platforms on Kubernetes.
 #[derive(Debug, Parser)]

@@ -117,6 +117,36 @@ pub enum Protocol {
     },
 }
 
+/// Whom the administrator lets be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// The agents of stores.
+    pub agents: bool,
+    /// Ports of stores that somebody else runs: who writes a resource shall not have any port tried.
+    pub outside_ports: Vec<u16>,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self { agents: true, outside_ports: OUTSIDE_PORTS.into() }
+    }
+}
+
+impl Scope {
+    /// Whether anybody may be asked.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.agents || !self.outside_ports.is_empty()
+    }
+
+    fn admits(&self, target: &Target) -> bool {
+        if target.is_outside() { self.outside_ports.contains(&target.port) } else { self.agents }
+    }
+}
+
+/// Ports of Postgres and Redis, as their projects and clouds have them.
+const OUTSIDE_PORTS: [u16; 3] = [5432, 6379, 6380];
+
 /// Whom to ask: the servers of the plan and nobody else, whatever they say of each other.
 #[must_use]
 pub fn targets(plan: &Plan, live: &Observed) -> Vec<Target> {
@@ -138,7 +168,7 @@ pub fn targets(plan: &Plan, live: &Observed) -> Vec<Target> {
             settled,
         })
     });
-    inside.chain(outside::targets(plan)).collect()
+    inside.chain(outside::targets(plan)).filter(|target| plan.scope.admits(target)).collect()
 }
 
 impl Target {

@@ -133,6 +133,7 @@ pub fn resolve(platform: &TradingPlatform, inputs: &Inputs) -> Plan {
         allowing: inputs.allowing.clone(),
         storage_classes: inputs.storage_classes.clone(),
         members: Arc::clone(&inputs.members),
+        scope: inputs.operator.scope.clone(),
         copies,
         ingress,
         network,

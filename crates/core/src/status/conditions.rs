@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use trading_api::status::ComponentStatus;
 
-use super::{is_warning, state};
+use super::{is_warning, state, stores::TOLD};
 use crate::{
     add_ons::MISSING,
     problem::Problem,
@@ -35,6 +35,8 @@ pub struct Facts<'a> {
     pub credentials: Option<Verdict>,
     /// Which volumes are nearly full.
     pub nearly_full: NearlyFull,
+    /// A store that is to be asked was not yet: what its servers said before stands.
+    pub awaited: bool,
 }
 
 /// Which volumes are nearly full, in words.
@@ -73,7 +75,7 @@ pub fn conditions(facts: &Facts, before: &[Condition], now: Timestamp) -> Vec<Co
         Some(("Available", available(facts))),
         Some(("Reconciling", reconciling(facts))),
         Some(("Stalled", stalled(facts))),
-        Some(("Degraded", degraded(facts))),
+        Some(("Degraded", degraded(facts, before))),
         autoscaling(facts).map(|verdict| ("AutoscalingActive", verdict)),
         certificates(facts).map(|verdict| ("CertificatesAvailable", verdict)),
         facts.needs_add_ons.then(|| ("AddOnsAvailable", add_ons(facts))),
@@ -209,8 +211,13 @@ fn stalled(facts: &Facts) -> Verdict {
     }
 }
 
-fn degraded(facts: &Facts) -> Verdict {
+fn degraded(facts: &Facts, before: &[Condition]) -> Verdict {
     let Some(first) = facts.problems.first() else {
+        let was_told =
+            |it: &&Condition| it.type_ == "Degraded" && it.status == "True" && TOLD.contains(&&*it.reason);
+        if let Some(told) = before.iter().find(was_told).filter(|_| facts.awaited) {
+            return Verdict::new(true, &told.reason, told.message.clone());
+        }
         return Verdict::new(false, "AsWished", String::new());
     };
     let all: Vec<&str> = facts.problems.iter().map(|problem| problem.message.as_str()).collect();

@@ -66,6 +66,7 @@ pub fn status(
         volumes: steps.volumes.as_ref(),
         credentials: steps.login.as_ref().and_then(|stage| credentials::verdict(plan, stage)),
         nearly_full: told.nearly_full,
+        awaited: told.awaited,
     };
     TradingPlatformStatus {
         observed_generation: Some(plan.identity.generation),

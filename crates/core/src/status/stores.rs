@@ -9,7 +9,7 @@ use super::{
     state,
 };
 use crate::{
-    members::{Answers, Member, Role, Target, targets},
+    members::{Answers, Member, NO_TLS, Role, Target, UNREACHABLE, targets},
     plan::{POSTGRES, Plan, REDIS},
     problem::Problem,
     step::Observed,
@@ -21,6 +21,8 @@ const NO_PRIMARY: &str = "NoPrimary";
 const UNSERVED: &str = "SlotsWithoutServer";
 /// Reason: a failover could lose writes, or has nobody to go to.
 const OUT_OF_STEP: &str = "ReplicasNotInStep";
+/// Reasons of warnings that stand until servers are heard again.
+pub const TOLD: [&str; 3] = [OUT_OF_STEP, UNREACHABLE, NO_TLS];
 /// Reason: something that is declared is not there.
 const REFUSED: &str = "DatabaseObjectsRefused";
 /// Percent from which a volume is nearly full.
@@ -36,12 +38,15 @@ pub struct Told {
     pub problems: Vec<Problem>,
     /// Which volumes are nearly full.
     pub nearly_full: NearlyFull,
+    /// Somebody who is to be asked was not yet, as after a start of the operator.
+    pub awaited: bool,
 }
 
 impl Told {
     /// From what is known of all stores.
     pub fn of(plan: &Plan, live: &Observed, before: &[Condition]) -> Self {
         let targets = targets(plan, live);
+        let awaited = targets.iter().any(|target| plan.members.of(target.store).is_none());
         let mut problems: Vec<Problem> = targets
             .iter()
             .filter(|target| target.is_outside())
@@ -63,7 +68,7 @@ impl Told {
             }
         }
         if heard.is_empty() {
-            return Self { problems, nearly_full: NearlyFull::Unknown };
+            return Self { problems, nearly_full: NearlyFull::Unknown, awaited };
         }
         let was_full = before.iter().any(|it| it.type_ == NEARLY_FULL && it.status == "True");
         let limit = if was_full { ENOUGH } else { FULL };
@@ -71,7 +76,7 @@ impl Told {
         let full: Vec<Problem> = full.collect();
         let words = full.iter().map(|problem| problem.message.clone()).collect();
         problems.extend(full);
-        Self { problems, nearly_full: NearlyFull::Known(words) }
+        Self { problems, nearly_full: NearlyFull::Known(words), awaited }
     }
 }
 

@@ -35,25 +35,9 @@ pub struct Round {
     edit: u64,
 }
 
-/// Whom the administrator lets be asked.
-#[derive(Clone, Debug, Default)]
-pub struct Scope {
-    /// The agents of stores.
-    pub agents: bool,
-    /// Ports of stores that somebody else runs: who writes a resource shall not have any port tried.
-    pub outside_ports: Vec<u16>,
-}
-
-impl Scope {
-    /// Whether this may be asked.
-    fn admits(&self, target: &Target) -> bool {
-        if target.is_outside() { self.outside_ports.contains(&target.port) } else { self.agents }
-    }
-}
-
 /// All platforms.
+#[derive(Default)]
 pub struct Book {
-    scope: Scope,
     pages: Mutex<HashMap<PlatformKey, Page>>,
     changed: Notify,
 }
@@ -117,12 +101,6 @@ impl Page {
 }
 
 impl Book {
-    /// Where nobody is known yet; `None` where nobody may be asked.
-    pub fn new(scope: Scope) -> Option<Self> {
-        let is_open = scope.agents || !scope.outside_ports.is_empty();
-        is_open.then(|| Self { scope, pages: Mutex::default(), changed: Notify::new() })
-    }
-
     fn pages<T>(&self, change: impl FnOnce(&mut HashMap<PlatformKey, Page>) -> T) -> T {
         change(&mut self.pages.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -143,8 +121,7 @@ impl Book {
     }
 
     /// These are a platform's stores now.
-    pub fn watch(&self, key: &PlatformKey, mut targets: Vec<Target>) {
-        targets.retain(|target| self.scope.admits(target));
+    pub fn watch(&self, key: &PlatformKey, targets: Vec<Target>) {
         self.pages(|pages| {
             let Some(page) = pages.get_mut(key).filter(|page| page.targets != targets) else { return };
             page.outdate();

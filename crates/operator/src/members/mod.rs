@@ -17,7 +17,7 @@ use trading_core::members::Protocol;
 
 use crate::cache::Triggers;
 use ask::Asker;
-pub use book::{Book, Scope};
+pub use book::Book;
 use book::{Round, Told};
 
 /// Platforms that are asked at a time.
@@ -28,6 +28,10 @@ pub async fn poll(book: Arc<Book>, triggers: &Triggers) {
     let asker = Asker::new();
     loop {
         let (rounds, next) = book.due(Instant::now());
+        if rounds.is_empty() {
+            rest(book.as_ref(), next).await;
+            continue;
+        }
         stream::iter(rounds)
             .for_each_concurrent(AT_ONCE, |round| {
                 let (asker, book) = (&asker, &book);
@@ -39,16 +43,20 @@ pub async fn poll(book: Arc<Book>, triggers: &Triggers) {
                 }
             })
             .await;
-        let next = async {
-            match next {
-                Some(next) => sleep_until(next.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        select! {
-            () = next => {}
-            () = book.changed() => {}
+    }
+}
+
+/// Until it is somebody's turn, or somebody is to be asked earlier.
+async fn rest(book: &Book, next: Option<Instant>) {
+    let next = async {
+        match next {
+            Some(next) => sleep_until(next.into()).await,
+            None => std::future::pending().await,
         }
+    };
+    select! {
+        () = next => {}
+        () = book.changed() => {}
     }
 }
 

@@ -15,6 +15,8 @@ use trading_core::members::{Failure, NO_TLS, Protocol, Report, Role, UNREACHABLE
 
 /// For the look-up of the name, for each address, and for the answer.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// For all of it: others wait for their turn.
+const LONGEST: Duration = Duration::from_secs(6);
 /// Addresses of a name that are tried.
 const TRIED: usize = 4;
 /// `SSLRequest`, with which a client of Postgres may begin: its length, and a number that is no version.
@@ -38,7 +40,8 @@ enum OutsideError {
 
 /// What it would say of itself.
 pub async fn look(protocol: Protocol, host: &str, port: u16, admits: fn(IpAddr) -> bool) -> Report {
-    let failure = match try_it(protocol, host, port, admits).await {
+    let tried = timeout(LONGEST, try_it(protocol, host, port, admits)).await;
+    let failure = match tried.unwrap_or_else(|_| Err(OutsideError::NoConnection(too_late(LONGEST)))) {
         Ok(()) => None,
         Err(error) => {
             let reason = if matches!(error, OutsideError::NoTls) { NO_TLS } else { UNREACHABLE };
@@ -110,11 +113,12 @@ async fn ask(stream: &mut TcpStream, question: &[u8]) -> io::Result<u8> {
     .await
 }
 
+fn too_late(limit: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("nothing came back within {} s", limit.as_secs()))
+}
+
 async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(PATIENCE, work).await.unwrap_or_else(|_| {
-        let seconds = PATIENCE.as_secs();
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("nothing came back within {seconds} s")))
-    })
+    timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(too_late(PATIENCE)))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use axum::{Router, extract::State, routing::get};
 use tokio::{net::TcpListener, time::timeout};
 use trading_core::members::{PATH, Protocol, Report, Role, Target};
 
-use super::{Book, Scope, ask::Asker, book::Told, poll};
+use super::{Book, ask::Asker, book::Told, poll};
 use crate::{
     cache::{PlatformKey, Triggers},
     metrics::Metrics,
@@ -29,10 +29,6 @@ fn report(name: &str, role: Role) -> Report {
         in_step: (role == Role::Replica).then_some(true),
         ..Report::default()
     }
-}
-
-fn book() -> Book {
-    Book::new(Scope { agents: true, outside_ports: vec![5432] }).expect("somebody may be asked")
 }
 
 fn target(port: u16, settled: bool) -> Target {
@@ -68,18 +64,28 @@ async fn answers_wake_a_platform_when_they_are_new() {
     say(&bodies, &report("shop-postgres-0", Role::Primary));
     say(&bodies, &report("shop-postgres-1", Role::Replica));
     let (triggers, mut woken) = Triggers::new(Arc::new(Metrics::new().expect("metrics")));
-    let book = Arc::new(book());
-    let asks = Arc::clone(&book);
-    let polling = tokio::spawn(async move { poll(asks, &triggers).await });
+    let book = Arc::new(Book::default());
+    let triggers = Arc::new(triggers);
+    let (asks, wakes) = (Arc::clone(&book), Arc::clone(&triggers));
+    let polling = tokio::spawn(async move { poll(asks, &wakes).await });
 
     assert!(book.known(&key(), 1).of("postgres").is_none(), "nobody was asked yet");
-    book.watch(&key(), vec![target(port, true)]);
+    book.watch(&key(), vec![target(port, false)]);
     let wakes = timeout(Duration::from_secs(10), woken.recv()).await;
     assert_eq!(wakes.ok().flatten(), Some(key()));
     let known = book.known(&key(), 1);
     let answers = known.of("postgres").expect("they were asked");
     assert!(answers.current && answers.has_primary() && answers.servers.values().all(Option::is_some));
     assert!(!book.known(&key(), 2).of("postgres").expect("known").current, "an edit comes after them");
+
+    // Nothing else happens before the second time.
+    for roles in [[Role::Replica, Role::Primary], [Role::Primary, Role::Replica]] {
+        triggers.started(&key());
+        say(&bodies, &report("shop-postgres-0", roles[0]));
+        say(&bodies, &report("shop-postgres-1", roles[1]));
+        let wakes = timeout(Duration::from_secs(20), woken.recv()).await;
+        assert_eq!(wakes.ok().flatten(), Some(key()), "they are asked again and again");
+    }
     polling.abort();
 }
 
@@ -114,7 +120,7 @@ fn round(book: &Book, reports: &[Report]) -> bool {
 }
 
 fn watched() -> Book {
-    let book = book();
+    let book = Book::default();
     book.known(&key(), 1);
     book.watch(&key(), vec![target(1, true)]);
     book
@@ -164,10 +170,8 @@ fn an_outage_outside_is_told_when_it_lasts() {
         serde_json::from_value(serde_json::json!({"name": "db.example", "role": role, "failure": failure}))
             .expect("it is one")
     };
-    let book = book();
+    let book = Book::default();
     book.known(&key(), 1);
-    book.watch(&key(), vec![outside(22)]);
-    assert!(book.due(Instant::now() + Duration::from_hours(1)).0.is_empty(), "no such port may be tried");
     book.watch(&key(), vec![outside(5432)]);
     let gone = [said("Unreachable")];
     assert_eq!([round(&book, &gone), round(&book, &gone), round(&book, &gone)], [false, false, true]);

@@ -42,7 +42,9 @@ impl Stack {
             .map_or_else(|_| workspace_binary("trading-operator"), |path| Ok(path.into()))?;
         let cluster = ControlPlane::start(Options::simulated(NODES).with_audit())?;
         let programs = Programs::new(&[Program::Helm])?;
-        let args = ["--set=containerRuntime.allowed=true", SERVED];
+        // What answers at an example's addresses is this machine's network's matter.
+        let nobody = "--set-json=externalStores.checkedPorts=[]";
+        let args = ["--set=containerRuntime.allowed=true", nobody, SERVED];
         let chart = Chart::render(programs.path(Program::Helm)?, cluster.dir(), &args)?;
         let kubectl = cluster.kubectl()?;
         chart.install(&kubectl)?;
