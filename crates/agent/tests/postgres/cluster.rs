@@ -18,6 +18,8 @@ use super::server::{Bench, free_port};
 use super::{OWNER, REPLICATION};
 
 pub const MEMBERS: usize = 3;
+/// Time in which a login is made and told of.
+const TOLD: Duration = Duration::from_secs(40);
 
 /// Three servers that find each other.
 pub struct Cluster<'a> {
@@ -337,6 +339,20 @@ impl<'a> Cluster<'a> {
             }
         }
         true
+    }
+
+    /// The kubelet brings what the operator writes to every server.
+    pub fn write(&self, file: &str, text: &str) {
+        (0..MEMBERS).for_each(|index| fs::write(self.file(index, file), text).expect("written"));
+    }
+
+    /// Waits until the primary says this in the Lease.
+    pub async fn is_told(&self, expected: &str) {
+        let end = Instant::now() + TOLD;
+        while !self.api.lease().contains(expected) {
+            assert!(Instant::now() < end, "not {expected}: {}", self.everything().await);
+            sleep(Duration::from_millis(100)).await;
+        }
     }
 
     pub async fn everything(&self) -> String {

@@ -187,30 +187,17 @@ impl Clients {
     }
 }
 
-/// The kubelet brings what the operator writes to every server.
-fn write(cluster: &Cluster<'_>, file: &str, text: &str) {
-    (0..MEMBERS).for_each(|index| fs::write(cluster.file(index, file), text).expect("written"));
-}
-
-async fn says(cluster: &Cluster<'_>, expected: &str) {
-    let end = Instant::now() + MADE;
-    while !cluster.api.lease().contains(expected) {
-        assert!(Instant::now() < end, "not {expected}: {}", cluster.everything().await);
-        sleep(Duration::from_millis(100)).await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_come_and_go_by_way_of_the_pooler_whatever_changes_behind_it() {
     let Some(bench) = Bench::new().filter(|_| has_pgbouncer()) else { return };
     let mut cluster = Cluster::new(&bench, false).await;
     let first = cluster.settles(FORMS).await;
-    says(&cluster, r#"\"pooler\":false"#).await;
+    cluster.is_told(r#"\"pooler\":false"#).await;
     // The password comes after the wish for it.
-    write(&cluster, "pooler", "trading_pooler\n");
+    cluster.write("pooler", "trading_pooler\n");
     sleep(Duration::from_secs(3)).await;
-    write(&cluster, "passwords/pooler", POOLER);
-    says(&cluster, r#"\"pooler\":true"#).await;
+    cluster.write("passwords/pooler", POOLER);
+    cluster.is_told(r#"\"pooler\":true"#).await;
 
     let primary = Arc::new(Mutex::new(cluster.client_address(first)));
     let mut pooler = Pooler::start(&bench, service(primary.clone()).await).await;
@@ -229,14 +216,14 @@ async fn clients_come_and_go_by_way_of_the_pooler_whatever_changes_behind_it() {
     }
 
     let clients = Clients::begin(pooler.address);
-    write(&cluster, "passwords/2", SECOND);
-    write(&cluster, "login", "2\n");
-    says(&cluster, r#"\"logins\":[1,2]"#).await;
+    cluster.write("passwords/2", SECOND);
+    cluster.write("login", "2\n");
+    cluster.is_told(r#"\"logins\":[1,2]"#).await;
     clients.change(("app_login_2", SECOND));
     sleep(Duration::from_secs(1)).await;
     drop(app);
-    write(&cluster, "login", "2 only\n");
-    says(&cluster, r#"\"logins\":[2]"#).await;
+    cluster.write("login", "2 only\n");
+    cluster.is_told(r#"\"logins\":[2]"#).await;
     sleep(Duration::from_secs(1)).await;
     let answered = clients.end().await;
     println!("{answered} logins by way of the pooler while they changed, none refused");
@@ -282,7 +269,7 @@ async fn clients_come_and_go_by_way_of_the_pooler_whatever_changes_behind_it() {
     );
 
     (0..MEMBERS).for_each(|index| fs::remove_file(cluster.file(index, "pooler")).expect("removed"));
-    says(&cluster, r#"\"pooler\":false"#).await;
+    cluster.is_told(r#"\"pooler\":false"#).await;
     let end = Instant::now() + MADE;
     let left = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname = 'trading_pooler') \
         + (SELECT count(*) FROM pg_namespace WHERE nspname = 'trading_pooler')";

@@ -78,18 +78,8 @@ impl Clients {
     }
 }
 
-/// The kubelet brings what the operator writes to every server.
-fn write(cluster: &Cluster<'_>, file: &str, text: &str) {
-    (0..MEMBERS).for_each(|index| fs::write(cluster.file(index, file), text).expect("written"));
-}
-
 async fn accepts(cluster: &Cluster<'_>, generations: &str) {
-    let end = Instant::now() + MADE;
-    let expected = format!(r#"\"logins\":[{generations}]"#);
-    while !cluster.api.lease().contains(&expected) {
-        assert!(Instant::now() < end, "not {expected}: {}", cluster.everything().await);
-        sleep(Duration::from_millis(100)).await;
-    }
+    cluster.is_told(&format!(r#"\"logins\":[{generations}]"#)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,9 +99,9 @@ async fn a_login_replaces_another_and_no_client_fails() {
     let clients = Clients::begin(&cluster);
 
     // The password comes after the wish for it.
-    write(&cluster, "login", "2\n");
+    cluster.write("login", "2\n");
     sleep(Duration::from_secs(3)).await;
-    write(&cluster, "passwords/2", SECOND);
+    cluster.write("passwords/2", SECOND);
     accepts(&cluster, "1,2").await;
     clients.change(("app_login_2", SECOND));
     let new = connect_as(at(primary), "app_login_2", SECOND).await.expect("connected");
@@ -123,7 +113,7 @@ async fn a_login_replaces_another_and_no_client_fails() {
     old.batch_execute("SELECT * FROM after").await.expect("the old login still works");
     sleep(Duration::from_secs(1)).await;
 
-    write(&cluster, "login", "2 only\n");
+    cluster.write("login", "2 only\n");
     accepts(&cluster, "2").await;
     let end = Instant::now() + MADE;
     while old.batch_execute("SELECT 1").await.is_ok() {
@@ -140,8 +130,8 @@ async fn a_login_replaces_another_and_no_client_fails() {
     assert!(logins > 20, "{logins}");
 
     // Agents and servers end at any moment of it.
-    write(&cluster, "passwords/3", THIRD);
-    write(&cluster, "login", "3\n");
+    cluster.write("passwords/3", THIRD);
+    cluster.write("login", "3\n");
     sleep(Duration::from_secs(2)).await;
     cluster.kill(primary);
     let next = cluster.leads(FORMS).await;
@@ -150,7 +140,7 @@ async fn a_login_replaces_another_and_no_client_fails() {
     for (user, password) in [("app_login_2", SECOND), ("app_login_3", THIRD)] {
         assert!(connect_as(address, user, password).await.is_ok(), "{user}");
     }
-    write(&cluster, "login", "3 only\n");
+    cluster.write("login", "3 only\n");
     cluster.start(primary);
     cluster.settles(FORMS).await;
     accepts(&cluster, "3").await;
