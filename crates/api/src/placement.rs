@@ -56,6 +56,10 @@ pub enum TrafficDistribution {
     PreferClose,
 }
 
+/// What most of them count: known without a regular expression, which offline validation and the operator
+/// compile for every key.
+const COMMON_QUOTA_KEYS: &str = "'limits.cpu','limits.memory','persistentvolumeclaims','pods','requests.cpu','requests.memory','requests.storage'";
+
 /// What a `ResourceQuota` can count.
 const QUOTA_KEY: &str = "^((requests[.]|limits[.])?(cpu|memory|ephemeral-storage)|requests[.](storage|[a-z][-a-z0-9.]*/[a-z][-a-z0-9.]*)|pods|services([.](loadbalancers|nodeports))?|persistentvolumeclaims|configmaps|secrets|replicationcontrollers|resourcequotas|count/[a-z]+([.][a-z][-a-z0-9.]*)?|[a-z0-9][-a-z0-9.]*[.]storageclass[.]storage[.]k8s[.]io/(requests[.]storage|persistentvolumeclaims))$";
 
@@ -69,7 +73,7 @@ const QUOTA_KEY: &str = "^((requests[.]|limits[.])?(cpu|memory|ephemeral-storage
 pub struct Quota {
     /// Upper bounds, such as `requests.cpu: 20` or `pods: 60`.
     #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = Rule::new(format!("self.all(k, k.matches('{QUOTA_KEY}'))"))
+    #[x_kube(validation = Rule::new(format!("self.all(k, k in[{COMMON_QUOTA_KEYS}]||k.matches('{QUOTA_KEY}'))"))
         .message("keys are those of a ResourceQuota, such as requests.cpu, limits.memory, pods, requests.storage or count/deployments.apps"))]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hard: BTreeMap<String, Quantity>,

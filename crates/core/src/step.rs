@@ -1,15 +1,16 @@
 //! Stage three, pure: from what is wished and what is live to what is done next.
 
+mod blocked;
+mod prune;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use trading_api::{
-    deletion::{DataPolicy, Store},
-    labels,
-};
+use trading_api::{deletion::Store, labels};
 
+use self::{blocked::blocked_stores, prune::prune};
 use crate::{
     add_ons,
     credentials::{self, Stage},
@@ -17,7 +18,7 @@ use crate::{
     growth::{self, Growth, Resized},
     kinds::Kind,
     object::{Content, Key, Lifetime, Object},
-    plan::{Identity, POOLER, POSTGRES, PasswordSource, Plan, REDIS, SENTINEL, STORES, StoreFacts, store_of},
+    plan::{Identity, POOLER, POSTGRES, Plan, REDIS, SENTINEL, STORES, store_of},
     preflight,
     problem::Problem,
     resolve::{component::UNREACHABLE, references::MISSING},
@@ -358,113 +359,6 @@ fn replicas_of(object: &Object, child: &Child) -> Replicas {
     }
 }
 
-/// Stores that must not be touched, because what is live contradicts the resource.
-fn blocked_stores(plan: &Plan, observed: &Observed, steps: &mut Steps) -> Vec<Store> {
-    let mut blocked = Vec::new();
-    for facts in plan.stores() {
-        if let Some(problem) = moved(plan, &facts, observed) {
-            blocked.push(facts.store);
-            steps.problems.push(problem);
-            continue;
-        }
-        let kinds = [facts.kind, Kind::StatefulSet, Kind::Cluster];
-        let mut found =
-            kinds.into_iter().filter_map(|kind| observed.get(&plan.identity.key(kind, facts.name)));
-        let Some(live) = found.next() else { continue };
-        let problems: Vec<Problem> = mode_differs(&facts, live)
-            .into_iter()
-            .chain(facts.passwords.iter().filter_map(|password| password_lost(plan, &facts, password, live)))
-            .collect();
-        if !problems.is_empty() {
-            blocked.push(facts.store);
-            steps.problems.extend(problems);
-        }
-    }
-    blocked
-}
-
-/// Its servers run in another namespace than the resource says, and so does its data.
-fn moved(plan: &Plan, facts: &StoreFacts, observed: &Observed) -> Option<Problem> {
-    let (name, wished) = (facts.name, plan.identity.namespace_of(facts.name));
-    let live = observed.values().find(|child| {
-        child.kind.serves_data()
-            && child.component == name
-            && child.platform_uid == plan.identity.uid
-            && child.namespace != wished
-    })?;
-    Some(Problem::of(
-        name,
-        "StoreMoved",
-        format!(
-            "{} runs in namespace {:?} and holds data; the resource puts it into {wished:?}: set placement.namespaces back, or make a second platform and move the data",
-            title(facts.store),
-            live.namespace
-        ),
-    ))
-}
-
-fn mode_differs(facts: &StoreFacts, live: &Child) -> Option<Problem> {
-    let mode = live.store_mode.as_deref().filter(|mode| *mode != facts.mode)?;
-    let (name, title) = (facts.name, title(facts.store));
-    Some(Problem::of(
-        name,
-        "StoreModeDiffers",
-        format!(
-            "{title} runs in mode {mode} and holds data; the resource asks for {}: set {name}.mode back to {mode}, or make a second platform and move the data",
-            facts.mode
-        ),
-    ))
-}
-
-fn password_lost(
-    plan: &Plan,
-    facts: &StoreFacts,
-    password: &PasswordSource,
-    live: &Child,
-) -> Option<Problem> {
-    if !password.generated || password.is_there || !live.is_of(&plan.identity) {
-        return None;
-    }
-    let remedy = match facts.store {
-        Store::Redis => {
-            format!("(the pods of StatefulSet {:?} still have it in the file /passwords/password)", live.name)
-        }
-        Store::Postgres if is_later_login(plan, password) => {
-            "(or raise postgres.credentials.generation, for a new login)".to_owned()
-        }
-        Store::Postgres => format!(
-            "(or with a new one that you have set with ALTER ROLE; psql works without it in the pods of {} {:?})",
-            live.kind, live.name
-        ),
-    };
-    Some(Problem::of(
-        facts.name,
-        "PasswordLost",
-        format!(
-            "Secret {:?} with the password of the running {} is gone; no new one is made while the old is in use: make the Secret again with the old value under key {:?} {remedy}",
-            password.secret,
-            title(facts.store),
-            password.key
-        ),
-    ))
-}
-
-/// Whether it is the password of a login that is not the owner itself.
-fn is_later_login(plan: &Plan, password: &PasswordSource) -> bool {
-    let servers = plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
-    servers.is_some_and(|servers| servers.passwords.login.as_ref() == Some(password))
-}
-
-/// The word for a store.
-fn title(store: Store) -> &'static str {
-    STORES.iter().find(|(other, ..)| *other == store).map_or("", |(_, _, title)| title)
-}
-
-/// Its name among components.
-fn name_of(store: Store) -> &'static str {
-    STORES.iter().find(|(other, ..)| *other == store).map_or("", |(_, name, _)| name)
-}
-
 fn name_taken(object: &Object, other: &Child) -> Problem {
     Problem {
         reason: "NameTaken",
@@ -474,58 +368,6 @@ fn name_taken(object: &Object, other: &Child) -> Problem {
             object.kind, object.name, other.platform
         ),
         warning: false,
-    }
-}
-
-/// Live objects of this very platform that it no longer becomes.
-fn prune(
-    plan: &Plan,
-    desired: &[Object],
-    observed: &Observed,
-    blocked_stores: &[Store],
-    leaves_pooler: bool,
-    steps: &mut Steps,
-) {
-    let wished: BTreeSet<Key> = desired.iter().map(Object::key).collect();
-    let surplus: Vec<&Child> = observed
-        .values()
-        .filter(|child| child.platform_uid == plan.identity.uid && !child.deleting)
-        .filter(|child| !wished.contains(&child.key()))
-        .collect();
-    let goes: Vec<Store> = removed_stores(plan, &surplus, steps);
-    // A server stops as it should with its Lease, its account, its peers and its policy.
-    let ends: BTreeSet<&str> = observed
-        .values()
-        .filter(|child| child.platform_uid == plan.identity.uid && child.kind.serves_data())
-        .filter(|child| !wished.contains(&child.key()) && child.hibernation() != Hibernation::Done)
-        .map(|child| child.component.as_str())
-        .collect();
-    for child in surplus {
-        let store = store_of(&child.component).filter(|_| child.is_store && !child.is_copy);
-        // What fetches the login of a store outside goes with it.
-        let is_of_own = child.kind != Kind::ExternalSecret || still_runs(plan, observed, &child.component);
-        let keeps_running =
-            is_of_own && store.is_some_and(|store| !plan.runs(store) && !goes.contains(&store));
-        // A password outlives its store as the volumes do.
-        let is_kept_secret = store.is_some() && child.kind == Kind::Secret && plan.data == DataPolicy::Retain;
-        // Data that components share goes with the platform, where `deletion.data` says so, or by hand.
-        let is_data = child.kind == Kind::PersistentVolumeClaim;
-        let is_blocked = store.is_some_and(|store| blocked_stores.contains(&store));
-        let waits = child.is_store
-            && !child.is_copy
-            && !child.kind.serves_data()
-            && ends.contains(child.component.as_str());
-        let is_used = leaves_pooler && child.component == POOLER;
-        if is_used || keeps_running || waits || is_blocked || is_kept_secret || is_data {
-            continue;
-        }
-        if child.takes_volumes_along() && plan.data == DataPolicy::Retain {
-            steps.hibernate.extend((child.hibernation() == Hibernation::None).then(|| child.into()));
-        } else if child.kind.scales() {
-            steps.prune_first.push(child.into());
-        } else {
-            steps.prune.push(child.into());
-        }
     }
 }
 
@@ -545,27 +387,7 @@ pub(crate) fn servers<'a>(platform: &Identity, observed: &'a Observed, store: &s
     observed.values().find(is_it)
 }
 
-/// Stores that were removed from the resource and may go; the others are reported.
-fn removed_stores(plan: &Plan, surplus: &[&Child], steps: &mut Steps) -> Vec<Store> {
-    let mut goes = Vec::new();
-    for (store, name, _) in STORES {
-        let runs = |child: &&&Child| {
-            child.kind.serves_data() && child.component == name && child.hibernation() == Hibernation::None
-        };
-        let running = surplus.iter().find(runs).filter(|_| !plan.runs(store));
-        if plan.acknowledged.contains(&store) {
-            goes.push(store);
-            let ends = running.filter(|_| plan.data == DataPolicy::Delete);
-            steps.delete_claims_of.extend(ends.map(|child| (child.namespace.clone(), name.to_owned())));
-        } else if running.is_some() {
-            steps.problems.push(Problem::of(
-                name,
-                "StoreRemovalNotAcknowledged",
-                format!(
-                    "{name} was removed from the resource but holds data, so it keeps running: put it back, or add {store:?} to deletion.acknowledgeStoreRemoval to take it down"
-                ),
-            ));
-        }
-    }
-    goes
+/// The store's name among components.
+fn name_of(store: Store) -> &'static str {
+    STORES.iter().find(|(other, ..)| *other == store).map_or("", |(_, name, _)| name)
 }
