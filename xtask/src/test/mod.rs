@@ -13,7 +13,7 @@ use trading_testbed::{Program, Programs, Release, real, workspace_binary};
 
 use crate::repo;
 use report::{Outcome, Report};
-use targets::{Level, Targets};
+use targets::{Level, Targets, selecting};
 
 /// Arguments of `test`.
 #[derive(clap::Args)]
@@ -38,6 +38,9 @@ const SIMULATED: &[Program] = &[
 
 /// Binaries that tests of level 3 run.
 const BINARIES: &[&str] = &["trading-operator", "kubectl-trading"];
+
+/// Tests of level 1 that run real servers, for which they wait most of the time.
+const SERVERS: [&str; 2] = ["postgres", "redis"];
 
 /// Tests of level 3 that say what happens within seconds, which they can't while others take the machine.
 const EXACT: [&str; 3] = ["sim_edits", "sim_leader", "sim_rest"];
@@ -67,7 +70,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn level_1(report: &mut Report, targets: &Targets) {
-    let selected = [&["--lib", "--bins"], &selecting(&targets.of(Level::Pure))[..]].concat();
+    let names = targets.of(Level::Pure);
+    let (servers, others): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| SERVERS.contains(name));
     measured(report, 1, "formatting", || repo::run(&mut repo::cargo(&["fmt", "--all", "--check"])));
     measured(report, 1, "purity of the core", purity::check);
     measured(report, 1, "lints", || {
@@ -75,7 +79,11 @@ fn level_1(report: &mut Report, targets: &Targets) {
         repo::run(&mut repo::cargo(&arguments))
     });
     measured(report, 1, "build", || cargo_test(&["--no-run"]));
-    measured(report, 1, "tests", || cargo_test(&selected));
+    measured(report, 1, "units", || cargo_test(&["--lib", "--bins"]));
+    measured(report, 1, "tests", || {
+        let groups: Vec<&[&str]> = servers.chunks(1).chain([&others[..]]).collect();
+        side_by_side::groups(&groups)
+    });
     measured(report, 1, "examples in the documentation", || cargo_test(&["--doc"]));
 }
 
@@ -127,11 +135,6 @@ fn unasked(asked: bool) -> Option<String> {
             "not installed: {names}; `cargo xtask test --level 4` installs them, and then it runs every time"
         )
     })
-}
-
-/// What selects these integration tests on cargo's command line.
-fn selecting<'a>(names: &[&'a str]) -> Vec<&'a str> {
-    names.iter().flat_map(|name| ["--test", name]).collect()
 }
 
 /// Why the level cannot run here.

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
+use super::targets::selecting;
 use crate::repo;
 
 /// Binaries at once: each has a control plane of its own.
@@ -14,13 +15,18 @@ const AT_ONCE: usize = 2;
 
 /// Runs every integration test of these names, also after one has failed.
 pub fn run(names: &[&str]) -> Result<()> {
-    let waiting = Mutex::new(names.iter());
+    groups(&names.chunks(1).collect::<Vec<_>>())
+}
+
+/// The same, but those of a group run one after another.
+pub fn groups(groups: &[&[&str]]) -> Result<()> {
+    let waiting = Mutex::new(groups.iter().copied());
     let failed = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                while let Some(name) = next(&waiting) {
-                    if let Err(error) = one(name) {
+                while let Some(names) = next(&waiting) {
+                    if let Err(error) = one(names) {
                         failed.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{error:#}"));
                     }
                 }
@@ -32,14 +38,16 @@ pub fn run(names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn next<'a>(waiting: &Mutex<impl Iterator<Item = &'a &'a str>>) -> Option<&'a str> {
-    waiting.lock().unwrap_or_else(PoisonError::into_inner).next().copied()
+fn next<'a>(waiting: &Mutex<impl Iterator<Item = &'a [&'a str]>>) -> Option<&'a [&'a str]> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).next()
 }
 
-fn one(name: &str) -> Result<()> {
+fn one(names: &[&str]) -> Result<()> {
+    let name = names.join(", ");
     eprintln!("{name} begins");
     let began = Instant::now();
-    let mut command = repo::cargo(&["test", "--locked", "--workspace", "--test", name]);
+    let mut command = repo::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
+    command.args(selecting(names));
     let output = command.output().with_context(|| format!("cannot run {name}"))?;
     let seconds = began.elapsed().as_secs_f64();
     let mut out = std::io::stdout().lock();

@@ -82,6 +82,11 @@ impl Targets {
     }
 }
 
+/// What selects these integration tests on cargo's command line.
+pub fn selecting<'a>(names: &[&'a str]) -> Vec<&'a str> {
+    names.iter().flat_map(|name| ["--test", name]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
