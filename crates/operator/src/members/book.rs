@@ -138,14 +138,17 @@ impl Book {
         self.pages(|pages| pages.remove(key));
     }
 
-    /// Whose turn it is, and when it is the next one's, if anybody's.
-    pub fn due(&self, now: Instant) -> (Vec<Round>, Option<Instant>) {
+    /// Whose turn it is, who waits longest first and so many at most, and when it is the next one's, if anybody's.
+    pub fn due(&self, now: Instant, most: usize) -> (Vec<Round>, Option<Instant>) {
         self.pages(|pages| {
-            let mut rounds = Vec::new();
-            for (key, page) in pages.iter_mut().filter(|(_, page)| page.due.is_some_and(|due| due <= now)) {
+            let mut due: Vec<(&PlatformKey, &mut Page)> =
+                pages.iter_mut().filter(|(_, page)| page.due.is_some_and(|due| due <= now)).collect();
+            due.sort_by_key(|(_, page)| page.due);
+            let rounds = due.into_iter().take(most).map(|(key, page)| {
                 page.due = None;
-                rounds.push(Round { key: key.clone(), targets: page.targets.clone(), edit: page.edit });
-            }
+                Round { key: key.clone(), targets: page.targets.clone(), edit: page.edit }
+            });
+            let rounds = rounds.collect();
             (rounds, pages.values().filter_map(|page| page.due).min())
         })
     }

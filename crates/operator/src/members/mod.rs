@@ -11,7 +11,7 @@ mod tests;
 
 use std::{sync::Arc, time::Instant};
 
-use futures::{StreamExt, future::join_all, stream};
+use futures::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::{select, time::sleep_until};
 use trading_core::members::Protocol;
 
@@ -23,26 +23,24 @@ use book::{Round, Told};
 /// Platforms that are asked at a time.
 const AT_ONCE: usize = 16;
 
-/// Asks whoever's turn it is, until it is dropped.
+/// Asks whoever's turn it is, until it is dropped. Who answers slowly holds up nobody else.
 pub async fn poll(book: Arc<Book>, triggers: &Triggers) {
     let asker = Asker::new();
+    let mut rounds = FuturesUnordered::new();
     loop {
-        let (rounds, next) = book.due(Instant::now());
-        if rounds.is_empty() {
-            rest(book.as_ref(), next).await;
-            continue;
+        let (due, next) = book.due(Instant::now(), AT_ONCE - rounds.len());
+        rounds.extend(due.into_iter().map(|round| hold(round, &asker, &book, triggers)));
+        select! {
+            Some(()) = rounds.next() => {}
+            () = rest(&book, next), if rounds.len() < AT_ONCE => {}
         }
-        stream::iter(rounds)
-            .for_each_concurrent(AT_ONCE, |round| {
-                let (asker, book) = (&asker, &book);
-                async move {
-                    let told = ask_all(asker, &round).await;
-                    if book.enter(&round, told) {
-                        triggers.wake(round.key, "servers of its stores say something new");
-                    }
-                }
-            })
-            .await;
+    }
+}
+
+async fn hold(round: Round, asker: &Asker, book: &Book, triggers: &Triggers) {
+    let told = ask_all(asker, &round).await;
+    if book.enter(&round, told) {
+        triggers.wake(round.key, "servers of its stores say something new");
     }
 }
 

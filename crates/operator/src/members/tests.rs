@@ -90,6 +90,33 @@ async fn answers_wake_a_platform_when_they_are_new() {
 }
 
 #[tokio::test]
+async fn who_answers_slowly_holds_up_nobody_else() {
+    let (port, bodies) = agents().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let slow = PlatformKey { namespace: "prod".to_owned(), name: "slow".to_owned() };
+    let (triggers, mut woken) = Triggers::new(Arc::new(Metrics::new().expect("metrics")));
+    let (book, triggers) = (Arc::new(Book::default()), Arc::new(triggers));
+    let (asks, wakes) = (Arc::clone(&book), Arc::clone(&triggers));
+    let polling = tokio::spawn(async move { poll(asks, &wakes).await });
+
+    book.known(&slow, 1);
+    book.watch(&slow, vec![target(silent.local_addr().expect("it has an address").port(), false)]);
+    timeout(Duration::from_secs(10), silent.accept())
+        .await
+        .expect("it is asked")
+        .expect("it is a connection");
+    // Its question is under way, for two seconds.
+    say(&bodies, &report("shop-postgres-0", Role::Primary));
+    book.known(&key(), 1);
+    book.watch(&key(), vec![target(port, false)]);
+    for first in [key(), slow] {
+        let wakes = timeout(Duration::from_secs(10), woken.recv()).await;
+        assert_eq!(wakes.ok().flatten(), Some(first));
+    }
+    polling.abort();
+}
+
+#[tokio::test]
 async fn only_what_can_be_read_in_bounds_and_in_time_is_an_answer() {
     let (port, bodies) = agents().await;
     let asker = Asker::new();
@@ -114,7 +141,7 @@ async fn only_what_can_be_read_in_bounds_and_in_time_is_an_answer() {
 
 /// One round with these answers; whether it wakes the platform.
 fn round(book: &Book, reports: &[Report]) -> bool {
-    let (mut rounds, _) = book.due(Instant::now() + Duration::from_hours(1));
+    let (mut rounds, _) = book.due(Instant::now() + Duration::from_hours(1), 9);
     let told = reports.iter().map(|report| (report.name.clone(), Some(report.clone()))).collect();
     book.enter(&rounds.remove(0), Told::from([("postgres", told)]))
 }
@@ -177,7 +204,7 @@ fn an_outage_outside_is_told_when_it_lasts() {
     assert_eq!([round(&book, &gone), round(&book, &gone), round(&book, &gone)], [false, false, true]);
     let now = Instant::now();
     assert!(!round(&book, &gone));
-    let next = book.due(now).1.expect("it is tried again").saturating_duration_since(now);
+    let next = book.due(now, 9).1.expect("it is tried again").saturating_duration_since(now);
     assert!(next > Duration::from_secs(20), "it may last for days: {next:?}");
     assert!(round(&book, &[said("")]), "it is back");
 }
@@ -185,7 +212,7 @@ fn an_outage_outside_is_told_when_it_lasts() {
 #[test]
 fn answers_to_older_questions_are_dropped() {
     let book = watched();
-    let (mut rounds, _) = book.due(Instant::now() + Duration::from_hours(1));
+    let (mut rounds, _) = book.due(Instant::now() + Duration::from_hours(1), 9);
     let before = rounds.remove(0);
     book.known(&key(), 2);
     assert!(!book.enter(&before, Told::new()));
@@ -199,14 +226,14 @@ fn who_is_not_reached_is_asked_ever_more_rarely() {
     for _ in 0..12 {
         let now = Instant::now();
         round(&book, &[]);
-        let (_, next) = book.due(now);
+        let (_, next) = book.due(now, 9);
         pauses.push(next.expect("it is asked again").saturating_duration_since(now));
     }
     assert!(pauses[0] < Duration::from_secs(8) && pauses[11] > Duration::from_mins(2), "{pauses:?}");
     let now = Instant::now();
     round(&book, &[report("shop-postgres-0", Role::Primary), report("shop-postgres-1", Role::Replica)]);
-    let next = book.due(now).1.expect("it is asked again").saturating_duration_since(now);
+    let next = book.due(now, 9).1.expect("it is asked again").saturating_duration_since(now);
     assert!((Duration::from_secs(20)..Duration::from_secs(70)).contains(&next), "{next:?}");
     book.forget(&key());
-    assert!(book.due(now).1.is_none());
+    assert!(book.due(now, 9).1.is_none());
 }
