@@ -246,7 +246,7 @@ pub struct VerticalScaling {
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Vec<SizedResource>>,
-    /// Least that a pod requests; the limits in `resources` are the most.
+    /// Least that it sets; the limits of the container are the most.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_allowed: Option<ResourceAmounts>,
 }

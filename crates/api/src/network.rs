@@ -12,7 +12,7 @@ use crate::{names::label_keys, scheduling::LabelValue};
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkPolicySettings {
-    /// Whether policies are made; default `true`.
+    /// Whether policies are made; default `true`. Without them the rest of this rests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// Labels of the namespace in which the ingress controller runs; default the namespaces of

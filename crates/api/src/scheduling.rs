@@ -155,7 +155,7 @@ pub enum NodeOperator {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AntiAffinity {
-    /// `Required`: never together; `Preferred`: apart where possible; `None`: anywhere.
+    /// `Required`: never together; `Preferred`: apart where possible; `None`: anywhere, whatever `topologyKey`.
     pub mode: AntiAffinityMode,
     /// Node label that says what "together" means; default `kubernetes.io/hostname`.
     #[schemars(length(min = 1, max = 316), regex(pattern = LABEL_KEY))]
