@@ -261,6 +261,10 @@ pub struct PostgresCredentials {
     /// are refused once no pod has them. The first is 1.
     #[schemars(range(min = 1, max = 999))]
     pub generation: u32,
+    /// Key of a Secret with the password of this generation, which is taken over when the generation begins; by
+    /// default one is generated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<KeyRef>,
 }
 
 /// As Postgres' own and others are called; they come from the image.

@@ -86,6 +86,19 @@ pub enum Content {
     },
 }
 
+/// A password that a person has chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// For this key.
+    pub key: String,
+    /// Which Secret has it.
+    pub original: Reference,
+    /// Under which key.
+    pub from: String,
+    /// It has it now.
+    pub is_there: bool,
+}
+
 /// A rendered object.
 #[derive(Clone, Debug)]
 pub struct Object {
@@ -101,6 +114,8 @@ pub struct Object {
     pub lifetime: Lifetime,
     /// How its content comes to be.
     pub content: Content,
+    /// Where a key that is generated has its password instead, and which key that is.
+    pub chosen: Option<Chosen>,
     /// Replicas to start with, where an autoscaler owns them afterwards.
     pub seed_replicas: Option<i32>,
     /// The document to apply, its digest included.
@@ -134,6 +149,7 @@ impl Object {
             component: component.to_owned(),
             lifetime,
             content: Content::Rendered,
+            chosen: None,
             seed_replicas: None,
             body,
             digest,

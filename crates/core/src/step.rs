@@ -258,7 +258,8 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
             &object.content,
             Content::CopiedFrom { original, is_there } | Content::FilledFrom { original, is_there, .. }
                 if !is_there || refusing.contains(original.namespace.as_str())
-        ) || matches!(&object.content, Content::CollectedFrom { is_there: false, .. });
+        ) || object.chosen.as_ref().is_some_and(|chosen| !chosen.is_there)
+            || matches!(&object.content, Content::CollectedFrom { is_there: false, .. });
         if waits
             || is_not_allowed
             || lacks_original

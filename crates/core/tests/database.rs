@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use support::{here, observed, rendered, then};
@@ -220,6 +220,78 @@ fn a_login_that_clients_have_is_kept_whatever_is_lost() {
     assert_eq!(secret(&objects, "shop-postgres-logins").content, adds);
     assert!(next.held.contains(&here(Kind::Secret, "shop-postgres-app")));
     assert_eq!(file(&objects, "login"), "3\n");
+}
+
+/// What is there of a password that the resource has for a generation, and what follows.
+fn chosen(generation: u32, states: &[(&str, &[(&str, &str)])]) -> (Vec<Object>, Steps) {
+    let from = json!({"name": "vault", "key": "app"});
+    let platform = with(&json!({"credentials": {"generation": generation, "passwordSecretRef": from}}));
+    let offline = Inputs::offline(then());
+    let consumed = references::all(&resolve(&platform, &offline));
+    assert!(consumed.iter().any(|it| it.name == "vault"), "its changes are seen: {consumed:?}");
+    let state = |reference: &Reference| match states.iter().find(|(name, _)| *name == reference.name) {
+        Some((_, keys)) => {
+            let keys =
+                keys.iter().map(|(key, value)| ((*key).to_owned(), digest::of_bytes(value.as_bytes())));
+            ReferenceState::Present(keys.collect())
+        }
+        None => ReferenceState::Absent,
+    };
+    let references = consumed.iter().map(|it| (it.clone(), state(it))).collect();
+    let plan = resolve(&platform, &Inputs { references: Some(references), ..offline });
+    let objects = render(&plan);
+    let mut next = steps(&plan, &objects, &BTreeMap::new());
+    next.problems.extend(plan.problems);
+    (objects, next)
+}
+
+#[test]
+fn a_chosen_password_is_taken_over_when_its_generation_begins() {
+    let vault = ("vault", [("app", "pa:ss/word")]);
+    let app = |password| [("username", "app"), ("password", password)];
+    let of = |generation, states: &[(&str, &[(&str, &str)])]| {
+        let (objects, next) = chosen(generation, states);
+        let said: Vec<_> =
+            next.problems.iter().map(|it| (it.reason, it.component.clone(), it.warning)).collect();
+        let held = |kind, name| next.held.contains(&here(kind, name));
+        let holds = [held(Kind::Secret, "shop-postgres-app"), held(Kind::StatefulSet, "shop-postgres")];
+        let from = ["shop-postgres-app", "shop-postgres-logins"].map(|name| {
+            let object = objects.iter().find(|object| object.name == name);
+            object.and_then(|object| object.chosen.clone()).map(|chosen| (chosen.key, chosen.from))
+        });
+        (said, holds, from)
+    };
+    let pair = |key: &str| Some((key.to_owned(), "app".to_owned()));
+
+    // The first: nothing starts without it, and it is made with it.
+    let (said, holds, _) = of(1, &[]);
+    let of_database = said.iter().find(|it| it.1.as_deref() == Some("postgres")).unwrap();
+    assert_eq!((of_database.0, of_database.2), ("ReferenceMissing", false));
+    assert_eq!(holds, [true, true]);
+    let (_, next) = chosen(1, &[]);
+    let waits = next.problems.iter().find(|it| it.component.as_deref() == Some("backend")).unwrap();
+    assert!(waits.message.contains("key \"app\" of Secret \"vault\" has the password"), "{}", waits.message);
+    let (_, holds, from) = of(1, &[(vault.0, &vault.1)]);
+    assert_eq!((holds, from), ([false, false], [pair("password"), None]));
+    // What was made once stays, also when the original is gone or another.
+    let same = [("shop-postgres-app", &app("pa:ss/word")[..]), (vault.0, &vault.1)];
+    assert_eq!(of(1, &same), (vec![], [false, false], [None, None]));
+    assert_eq!(of(1, &same[..1]), (vec![], [false, false], [None, None]));
+    let differs = [("shop-postgres-app", &app("old")[..]), (vault.0, &vault.1)];
+    let postgres = || Some("postgres".to_owned());
+    assert_eq!(of(1, &differs), (vec![("PasswordDiffers", postgres(), true)], [false, false], [None, None]));
+
+    // A later one: clients go on with what they have.
+    let (said, holds, from) = of(2, &differs[..1]);
+    assert_eq!(
+        (said, holds, from),
+        (vec![("PasswordMissing", postgres(), true)], [false, false], [None, None])
+    );
+    let (said, _, from) = of(2, &differs);
+    assert_eq!((said, from), (vec![], [None, pair("2")]));
+    let made = [differs[0], differs[1], ("shop-postgres-logins", &[("2", "pa:ss/word")])];
+    let (said, _, from) = of(2, &made);
+    assert_eq!((said, from), (vec![], [None, None]));
 }
 
 /// What is declared changes no pod; a role whose Secret is lost keeps what the servers have.

@@ -154,6 +154,8 @@ pub struct LoginsPlan {
     pub is_there: bool,
     /// Whether the wished generation's password has been made.
     pub is_made: bool,
+    /// Where the resource has that password; by default it is generated.
+    pub chosen: Option<PasswordSource>,
 }
 
 impl LoginsPlan {

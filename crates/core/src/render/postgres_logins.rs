@@ -12,7 +12,7 @@ use trading_api::labels;
 use super::{postgres_servers::REPLICATION_ROLE, store::Store};
 use crate::{
     kinds::Kind,
-    object::{Content, Object, PASSWORD},
+    object::{Chosen, Content, Object, PASSWORD},
     plan::{LoginsPlan, POSTGRES, POSTGRES_PORT, PostgresPlan, PostgresServers},
     resolve::references,
 };
@@ -55,7 +55,10 @@ fn of_clients(store: &Store, database: &PostgresPlan, servers: &PostgresServers)
     let texts = login(store, &LoginsPlan::role(&servers.owner, generation), &database.database);
     let object = store.secret(&servers.passwords.owner.secret);
     if generation <= 1 {
-        return object.generated_once(texts);
+        let mut object = object.generated_once(texts);
+        let is_begun = servers.logins.wished > 1 || servers.passwords.owner.is_there;
+        object.chosen = chosen(store, &servers.logins, "password").filter(|_| !is_begun);
+        return object;
     }
     let texts: BTreeMap<String, String> = texts.map(|(key, text)| (key.to_owned(), text)).into();
     let empty = texts.keys().map(|key| (key.clone(), ByteString(Vec::new()))).collect::<BTreeMap<_, _>>();
@@ -73,9 +76,25 @@ fn of_clients(store: &Store, database: &PostgresPlan, servers: &PostgresServers)
     object
 }
 
+/// Where the wished login has its password that is put under this key.
+fn chosen(store: &Store, logins: &LoginsPlan, key: &str) -> Option<Chosen> {
+    let chosen = logins.chosen.as_ref()?;
+    let namespace = store.plan.identity.namespace_of(POSTGRES);
+    Some(Chosen {
+        key: key.to_owned(),
+        original: references::secret(namespace, &chosen.secret),
+        from: chosen.key.clone(),
+        is_there: chosen.is_there,
+    })
+}
+
 /// Passwords of later logins, and the pooler's: where the servers find what comes after their start.
 fn of_later(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> Option<Object> {
-    let login = servers.passwords.login.as_ref().map(|login| (login.key.clone(), servers.logins.is_made));
+    let logins = &servers.logins;
+    let may_be_made = logins.is_made || logins.chosen.as_ref().is_none_or(|chosen| chosen.is_there);
+    let login = servers.passwords.login.as_ref().filter(|_| may_be_made);
+    let chosen = login.and_then(|login| chosen(store, logins, &login.key)).filter(|_| !logins.is_made);
+    let login = login.map(|login| (login.key.clone(), logins.is_made));
     let pooler = database.pooler.iter().filter_map(|pooler| pooler.password.as_ref());
     let pooler = pooler.map(|password| (password.key.clone(), password.is_there));
     let keys: BTreeMap<String, bool> = login.into_iter().chain(pooler).collect();
@@ -86,6 +105,7 @@ fn of_later(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -
     let secret = Secret { metadata, type_: Some("Opaque".to_owned()), ..Secret::default() };
     let mut object = store.object(Kind::Secret, &secret);
     object.content = Content::AddedOnce(keys);
+    object.chosen = chosen;
     Some(object)
 }
 

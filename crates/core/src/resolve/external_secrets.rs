@@ -26,7 +26,8 @@ pub(super) fn resolve_all(
         let of_redis = redis.chain(outside.map(|(name, _)| name)).any(|name| *name == secret.name)
             || is_of(users(stores));
         let of_postgres = stores.postgres.as_ref().is_some_and(|postgres| postgres.secret == secret.name)
-            || is_of(roles(stores));
+            || is_of(roles(stores))
+            || chosen(stores).is_some_and(|name| *name == secret.name);
         let store = of_redis.then_some(REDIS).or(of_postgres.then_some(POSTGRES));
         Some(ExternalSecretPlan {
             store,
@@ -55,6 +56,12 @@ fn users(stores: &Stores) -> Accounts<'_> {
 fn roles(stores: &Stores) -> Accounts<'_> {
     let servers = stores.postgres.iter().filter_map(|database| database.servers.as_ref());
     Box::new(servers.flat_map(|servers| &servers.roles).map(|role| &role.account))
+}
+
+/// The Secret in which the resource has the password of the database's own login.
+fn chosen(stores: &Stores) -> Option<&String> {
+    let servers = stores.postgres.as_ref()?.servers.as_ref()?;
+    servers.logins.chosen.as_ref().map(|password| &password.secret)
 }
 
 /// Namespaces of the components that consume the Secret; the platform's own where none does.
@@ -91,7 +98,8 @@ fn generated_for(stores: &Stores, name: &str) -> Option<(&'static str, &'static 
     let database = stores.postgres.as_ref()?;
     let servers = database.servers.iter().flat_map(|servers| servers.passwords.all());
     let mut passwords = servers.chain(database.cluster.iter().map(|cluster| &cluster.password));
-    passwords.any(|password| password.secret == name).then_some(("Postgres", ""))
+    let remedy = " and refer to it in postgres.credentials.passwordSecretRef";
+    passwords.any(|password| password.secret == name).then_some(("Postgres", remedy))
 }
 
 fn generated(secret: &ExternalSecret, title: &str, remedy: &str) -> Problem {

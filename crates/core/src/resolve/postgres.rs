@@ -6,7 +6,7 @@ use serde_json::json;
 use trading_api::{
     Quantity,
     image::Image,
-    postgres::{ExternalPostgres, Postgres, PostgresMode, SslMode},
+    postgres::{ExternalPostgres, Postgres, PostgresCredentials, PostgresMode, SslMode},
     redis::Storage,
 };
 
@@ -109,8 +109,7 @@ fn servers(context: &mut Context, postgres: &Postgres, database: &str, major: i3
     let limit = resources.memory_limit.value().unwrap_or_default();
     let parameters = parameters(context, postgres, limit * SHARED_BUFFERS_SHARE);
     let owner = name(context, "owner", postgres.owner.as_ref());
-    let generation = postgres.credentials.as_ref().map_or(1, |credentials| credentials.generation);
-    let (passwords, logins) = passwords(context, generation, &owner);
+    let (passwords, logins) = passwords(context, postgres.credentials.as_ref(), &owner);
     let checksum = checksum(context, &parameters, major, &passwords);
     let instances = context.fill("postgres.instances", postgres.instances.as_ref(), 1, "operator");
     PostgresServers {
@@ -149,9 +148,13 @@ pub(super) fn wal_storage(postgres: &Postgres) -> Option<VolumePlan> {
 }
 
 /// Secrets, each with the password of one role, and one with those of later logins of the owner.
-fn passwords(context: &Context, generation: u32, owner: &str) -> (PostgresPasswords, LoginsPlan) {
+fn passwords(
+    context: &mut Context,
+    credentials: Option<&PostgresCredentials>,
+    owner: &str,
+) -> (PostgresPasswords, LoginsPlan) {
     let first = password(context, OWNER);
-    let (logins, owner, login) = postgres_logins::resolve(context, generation, owner, first);
+    let (logins, owner, login) = postgres_logins::resolve(context, credentials, owner, first);
     let superuser = password(context, "postgres-superuser");
     let replication = password(context, "postgres-replication");
     (PostgresPasswords { owner, login, superuser, replication }, logins)

@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, references};
+use trading_api::{env::KeyRef, postgres::PostgresCredentials};
+
+use super::{Context, postgres::OWNER, references};
 use crate::{
     digest,
-    inputs::ReferenceState,
+    inputs::{Reference, ReferenceState},
     plan::{LoginsPlan, POSTGRES, PasswordSource},
+    problem::Problem,
 };
 
 /// Highest generation.
@@ -15,11 +18,12 @@ const LAST: u32 = 999;
 
 /// The logins, and where the passwords of the owner and of the wished login are.
 pub(super) fn resolve(
-    context: &Context,
-    generation: u32,
+    context: &mut Context,
+    credentials: Option<&PostgresCredentials>,
     owner: &str,
     secret: PasswordSource,
 ) -> (LoginsPlan, PasswordSource, Option<PasswordSource>) {
+    let generation = credentials.map_or(1, |credentials| credentials.generation);
     let current = current(context, generation, owner, &secret);
     // A platform that is made anew takes up what is there, whatever its resource says by now.
     let wished = generation.max(current.unwrap_or(1));
@@ -40,16 +44,68 @@ pub(super) fn resolve(
         // What nobody uses yet is not lost: it is made.
         PasswordSource { is_there: is_made || !is_used, ..source(wished) }
     });
+    let made = if wished > 1 { source(wished) } else { secret.clone() };
+    let chosen =
+        credentials.filter(|it| it.generation == wished).and_then(|it| it.password_secret_ref.as_ref());
+    let is_there = source(given).is_there;
+    let chosen = chosen.map(|from| choose(context, from, wished, &made));
     let logins = LoginsPlan {
         wished,
         current,
         given,
         only: wished > 1 && is_accepted && is_only,
-        is_there: source(given).is_there,
+        is_there,
         is_made,
+        chosen,
     };
     // A later login is filled in from its own Secret, as often as it is needed.
     (logins, PasswordSource { generated: given == 1, ..secret }, login)
+}
+
+/// The password that the resource has for a generation. It counts when the generation begins: what it is made of
+/// later must not change a password that somebody uses.
+fn choose(context: &mut Context, from: &KeyRef, generation: u32, made: &PasswordSource) -> PasswordSource {
+    let namespace = context.identity.namespace_of(POSTGRES).to_owned();
+    let consumed = references::secret_key(&namespace, &from.name, &from.key);
+    let is_there = references::is_there(context.inputs, &consumed);
+    let what = format!("key {:?} of Secret {:?}", from.key, from.name);
+    if !made.is_there {
+        if generation > 1 && !is_there {
+            let message = format!(
+                "login {generation} waits for its password, {what}, which is not there: create it in namespace {namespace:?}; clients go on with the login that they have"
+            );
+            context.problems.push(Problem::of(POSTGRES, "PasswordMissing", message).as_warning());
+        } else if generation == 1 {
+            references::report_missing(context, POSTGRES, &[consumed]);
+        }
+    } else if value(context, &namespace, &from.name, &from.key)
+        .zip(value(context, &namespace, &made.secret, &made.key))
+        .is_some_and(|(chosen, made)| chosen != made)
+    {
+        let message = format!(
+            "{what} has another password than login {generation}, which keeps the one that it has: raise postgres.credentials.generation to {} for the new one, or put the old one back",
+            generation + 1
+        );
+        context.problems.push(Problem::of(POSTGRES, "PasswordDiffers", message).as_warning());
+    }
+    PasswordSource { secret: from.name.clone(), key: from.key.clone(), generated: false, is_there }
+}
+
+impl Context<'_> {
+    /// Where the password of the first login is to come from, if this is the Secret that is made with it.
+    pub(super) fn chosen_for(&self, reference: &Reference) -> Option<&KeyRef> {
+        let is_it = *reference
+            == references::secret(self.identity.namespace_of(POSTGRES), &self.identity.child(OWNER));
+        self.spec.postgres.as_ref().filter(|_| is_it)?.credentials.as_ref()?.password_secret_ref.as_ref()
+    }
+}
+
+/// Digest of a value, where it is known.
+fn value<'a>(context: &Context<'a>, namespace: &str, secret: &str, key: &str) -> Option<&'a String> {
+    match context.inputs.references.as_ref()?.get(&references::secret(namespace, secret))? {
+        ReferenceState::Present(keys) => keys.get(key),
+        ReferenceState::Absent => None,
+    }
 }
 
 fn is_there(context: &Context, secret: &str, generation: u32) -> bool {

@@ -34,6 +34,8 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
         of_accounts(&plan.identity, REDIS, REDIS_USERS, users)
     });
     let servers_of_database = plan.postgres.iter().filter_map(|database| database.servers.as_ref());
+    let chosen = servers_of_database.clone().filter_map(|servers| servers.logins.chosen.as_ref());
+    let chosen = chosen.map(|password| secret(plan.identity.namespace_of(POSTGRES), &password.secret));
     let roles = servers_of_database.flat_map(|servers| {
         let roles = servers.roles.iter().map(|role| &role.account);
         of_accounts(&plan.identity, POSTGRES, POSTGRES_ROLES, roles)
@@ -48,6 +50,7 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
         .chain(servers)
         .chain(users)
         .chain(roles)
+        .chain(chosen)
         .chain(pooler)
         .collect();
     found.sort();
@@ -300,6 +303,14 @@ fn missing(context: &Context, component: &str, item: &ConsumedReference) -> Opti
         );
         let absent = !is_there(context.inputs, item);
         return absent.then(|| Problem::of(component, MISSING, message).as_warning());
+    }
+    if let Some(from) = context.chosen_for(&item.reference) {
+        let message = format!(
+            "{component} waits for {what}, which is made as soon as key {:?} of Secret {:?} has the password for it",
+            from.key, from.name
+        );
+        return (*state == ReferenceState::Absent)
+            .then(|| Problem::of(component, MISSING, message).as_warning());
     }
     let message = match state {
         ReferenceState::Absent if item.keys.is_empty() => {

@@ -8,6 +8,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
     core::DynamicObject,
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rand::RngExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use trading_core::{
     add_ons,
     inputs::{Reference, ReferenceKind},
     kinds::{AddOn, Kind, Watch},
-    object::{Content, Object, PASSWORD},
+    object::{Chosen, Content, Object, PASSWORD},
     problem::Problem,
     step::{Apply, Replicas},
 };
@@ -214,8 +215,13 @@ async fn filled(
     Ok(filled)
 }
 
+/// In a URI it is written as such.
 fn with_password(texts: &BTreeMap<String, String>, password: &str) -> BTreeMap<String, ByteString> {
-    let fill = |text: &String| ByteString(text.replace(PASSWORD, password).into_bytes());
+    let in_uri = utf8_percent_encode(password, NON_ALPHANUMERIC).to_string();
+    let fill = |text: &String| {
+        let password = if text.contains("://") { &in_uri } else { password };
+        ByteString(text.replace(PASSWORD, password).into_bytes())
+    };
     texts.iter().map(|(key, text)| (key.clone(), fill(text))).collect()
 }
 
@@ -321,15 +327,21 @@ async fn keep_replicas(object: &Object, live: &DynamicObject, context: &Context)
 
 /// Makes a Secret with random values, or adds one to it. What exists is never replaced.
 pub async fn generate(object: &Object, context: &Context) -> Result<(), ReconcileError> {
+    let chosen = chosen(object, context).await?;
     match &object.content {
         Content::GeneratedOnce(texts) => {
             // Where there is one it is kept from an earlier platform of this name, or the cache is behind: it is
             // taken up as it is.
-            create(object, with_password(texts, &password()), context).await.map(drop)
+            let password = chosen.map_or_else(password, |(_, chosen)| chosen);
+            create(object, with_password(texts, &password), context).await.map(drop)
         }
         Content::AddedOnce(keys) => {
+            let value = |key: &String| match &chosen {
+                Some((of, chosen)) if of == key => chosen.clone(),
+                _ => password(),
+            };
             let values: BTreeMap<String, ByteString> =
-                keys.keys().map(|key| (key.clone(), ByteString(password().into_bytes()))).collect();
+                keys.keys().map(|key| (key.clone(), ByteString(value(key).into_bytes()))).collect();
             if create(object, values.clone(), context).await? {
                 Ok(())
             } else {
@@ -341,6 +353,20 @@ pub async fn generate(object: &Object, context: &Context) -> Result<(), Reconcil
         | Content::CollectedFrom { .. }
         | Content::FilledFrom { .. } => Ok(()),
     }
+}
+
+/// The password that a person has chosen for one of its keys.
+async fn chosen(object: &Object, context: &Context) -> Result<Option<(String, String)>, ReconcileError> {
+    let Some(Chosen { key, original, from, .. }) = &object.chosen else { return Ok(None) };
+    let unusable = |why: &str| {
+        ReconcileError::Unusable(format!("{} {why} under key {from:?}: mend it there", in_words(original)))
+    };
+    let value = values_of(original, context).await?.remove(from).ok_or_else(|| unusable("has nothing"))?;
+    let value = String::from_utf8(value.0).map_err(|_| unusable("has no text"))?;
+    if value.is_empty() || value.chars().any(char::is_control) {
+        return Err(unusable("has no password of one line (see that nothing comes after it)"));
+    }
+    Ok(Some((key.clone(), value)))
 }
 
 /// Whether it was made; it fails where the Secret exists.

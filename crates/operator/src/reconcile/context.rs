@@ -158,6 +158,9 @@ pub enum ReconcileError {
     /// The apiserver said no; the status says why.
     #[error("{0} was refused")]
     Refused(String),
+    /// A password that a person chose is none.
+    #[error("{0}")]
+    Unusable(String),
     /// It took too long.
     #[error("gave up after {0} s")]
     TimedOut(u64),
@@ -172,7 +175,7 @@ impl ReconcileError {
         match self {
             Self::Read { .. } => "read_failed",
             Self::Write { .. } => "write_failed",
-            Self::Refused(_) => "refused",
+            Self::Refused(_) | Self::Unusable(_) => "refused",
             Self::TimedOut(_) => "timed_out",
             Self::Panic(_) => "panicked",
         }

@@ -37,6 +37,7 @@ use trading_core::{
 };
 
 use crate::{cache::PlatformKey, packed::Packed};
+use apply::Failure;
 pub use context::{Context, Memories, ReconcileError, reporter};
 
 /// When objects of a kind that is seen as served, but isn't, are tried again.
@@ -136,9 +137,15 @@ async fn keep(
         | Content::CollectedFrom { .. }
         | Content::FilledFrom { .. } => false,
     };
+    let mut unusable: Vec<(Object, ReconcileError)> = Vec::new();
     if next.apply.iter().any(generates) {
         for step in next.apply.iter().filter(|step| generates(step)) {
-            apply::generate(&step.object, context).await?;
+            match apply::generate(&step.object, context).await {
+                Err(error @ ReconcileError::Unusable(_)) => {
+                    unusable.push((step.object.clone(), error));
+                }
+                made => made?,
+            }
         }
         inputs.references = Some(references::dereference(platform, key, context).await?);
         plan = planned(&inputs);
@@ -156,8 +163,17 @@ async fn keep(
         next = steps(&plan, &desired, &live.observed);
     }
 
+    // A Secret without its password would be taken for one that lost it, as would one that servers never had.
+    let waits = |object: &Object| {
+        let is_first = |of: &Object| matches!(of.content, Content::GeneratedOnce(_));
+        let lacks =
+            |of: &Object| is_first(of) && object.kind.serves_data() && of.component == object.component;
+        unusable.iter().any(|(of, _)| of.key() == object.key() || lacks(of))
+    };
+    next.apply.retain(|step| !waits(&step.object));
     prune::prune(&next.prune_first, platform, key, context).await?;
     let apply::Outcome { mut failures, unserved } = apply::apply(&next.apply, key, context).await;
+    failures.extend(unusable.into_iter().map(|(object, error)| Failure::failed(&object, error)));
     failures.extend(growth::grow(&next.grow, platform, key, context).await);
     hibernate::hibernate(&next.hibernate, platform, key, context).await?;
     prune::prune(&next.prune, platform, key, context).await?;
@@ -168,7 +184,7 @@ async fn keep(
     context.caches.children.verified(key, next.unchanged.iter(), &live);
     context.count(&next);
 
-    next.problems.extend(failures.iter().map(apply::Failure::problem));
+    next.problems.extend(failures.iter().map(Failure::problem));
     next.problems.extend(add_ons::missing(&unserved));
     let live = context.caches.children.observed(key, keys(&desired).iter());
     if let Some(book) = &context.members {

@@ -278,7 +278,8 @@ fn pooler(tape: &mut Tape) -> Pooler {
 }
 
 fn credentials(tape: &mut Tape) -> PostgresCredentials {
-    PostgresCredentials { generation: tape.copy(&[1, 2, 999]) }
+    let password_secret_ref = tape.maybe(30, key_ref);
+    PostgresCredentials { generation: tape.copy(&[1, 2, 999]), password_secret_ref }
 }
 
 /// CloudNativePG reads the version from the tag.
