@@ -147,11 +147,7 @@ pub(crate) fn verdict(plan: &Plan, stage: &Stage) -> Option<Verdict> {
         "it takes a minute or two; where it takes longer, see that they run this release and that the operator reaches port {REDIS_METRICS_PORT} of their pods"
     );
     let (status, reason, message) = match stage {
-        Stage::Making => (
-            false,
-            "PasswordMissing",
-            format!("password {wished} of Redis is not made yet"),
-        ),
+        Stage::Making => (false, "PasswordMissing", format!("password {wished} of Redis is not made yet")),
         Stage::Pending(servers) => (
             false,
             "PasswordPending",
@@ -168,7 +164,10 @@ pub(crate) fn verdict(plan: &Plan, stage: &Stage) -> Option<Verdict> {
         Stage::Rolling(components) => (
             false,
             "ClientsRolling",
-            format!("Secret {secret:?} has password {held} of Redis; its clients roll: {}", components.join(", ")),
+            format!(
+                "Secret {secret:?} has password {held} of Redis; its clients roll: {}",
+                components.join(", ")
+            ),
         ),
         Stage::Showing(servers) => (
             false,

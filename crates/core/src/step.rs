@@ -297,8 +297,7 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
     steps.problems.extend(told::problem(plan, observed));
     steps.login = credentials::stage(plan, desired, observed);
     let may_change = !blocked_stores.contains(&Store::Redis);
-    steps.redis_password =
-        may_change.then(|| redis_password::stage(plan, desired, observed)).flatten();
+    steps.redis_password = may_change.then(|| redis_password::stage(plan, desired, observed)).flatten();
     prune(plan, desired, observed, &blocked_stores, leaves_pooler, &mut steps);
     steps
 }

@@ -192,8 +192,11 @@ cc 10.0.0.3:6379@16379,shop-redis-2.h master,fail - 0 1 2 disconnected 8192-1638
             ..Facts::default()
         };
         let report = of(facts);
-        let expected =
-            ["hz (back to its default): no default", "timeout \"never\": no number", "users.app (its rules): unknown command"];
+        let expected = [
+            "hz (back to its default): no default",
+            "timeout \"never\": no number",
+            "users.app (its rules): unknown command",
+        ];
         assert!(report.refused.iter().eq(expected), "{:?}", report.refused);
         assert!(report.pending_restart.iter().eq(["hz", "timeout"]));
     }

@@ -184,9 +184,9 @@ impl Target {
     /// Whether it is waited for that all of its servers say so, and they don't yet.
     #[must_use]
     pub fn is_awaited(&self, answers: Option<&Answers>) -> bool {
-        self.awaited.as_ref().is_some_and(|(file, digest)| {
-            answers.is_none_or(|answers| !answers.all_run_by(file, digest))
-        })
+        self.awaited
+            .as_ref()
+            .is_some_and(|(file, digest)| answers.is_none_or(|answers| !answers.all_run_by(file, digest)))
     }
 
     /// Whether somebody else runs it.

@@ -59,6 +59,8 @@ impl Told {
             .filter_map(|target| Some((target, plan.members.of(target.store)?)))
             .flat_map(|(target, answers)| unreachable(target, answers))
             .collect();
+        let unasked = targets.iter().filter(|target| plan.members.of(target.store).is_none());
+        problems.extend(unasked.filter_map(|target| outage_before(target.store, before)));
         let heard: Vec<(&'static str, bool, &Answers)> = targets
             .iter()
             .filter(|target| !target.is_outside())
@@ -129,13 +131,25 @@ fn outage(plan: &Plan, store: &str, answers: &Answers, before: &[Condition]) -> 
         });
     }
     (!answers.has_primary() && !has_failed && was(NO_PRIMARY)).then(|| {
-        let what = if store == POSTGRES { "no server of the database" } else { "no server of Redis" };
         let message = format!(
-            "{what} takes writes{}; if this stays so, look at the logs of its pods",
+            "{} takes writes{}; if this stays so, look at the logs of its pods",
+            nobody(store),
             waiting(answers)
         );
         Problem::of(store, NO_PRIMARY, message)
     })
+}
+
+/// What was said of a store stands until its servers were asked, as after a start of the operator.
+fn outage_before(store: &str, before: &[Condition]) -> Option<Problem> {
+    let ready = before.iter().find(|it| it.type_ == "Ready" && it.status == "False")?;
+    let reason = [NO_PRIMARY, UNSERVED].into_iter().find(|reason| *reason == ready.reason)?;
+    let is_its = reason == UNSERVED && store == REDIS || ready.message.starts_with(nobody(store));
+    is_its.then(|| Problem::of(store, reason, ready.message.clone()))
+}
+
+fn nobody(store: &str) -> &'static str {
+    if store == POSTGRES { "no server of the database" } else { "no server of Redis" }
 }
 
 /// What the primary can't make. All else that is declared is there.
