@@ -57,7 +57,9 @@ impl Server {
                 None => (StatusCode::NOT_FOUND, failure(StatusCode::NOT_FOUND, "NotFound")),
             },
             Method::POST if short == "events" => (StatusCode::CREATED, body.clone()),
-            Method::PATCH if body["apiVersion"].is_null() => self.merge(&short, body),
+            Method::PATCH if short.starts_with("secrets/") && body["apiVersion"].is_null() => {
+                self.merge(&short, body)
+            }
             Method::POST | Method::PATCH => (StatusCode::OK, self.store(&short, method, body)),
             _ => (StatusCode::OK, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})),
         }

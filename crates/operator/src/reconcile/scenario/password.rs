@@ -85,7 +85,14 @@ impl World {
             self.scenario.platform["status"] = status;
         }
         self.scenario.context = Arc::new(context);
-        self.scenario.server.lock().expect("no panic").requests_left = None;
+        let is_there = {
+            let mut server = self.scenario.server.lock().expect("no panic");
+            server.requests_left = None;
+            server.objects.contains_key(SECRET)
+        };
+        if is_there {
+            self.sees_secret();
+        }
     }
 
     fn live(&self, path: &str) -> Value {
@@ -139,6 +146,13 @@ impl World {
             self.rolled_out();
         }
         self.lists_pods();
+        self.sees_secret();
+        self.are_asked();
+        self.nobody_is_refused();
+    }
+
+    /// The watch tells of the Secret.
+    fn sees_secret(&self) {
         let reference = Reference {
             kind: ReferenceKind::Secret,
             namespace: "shop".to_owned(),
@@ -146,8 +160,6 @@ impl World {
         };
         let version = self.live(SECRET)["metadata"]["resourceVersion"].clone();
         self.scenario.context.caches.references.seen(&reference, version.as_str().expect("a text"));
-        self.are_asked();
-        self.nobody_is_refused();
     }
 
     fn lists_pods(&self) {
@@ -308,7 +320,7 @@ async fn only_what_must_change_changes_and_what_is_done_stays_said() {
     world.scenario.run().await.expect("reconciled");
     world.said.clear();
     world.says();
-    assert_eq!(world.said, ["Rotated"]);
+    assert_eq!(world.said, ["Rotated"], "{}", world.scenario.status());
 
     // Raised while the one before is on its way: that ends first.
     world.raises(3);
