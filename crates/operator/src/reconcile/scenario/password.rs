@@ -134,7 +134,7 @@ impl World {
     fn goes_on(&mut self) {
         let (turn, data) = (self.looks % self.servers.len(), self.data());
         self.servers[turn].2 = data;
-        if self.pods.len() > 1 && self.looks % 3 == 0 {
+        if self.pods.len() > 1 && self.looks.is_multiple_of(3) {
             self.pods.pop_front();
         } else if self.pods.back().is_some_and(|pod| pod.1 != self.checksum()) {
             if let Some(old) = self.pods.back_mut() {
@@ -303,7 +303,7 @@ async fn only_what_must_change_changes_and_what_is_done_stays_said() {
     said.retain(|reason| reason != "ServersFollow");
     assert_eq!(said, reasons);
     let mut calls = world.scenario.calls();
-    calls.retain(|call| call.starts_with("P") && !call.ends_with("/status"));
+    calls.retain(|call| call.starts_with('P') && !call.ends_with("/status"));
     let expected = [
         "PATCH secrets/shop-redis-auth",
         // From now on Sentinels are asked, too.
