@@ -35,8 +35,8 @@ use crate::{
 #[x_kube(validation = Rule::new("(self.mode == 'External') == has(self.external)")
     .message("mode External needs external (where Redis is), and the other modes must not have it")
     .field_path(".external"))]
-#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.persistence) || has(self.maxmemory) || has(self.maxmemoryPolicy) || has(self.config) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName) || has(self.users))")
-    .message("with mode External somebody else runs the servers: remove everything but external and auth")
+#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.persistence) || has(self.maxmemory) || has(self.maxmemoryPolicy) || has(self.config) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName) || has(self.users) || has(self.auth) && has(self.auth.generation))")
+    .message("with mode External somebody else runs the servers: remove everything but external and auth.passwordSecretRef")
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("has(self.storage) == has(oldSelf.storage)")
     .message("storage can't be added or removed later: volumes that hold data would not match")
@@ -303,9 +303,18 @@ const ACL_PATTERN: &str = r"^[!#-&(-\[\]-~]+$";
 /// Where Redis' password comes from.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.passwordSecretRef) != has(self.generation)")
+    .message("auth has passwordSecretRef (a password of yours) or generation (generated ones): remove the other"))]
 pub struct RedisAuth {
     /// Key of a Secret that holds the password.
-    pub password_secret_ref: KeyRef,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_secret_ref: Option<KeyRef>,
+    /// Raise it for a new password: clients get it once all servers take it, and the old one is refused once no
+    /// pod has it. The first is 1.
+    #[schemars(range(min = 1, max = 999))]
+    #[x_kube(validation = Rule::new("self >= oldSelf").message("generation can only be raised: earlier passwords are refused by now"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u32>,
 }
 
 /// A value in redis.conf: one line of printable characters without quotes and backslashes.

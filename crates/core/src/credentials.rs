@@ -2,6 +2,7 @@
 //! server accepts it, clients get it, and only when no pod has the old one is that refused.
 
 use crate::{
+    inputs::ReferenceKind,
     kinds::Kind,
     object::Object,
     plan::{ComponentPlan, LoginsPlan, POSTGRES, Plan, PostgresPlan, PostgresServers, Target},
@@ -54,10 +55,23 @@ fn database(plan: &Plan) -> Option<(&PostgresPlan, &PostgresServers)> {
 /// Components whose pods have the login.
 pub fn consumers(plan: &Plan) -> impl Iterator<Item = &ComponentPlan> {
     let secret = database(plan).map(|(database, _)| database.secret.as_str());
-    let namespace = plan.identity.namespace_of(POSTGRES);
+    secret.into_iter().flat_map(move |secret| consumers_of(plan, POSTGRES, secret))
+}
+
+/// Components whose pods have what is in this Secret of a store.
+pub fn consumers_of<'a>(
+    plan: &'a Plan,
+    store: &str,
+    secret: &'a str,
+) -> impl Iterator<Item = &'a ComponentPlan> {
+    let namespace = plan.identity.namespace_of(store);
     plan.components.iter().filter(move |component| {
         let mut all = component.references.iter().map(|item| &item.reference);
-        all.any(|reference| Some(reference.name.as_str()) == secret && reference.namespace == namespace)
+        all.any(|reference| {
+            reference.kind == ReferenceKind::Secret
+                && reference.name == secret
+                && reference.namespace == namespace
+        })
     })
 }
 
@@ -72,7 +86,13 @@ pub(crate) fn clients_roll(plan: &Plan, desired: &[Object], observed: &Observed)
     clients.into_iter().any(|component| !is_rolled_out(plan, component, desired, observed))
 }
 
-fn is_rolled_out(plan: &Plan, component: &ComponentPlan, desired: &[Object], observed: &Observed) -> bool {
+/// Whether all pods of a component are as they should be, but for those that are ending.
+pub(crate) fn is_rolled_out(
+    plan: &Plan,
+    component: &ComponentPlan,
+    desired: &[Object],
+    observed: &Observed,
+) -> bool {
     let key = plan.identity.key(Kind::Deployment, &component.name);
     let wished = desired.iter().find(|object| object.key() == key);
     let live = observed.get(&key);

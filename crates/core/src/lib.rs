@@ -23,6 +23,7 @@ pub mod postgres_parameters;
 pub mod preflight;
 pub mod problem;
 pub mod rbac;
+pub mod redis_password;
 pub mod render;
 pub mod resolve;
 pub mod status;

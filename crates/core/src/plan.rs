@@ -49,8 +49,8 @@ pub use postgres::{
     PostgresPasswords, PostgresPlan, PostgresServers, RolePlan,
 };
 pub use redis::{
-    ClusterPlan, ExternalRedisPlan, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, REDIS_USERS,
-    RedisPlan, RedisUserPlan, SENTINEL, SENTINEL_PORT, SentinelPlan,
+    ClusterPlan, ExternalRedisPlan, HeldPasswords, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT,
+    REDIS_USERS, RedisPasswords, RedisPlan, RedisUserPlan, SENTINEL, SENTINEL_PORT, SentinelPlan,
 };
 pub use runtime::{RUNTIME, RuntimePlan, RuntimeTlsPlan};
 pub use stores::{AccountPlan, PasswordSource, STORES, StoreFacts, VolumePlan, store_of};

@@ -21,6 +21,7 @@ use crate::{
     plan::{Identity, POOLER, POSTGRES, Plan, REDIS, SENTINEL, STORES, store_of},
     preflight,
     problem::Problem,
+    redis_password,
     resolve::{component::UNREACHABLE, references::MISSING},
     status::workload::{Autoscaler, Hibernation, Workload},
     storage::{Volumes, volumes},
@@ -208,6 +209,8 @@ pub struct Steps {
     pub volumes: Option<Volumes>,
     /// How far a change of the login to the database is, where there was one.
     pub login: Option<Stage>,
+    /// How far a change of Redis' password is, where there was one.
+    pub redis_password: Option<redis_password::Stage>,
 }
 
 /// Compares what is wished with what is live.
@@ -295,6 +298,8 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
     steps.problems.extend(steps.volumes.iter().flat_map(|volumes| volumes.problems.clone()));
     steps.problems.extend(told::problem(plan, observed));
     steps.login = credentials::stage(plan, desired, observed);
+    let may_change = !blocked_stores.contains(&Store::Redis);
+    steps.redis_password = may_change.then(|| redis_password::stage(plan, desired, observed)).flatten();
     prune(plan, desired, observed, &blocked_stores, leaves_pooler, &mut steps);
     steps
 }

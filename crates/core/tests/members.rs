@@ -212,6 +212,17 @@ fn a_database_without_a_primary_is_not_ready() {
         let message = &condition(&lost, "Ready").unwrap().message;
         assert!(message.contains("takes writes (shop-postgres-0: nobody leads); if this"), "{message}");
     }
+    // A new leader has asked nobody yet: what was said stands, with its time and its words.
+    let told = seen.before.clone().unwrap();
+    seen.members.0.clear();
+    let unasked = seen.report();
+    for type_ in ["Ready", "Stalled"] {
+        assert_eq!(condition(&unasked, type_), condition(&told, type_));
+    }
+    assert_eq!(verdict(&unasked, "Degraded"), verdict(&told, "Degraded"));
+    // Who reaches nobody says nothing of them.
+    let unheard = seen.answer("postgres", &[Value::Null, Value::Null]);
+    assert_eq!(verdict(&unheard, "Ready"), is("True", "Ready"));
     let back = seen.answer("postgres", &[primary(), replica(true)]);
     assert_eq!(verdict(&back, "Ready"), is("True", "Ready"));
 }
@@ -317,6 +328,8 @@ fn slots_without_a_server_are_told_of() {
     let lost = seen.answer("redis", &[server(5461), server(5461), Value::Null]);
     assert_eq!(verdict(&lost, "Ready"), is("False", "SlotsWithoutServer"));
     assert!(condition(&lost, "Ready").unwrap().message.starts_with("5461 of Redis' 16384 slots"));
+    seen.members.0.clear();
+    assert_eq!(condition(&seen.report(), "Ready"), condition(&lost, "Ready"), "nobody was asked yet");
 }
 
 #[test]
@@ -400,4 +413,48 @@ fn what_a_database_can_not_make_is_told_and_holds_up_nothing() {
     let stale = json!({"role": "replica", "follows": "shop-postgres-0", "inStep": true, "refused": [lacks]});
     let now = seen.answer("postgres", &[primary(), stale]);
     assert_eq!(verdict(&now, "Degraded"), is("False", "AsWished"));
+}
+
+#[test]
+fn settings_that_redis_refuses_are_told_with_field_value_and_reason_until_they_are_mended() {
+    let mut seen = Seen::new(&json!({"redis": {"mode": "Replicated", "instances": 2}}));
+    let never = "timeout \"never\": CONFIG SET was refused: argument couldn't be parsed into an integer";
+    let server = |role: &str, refused: &[&str]| json!({"role": role, "inStep": true, "refused": refused});
+    let small = "maxmemory \"3000000\": 4000000 bytes are in use";
+    let both = [server("primary", &[never, small]), server("replica", &[never])];
+    let status = seen.answer("redis", &both);
+    let degraded = condition(&status, "Degraded").unwrap();
+    assert_eq!((degraded.status.as_str(), degraded.reason.as_str()), ("True", "ConfigurationRefused"));
+    let expected = format!(
+        "Redis refuses settings, and goes on with those that it had: redis.{small} (on shop-redis-0); \
+         redis.config.{never} (on shop-redis-0, shop-redis-1); mend or remove them"
+    );
+    assert_eq!(degraded.message, expected);
+    assert_eq!(verdict(&status, "Ready"), is("True", "Ready"), "it serves all the same");
+
+    // What only a start changes is on its way while pods are replaced, and refused where they have started.
+    let started = [server("primary", &["databases \"many\": it is no number"]), server("replica", &[])];
+    seen.live
+        .get_mut(&here(Kind::StatefulSet, "shop-redis"))
+        .unwrap()
+        .workload
+        .as_mut()
+        .unwrap()
+        .rolled_out = false;
+    assert_eq!(verdict(&seen.answer("redis", &started), "Degraded"), is("False", "AsWished"));
+    seen.live
+        .get_mut(&here(Kind::StatefulSet, "shop-redis"))
+        .unwrap()
+        .workload
+        .as_mut()
+        .unwrap()
+        .rolled_out = true;
+    let status = seen.answer("redis", &started);
+    assert!(condition(&status, "Degraded").unwrap().message.contains("redis.config.databases \"many\""));
+
+    let user = [server("primary", &["users.app (its rules): unknown command"]), server("replica", &[])];
+    let status = seen.answer("redis", &user);
+    assert!(condition(&status, "Degraded").unwrap().message.contains("redis.users.app (its rules): unknown"));
+    let well = [server("primary", &[]), server("replica", &[])];
+    assert_eq!(verdict(&seen.answer("redis", &well), "Degraded"), is("False", "AsWished"));
 }

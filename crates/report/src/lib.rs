@@ -17,6 +17,8 @@ pub const PATH: &str = "/report";
 pub const POSTGRES_CONFIG: &str = "postgresql.conf";
 /// The same of Redis.
 pub const REDIS_CONFIG: &str = "redis.conf";
+/// The same of which passwords a Redis server or Sentinel takes, see [`passwords`].
+pub const REDIS_PASSWORDS: &str = "passwords";
 /// The same of how many shards and replicas a Redis Cluster should have.
 pub const REDIS_TOPOLOGY: &str = "cluster";
 
@@ -127,6 +129,13 @@ pub fn digest(file: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
+}
+
+/// Digest of which passwords a server takes, from the [`digest`] of each, what it shows to others first. Only of
+/// generated ones: a short one that a person chose could be found from it.
+#[must_use]
+pub fn passwords(digests: &[&str]) -> String {
+    digest(digests.join("\n").as_bytes())
 }
 
 /// The pod in the DNS name that a headless Service gives it. An address names none, and stays.

@@ -11,9 +11,11 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use trading_report::REDIS_PASSWORDS;
+
 use super::link::{Link, LinkError, field};
 use super::live::Shared;
-use super::password::{Password, Passwords, hashes};
+use super::password::{self, Password, Passwords, hashes};
 use super::users::{self, Files, Users};
 use crate::said::Said;
 use crate::with_causes;
@@ -38,6 +40,8 @@ pub struct Accounts {
     pub users: Option<Files>,
     /// Those of them that are not in force.
     pub pending: Shared,
+    /// What the server runs by, for the operator.
+    pub told: Shared,
 }
 
 /// What the server was told last.
@@ -58,7 +62,10 @@ impl Accounts {
             let unread = unread.map(|error| format!("all stay as they were until they can be read: {error}"));
             of_users.once("users", unread.unwrap_or_default());
             match self.look_and_act(&mut told) {
-                Ok(done) => of_passwords.once("passwords", done.unwrap_or_default()),
+                Ok(done) => {
+                    of_passwords.once("passwords", done.unwrap_or_default());
+                    self.tell(&told);
+                }
                 // While it starts it does not answer; what it was started with is known.
                 Err(LinkError::Silent(_)) => {}
                 Err(error) => of_passwords.once("passwords", with_causes(&error)),
@@ -100,6 +107,17 @@ impl Accounts {
         }
         *self.pending.lock().unwrap_or_else(PoisonError::into_inner) = pending;
         Ok(())
+    }
+
+    /// That the server takes these, and shows the consumers'. Of one that a person chose nothing is told.
+    fn tell(&self, told: &Told) {
+        let counted = self.passwords.are_counted();
+        let digest = password::told(&told.takes, told.shows.as_ref()).filter(|_| counted);
+        let mut all = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match digest {
+            Some(digest) => all.insert(REDIS_PASSWORDS.to_owned(), digest),
+            None => all.remove(REDIS_PASSWORDS),
+        };
     }
 
     /// What was done, in words.

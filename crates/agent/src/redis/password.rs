@@ -17,6 +17,8 @@ use thiserror::Error;
 /// Keys of the Secret.
 const MAIN: &str = "password";
 const FURTHER: [&str; 2] = ["next", "previous"];
+/// Keys that a Secret has in which the operator has replaced a password, or is about to.
+const COUNTS: [&str; 2] = ["generation", "next-generation"];
 /// Time for which a password stays good that a person has replaced.
 const REPLACED: Duration = Duration::from_mins(10);
 
@@ -43,6 +45,14 @@ impl Password {
             hex
         })
     }
+}
+
+/// Which they are, for the operator, where a server takes these and shows that one.
+pub fn told(takes: &[Arc<Password>], shows: Option<&Arc<Password>>) -> Option<String> {
+    let is_first = shows.is_some() && shows == takes.first();
+    let digests: Vec<String> = takes.iter().map(|it| trading_report::digest(it.bytes())).collect();
+    let digests: Vec<&str> = digests.iter().map(String::as_str).collect();
+    is_first.then(|| trading_report::passwords(&digests))
 }
 
 /// As rules of an access control list.
@@ -101,6 +111,12 @@ impl Passwords {
         files.seen.lock().unwrap_or_else(PoisonError::into_inner).now(told, Instant::now())
     }
 
+    /// Whether the operator made them, which are too long to be guessed.
+    pub fn are_counted(&self) -> bool {
+        let is_there = |files: &Arc<Files>| COUNTS.iter().any(|key| files.folder.join(key).exists());
+        self.0.as_ref().is_some_and(is_there)
+    }
+
     /// The consumers'; none of a server without.
     pub fn main(&self) -> Option<Arc<Password>> {
         self.all().into_iter().next()
@@ -153,6 +169,18 @@ mod tests {
         assert_eq!(format!("{:?}", password("hunter2")), "Password(…)");
         let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
         assert_eq!(password("test").hash(), hash);
+    }
+
+    #[test]
+    fn is_told_of_only_where_servers_show_the_consumers() {
+        let (a, b) = (password("a"), password("b"));
+        let both = [Arc::clone(&a), Arc::clone(&b)];
+        assert_eq!(told(&both, Some(&b)), None);
+        let digests = [trading_report::digest(b"a"), trading_report::digest(b"b")];
+        let expected = trading_report::passwords(&[&digests[0], &digests[1]]);
+        assert_eq!(told(&both, Some(&a)), Some(expected.clone()));
+        assert_ne!(told(&both[..1], Some(&a)), Some(expected));
+        assert_eq!(told(&[], None), None);
     }
 
     #[test]

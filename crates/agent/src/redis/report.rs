@@ -6,6 +6,10 @@ use trading_report::{Cluster, Failure, Report, Role, Volume, pod_of};
 
 use super::cluster::nodes::{Node, SLOTS};
 use super::link::field;
+use super::settings::Settings;
+
+/// Characters that are told of a value.
+const LONGEST_VALUE: usize = 60;
 
 /// What is known just now.
 #[derive(Default)]
@@ -20,8 +24,12 @@ pub struct Facts<'a> {
     pub cluster: Option<(bool, Option<&'a str>)>,
     /// Digests of the files that the server runs by.
     pub in_force: BTreeMap<String, String>,
-    /// Settings that are not in force.
-    pub pending: BTreeSet<String>,
+    /// Settings that are not in force, and why.
+    pub pending: BTreeMap<String, String>,
+    /// Users who are not in force, and why.
+    pub users_pending: BTreeMap<String, String>,
+    /// What the settings should be.
+    pub wished: Settings,
     /// The volume with the data.
     pub volume: Option<Volume>,
     /// Why there is no server.
@@ -32,6 +40,7 @@ pub struct Facts<'a> {
 pub fn of(facts: Facts) -> Report {
     let value = |name| facts.info.and_then(|info| field(info, name));
     let follows = whom(&facts, value("master_host"));
+    let refused = refused(&facts);
     let in_step = (value("role") == Some("slave")).then(|| value("master_link_status") == Some("up"));
     Report {
         name: facts.name.to_owned(),
@@ -49,9 +58,9 @@ pub fn of(facts: Facts) -> Report {
             .nodes
             .and_then(|nodes| cluster(nodes, facts.cluster.is_some_and(|(settled, _)| settled))),
         in_force: facts.in_force,
-        pending_restart: facts.pending,
+        pending_restart: facts.pending.into_keys().collect(),
         volumes: facts.volume.into_iter().collect(),
-        refused: BTreeSet::new(),
+        refused,
         version: value("redis_version").map(ToOwned::to_owned),
         failure: facts.failure,
     }
@@ -63,6 +72,19 @@ fn whom(facts: &Facts, master_host: Option<&str>) -> Option<String> {
     let master = nodes.iter().find(|node| node.myself)?.master.as_ref()?;
     let master = nodes.iter().find(|node| node.id == *master)?;
     Some(pod_of(&master.host).to_owned()).filter(|pod| !pod.is_empty())
+}
+
+/// The first word says what: a directive, or `users.` and a name.
+fn refused(facts: &Facts) -> BTreeSet<String> {
+    let setting = |(name, reason): (&String, &String)| match facts.wished.get(name) {
+        Some(value) => {
+            let value: String = value.chars().take(LONGEST_VALUE).collect();
+            format!("{name} {value:?}: {reason}")
+        }
+        None => format!("{name} (back to its default): {reason}"),
+    };
+    let user = |(name, reason): (&String, &String)| format!("users.{name} (its rules): {reason}");
+    facts.pending.iter().map(setting).chain(facts.users_pending.iter().map(user)).collect()
 }
 
 fn waits_for(facts: &Facts, follows: Option<&str>) -> Option<String> {
@@ -156,6 +178,27 @@ cc 10.0.0.3:6379@16379,shop-redis-2.h master,fail - 0 1 2 disconnected 8192-1638
             Some("redis_mode:cluster\r\nrole:slave\r\nmaster_host:10.0.0.1\r\nmaster_link_status:up\r\n");
         let report = of(Facts { name: "shop-redis-1", info, nodes: Some(&nodes), ..Facts::default() });
         assert_eq!(report.follows.as_deref(), Some("shop-redis-0"));
+    }
+
+    #[test]
+    fn what_is_refused_is_told_with_its_value() {
+        let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let facts = Facts {
+            pending: map(&[("timeout", "no number"), ("hz", "no default")]),
+            users_pending: map(&[("app", "unknown command")]),
+            wished: map(&[("timeout", "never"), ("databases", "4")]),
+            ..Facts::default()
+        };
+        let report = of(facts);
+        let expected = [
+            "hz (back to its default): no default",
+            "timeout \"never\": no number",
+            "users.app (its rules): unknown command",
+        ];
+        assert!(report.refused.iter().eq(expected), "{:?}", report.refused);
+        assert!(report.pending_restart.iter().eq(["hz", "timeout"]));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use super::password::{PasswordError, Passwords};
 use super::prepare::{self, Own, PrepareError};
 use super::program::Program;
 use super::report as told;
-use super::settings::Settings;
+use super::settings::{self, Settings};
 use super::start::{Start, StartError};
 use super::users::{self, Users};
 use super::{cluster, config, live, replicated};
@@ -173,6 +173,7 @@ fn run_to_end(args: &RunArgs, own: &Own, known: &Known) -> Result<u8, RunError> 
         passwords: passwords.clone(),
         keeper: keeper.clone(),
         note: args.note.clone(),
+        template: args.compose.template.clone(),
         pending: Arc::clone(&pending),
         users_pending: Arc::clone(&users_pending),
         name: report::own_name(own.host.as_deref()),
@@ -228,6 +229,7 @@ fn run_to_end(args: &RunArgs, own: &Own, known: &Known) -> Result<u8, RunError> 
         watches: args.compose.master_name.clone().filter(|_| is_sentinel),
         users: user_files(args).filter(|_| !is_sentinel),
         pending: users_pending,
+        told: Arc::clone(&known.in_force),
     };
     thread::spawn(move || accounts.tend(begins_with, users));
     match keeper.clone() {
@@ -338,6 +340,7 @@ struct Scraped {
     passwords: Passwords,
     keeper: Keeper,
     note: Option<PathBuf>,
+    template: PathBuf,
     pending: Shared,
     users_pending: Shared,
     name: String,
@@ -380,7 +383,9 @@ impl Scraped {
             nodes: nodes.as_deref(),
             cluster: looked.as_ref().map(|(settled, looked)| (*settled, looked.work.as_deref())),
             in_force,
-            pending: self.pending.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect(),
+            pending: self.pending.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            users_pending: self.users_pending.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            wished: fs::read_to_string(&self.template).map(|it| settings::parse(&it)).unwrap_or_default(),
             volume: self.known.folder.get().and_then(|folder| report::volume("data", folder)),
             failure: self.known.failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         })

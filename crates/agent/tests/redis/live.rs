@@ -72,6 +72,17 @@ fn what_redis_refuses_is_told_and_changes_nothing() {
     for directive in ["timeout", "maxmemory", "no-such-directive", "databases"] {
         fleet.until("it is told", PATIENCE, |it| is_pending(it, directive));
     }
+    // As the operator has it: the directive, the value, and what was said.
+    let refused = |it: &Fleet, start: &str| {
+        let report = it.report(0);
+        let all = report["refused"].as_array().cloned().unwrap_or_default();
+        all.iter().any(|words| words.as_str().is_some_and(|words| words.starts_with(start)))
+    };
+    fleet.until("the operator is told", PATIENCE, |it| {
+        refused(it, "timeout \"never\": CONFIG SET was refused: ERR CONFIG SET failed")
+            && refused(it, "maxmemory \"3000000\": ")
+            && refused(it, "no-such-directive \"1\": CONFIG SET was refused: ERR Unknown option")
+    });
     assert_eq!(fleet.setting(0, "timeout"), "100");
     assert_eq!(fleet.setting(0, "maxmemory"), "100000000");
     let log = fleet.log(0);
@@ -90,9 +101,11 @@ fn what_redis_refuses_is_told_and_changes_nothing() {
     answers(&fleet);
     assert_eq!((fleet.setting(0, "timeout"), fleet.setting(0, "databases")), ("0".into(), "4".into()));
     assert!(is_pending(&fleet, "timeout") && is_pending(&fleet, "no-such-directive"));
+    assert!(refused(&fleet, "timeout \"never\": ") && !refused(&fleet, "maxmemory"), "{}", fleet.report(0));
     fleet.edit("timeout 200\ndatabases 4\nmaxmemory 3000000\nmaxmemory-policy noeviction\n");
     becomes(&fleet, "timeout", "200");
     fleet.until("nothing is pending", PATIENCE, |it| !it.metrics(0).contains("config_pending"));
+    assert!(fleet.report(0)["refused"].as_array().is_none_or(Vec::is_empty), "{}", fleet.report(0));
 }
 
 /// Each way of starting reads other files than the other way writes.

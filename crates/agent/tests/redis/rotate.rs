@@ -12,6 +12,13 @@ use crate::support::free_port;
 const PATIENCE: Duration = Duration::from_mins(1);
 const NEW: &str = "n\"ew pass";
 
+/// Whether a server tells the operator that it takes these, and shows the first.
+fn tells(fleet: &Fleet, ordinal: usize, passwords: &[&str]) -> bool {
+    let digests: Vec<String> = passwords.iter().map(|it| trading_report::digest(it.as_bytes())).collect();
+    let digests: Vec<&str> = digests.iter().map(String::as_str).collect();
+    fleet.report(ordinal)["inForce"]["passwords"] == trading_report::passwords(&digests)
+}
+
 fn takes(fleet: &Fleet, ordinal: usize, password: &str) -> bool {
     ask_with(fleet.at(ordinal), password, &["ACL", "WHOAMI"]) == "default"
 }
@@ -24,27 +31,36 @@ fn rotate(fleets: &mut [&mut Fleet], consumer: &Secret) {
         }
     };
     for fleet in &*fleets {
-        fleet.secret(&[("password", PASSWORD), ("next", NEW)]);
+        fleet.secret(&[("password", PASSWORD), ("next", NEW), ("next-generation", "2")]);
     }
-    all(fleets, "all take the new password", &|it, ordinal| takes(it, ordinal, NEW));
-    all(fleets, "all take the old one as well", &|it, ordinal| takes(it, ordinal, PASSWORD));
+    // What they tell is what the operator goes by, and true.
+    all(fleets, "all tell that they take both", &|it, ordinal| tells(it, ordinal, &[PASSWORD, NEW]));
+    for fleet in &*fleets {
+        assert!(fleet.ordinals().into_iter().all(|it| takes(fleet, it, NEW) && takes(fleet, it, PASSWORD)));
+    }
     for fleet in &mut *fleets {
         // The kubelets are not of one mind: some see it later.
         thread::sleep(Duration::from_secs(2));
-        fleet.secret(&[("password", NEW), ("previous", PASSWORD)]);
+        fleet.secret(&[("password", NEW), ("generation", "2"), ("previous", PASSWORD)]);
     }
     let is_sentinel =
         |it: &Fleet, ordinal| it.ask(ordinal, &["CONFIG", "GET", "masterauth"]).starts_with('-');
-    all(fleets, "all show the new one", &|it, ordinal| {
-        is_sentinel(it, ordinal) || it.setting(ordinal, "masterauth") == NEW
-    });
+    all(fleets, "all tell that they show the new one", &|it, ordinal| tells(it, ordinal, &[NEW, PASSWORD]));
+    for fleet in &*fleets {
+        assert!(
+            fleet.ordinals().into_iter().all(|ordinal| {
+                is_sentinel(fleet, ordinal) || fleet.setting(ordinal, "masterauth") == NEW
+            })
+        );
+    }
     all(fleets, "clients with the old one are still served", &|it, ordinal| takes(it, ordinal, PASSWORD));
     NEW.clone_into(&mut consumer.lock().expect("no panic"));
     thread::sleep(Duration::from_secs(2));
     for fleet in &mut *fleets {
-        fleet.secret(&[("password", NEW)]);
+        fleet.secret(&[("password", NEW), ("generation", "2")]);
         NEW.clone_into(&mut fleet.password);
     }
+    all(fleets, "all tell that they take the new one alone", &|it, ordinal| tells(it, ordinal, &[NEW]));
     all(fleets, "all refuse the old one", &|it, ordinal| !takes(it, ordinal, PASSWORD));
     all(fleets, "all take the new one", &|it, ordinal| takes(it, ordinal, NEW));
 }
@@ -82,6 +98,13 @@ fn no_request_fails_while_the_password_of_watched_servers_is_replaced() {
         return;
     }
     let mut watched = Watched::start();
+    let links = |it: &Watched| -> Vec<String> {
+        let full = |ordinal| it.servers.ask(ordinal, &["INFO", "stats"]);
+        let line = |info: String| info.lines().find(|it| it.starts_with("sync_full:")).map(str::to_owned);
+        it.servers.ordinals().into_iter().filter_map(|ordinal| line(full(ordinal))).collect()
+    };
+    watched.until_whole();
+    let copied = links(&watched);
     let secret = Arc::clone(&watched.password);
     let load = Load::start_as(&watched.servers.seeds, &secret);
     rotate(&mut [&mut watched.servers, &mut watched.sentinels], &secret);
@@ -89,6 +112,7 @@ fn no_request_fails_while_the_password_of_watched_servers_is_replaced() {
     assert_eq!(ledger.refused, 0, "no write failed");
     measured("writes while the password of watched servers was replaced", ledger.acknowledged.len());
     watched.until_whole();
+    assert_eq!(links(&watched), copied, "no replica had to copy anew");
 
     // A Sentinel that is started again goes by what it has learned, but not by the old password.
     watched.sentinels.kill(1);
@@ -114,6 +138,7 @@ fn a_password_that_a_person_replaces_stays_good_for_a_while() {
     fleet.secret(&[("password", NEW)]);
     fleet.until("it takes the new password", PATIENCE, |it| takes(it, 0, NEW));
     assert!(takes(&fleet, 0, PASSWORD), "{}", fleet.log(0));
+    assert!(fleet.report(0)["inForce"]["passwords"].is_null(), "a person's is not told of");
     // A Secret that is deleted changes nothing.
     std::fs::remove_file(fleet.mounted().join("..data")).expect("removed");
     thread::sleep(Duration::from_secs(3));

@@ -13,7 +13,8 @@ pub use outside::{NO_TLS, UNREACHABLE};
 pub use trading_report::{Failure, PATH, Report, Role};
 
 use crate::{
-    plan::{POSTGRES, POSTGRES_AGENT_PORT, Plan, REDIS, REDIS_METRICS_PORT},
+    plan::{POSTGRES, POSTGRES_AGENT_PORT, Plan, REDIS, REDIS_METRICS_PORT, SENTINEL},
+    redis_password,
     step::{Observed, servers},
 };
 
@@ -98,6 +99,8 @@ pub struct Target {
     pub servers: Vec<(String, String)>,
     /// All of its pods run and are ready.
     pub settled: bool,
+    /// A file by which all of them are to run, and its digest, where that is waited for.
+    pub awaited: Option<(&'static str, String)>,
 }
 
 /// How a server is asked.
@@ -153,7 +156,12 @@ pub fn targets(plan: &Plan, live: &Observed) -> Vec<Target> {
     let redis = plan.redis.as_ref().map(|redis| (REDIS, REDIS_METRICS_PORT, redis.servers));
     let database = plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
     let postgres = database.map(|servers| (POSTGRES, POSTGRES_AGENT_PORT, servers.instances));
-    let stores = redis.into_iter().chain(postgres);
+    // Sentinels have nothing to tell but which passwords they take.
+    let passwords = redis_password::awaited(plan);
+    let sentinels = plan.redis.as_ref().filter(|_| passwords.is_some());
+    let sentinels = sentinels.and_then(|redis| redis.sentinel.as_ref());
+    let sentinels = sentinels.map(|it| (SENTINEL, REDIS_METRICS_PORT, it.instances));
+    let stores = redis.into_iter().chain(sentinels).chain(postgres);
     let inside = stores.filter_map(|(store, port, count)| {
         let (set, domain) = (plan.identity.child(store), plan.identity.domain(store));
         let server = |number| (format!("{set}-{number}"), format!("{set}-{number}.{domain}"));
@@ -166,12 +174,21 @@ pub fn targets(plan: &Plan, live: &Observed) -> Vec<Target> {
             port: u16::try_from(port).ok()?,
             servers: (0..count).map(server).collect(),
             settled,
+            awaited: passwords.clone().filter(|_| store != POSTGRES),
         })
     });
     inside.chain(outside::targets(plan)).filter(|target| plan.scope.admits(target)).collect()
 }
 
 impl Target {
+    /// Whether it is waited for that all of its servers say so, and they don't yet.
+    #[must_use]
+    pub fn is_awaited(&self, answers: Option<&Answers>) -> bool {
+        self.awaited
+            .as_ref()
+            .is_some_and(|(file, digest)| answers.is_none_or(|answers| !answers.all_run_by(file, digest)))
+    }
+
     /// Whether somebody else runs it.
     #[must_use]
     pub fn is_outside(&self) -> bool {
@@ -242,13 +259,17 @@ impl Answers {
         }) || self.has_trouble()
     }
 
+    fn are_sentinels(&self) -> bool {
+        self.is_heard() && self.heard().all(|(_, member)| member.role == Role::Sentinel)
+    }
+
     fn troubles(&self) -> BTreeSet<Trouble<'_>> {
         let of_servers = self.servers.iter().filter_map(|(name, told)| match told {
             None => Some(Trouble::Silent(name)),
             Some(member) if member.in_step == Some(false) => Some(Trouble::OutOfStep(name)),
             Some(_) => None,
         });
-        let no_primary = (!self.has_primary()).then_some(Trouble::NoPrimary);
+        let no_primary = (!self.has_primary() && !self.are_sentinels()).then_some(Trouble::NoPrimary);
         let unserved = (self.unserved() > 0).then_some(Trouble::Unserved);
         of_servers.chain(no_primary).chain(unserved).collect()
     }

@@ -34,5 +34,5 @@ fn target(
     hosts: impl Iterator<Item = String>,
 ) -> Option<Target> {
     let servers = hosts.map(|host| (host.clone(), host)).collect();
-    Some(Target { store, protocol, port: u16::try_from(port).ok()?, servers, settled: true })
+    Some(Target { store, protocol, port: u16::try_from(port).ok()?, servers, settled: true, awaited: None })
 }

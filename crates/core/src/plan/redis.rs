@@ -49,6 +49,8 @@ pub struct RedisPlan {
     pub config: Vec<(String, String)>,
     /// Where its password is.
     pub password: PasswordSource,
+    /// Which generation of it is wished, and which are there.
+    pub passwords: RedisPasswords,
     /// Further users.
     pub users: Vec<RedisUserPlan>,
     /// Digest of what replaces the servers where it changes.
@@ -61,6 +63,38 @@ pub struct RedisPlan {
     pub group: i64,
     /// What happens when memory is full.
     pub maxmemory_policy: MaxmemoryPolicy,
+}
+
+/// Generations of Redis' password.
+#[derive(Clone, Debug)]
+pub struct RedisPasswords {
+    /// The one that is asked for; 1 of a password that is given.
+    pub wished: u32,
+    /// What the Secret holds; `None` where that is not known, or not ours.
+    pub held: Option<HeldPasswords>,
+}
+
+/// Digests of what the Secret with Redis' generated password holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldPasswords {
+    /// Generation of the one that clients find.
+    pub generation: u32,
+    /// That one.
+    pub password: String,
+    /// The one that clients will find, and its generation.
+    pub next: Option<(u32, String)>,
+    /// The one that some may still have.
+    pub previous: Option<String>,
+}
+
+impl HeldPasswords {
+    /// What a server says that takes exactly these.
+    #[must_use]
+    pub fn in_force(&self) -> String {
+        let next = self.next.as_ref().map(|(_, digest)| digest);
+        let all = [&self.password].into_iter().chain(next).chain(&self.previous);
+        trading_report::passwords(&all.map(String::as_str).collect::<Vec<_>>())
+    }
 }
 
 /// A further user of Redis.

@@ -220,11 +220,14 @@ fn of_sentinels(plan: &Plan, network: &NetworkPlan) -> Object {
     let callers = callers(plan, &Target::Redis);
     let peers = [SENTINEL, REDIS].into_iter().chain(callers);
     let peers = peers.map(|peer| pods(plan, SENTINEL, peer)).chain(keda(network)).collect();
-    let ingress = admit(peers, &[tcp(SENTINEL_PORT)]);
+    // Which passwords they take matters where those change.
+    let counted = plan.redis.as_ref().is_some_and(|redis| redis.passwords.wished > 1);
+    let operator = admit(operator(network), &[tcp(REDIS_METRICS_PORT)]).filter(|_| counted);
+    let ingress = admit(peers, &[tcp(SENTINEL_PORT)]).into_iter().chain(operator);
     let asked = vec![tcp(REDIS_PORT), tcp(REDIS_METRICS_PORT)];
     let servers = to(vec![pods(plan, SENTINEL, REDIS)], asked);
     let egress = vec![dns(), to_sentinels(plan, SENTINEL), servers];
-    policy(plan, SENTINEL, meta::CACHE, Lifetime::Store, ingress.into_iter().collect(), egress)
+    policy(plan, SENTINEL, meta::CACHE, Lifetime::Store, ingress.collect(), egress)
 }
 
 /// Who looks at the length of queues, where anybody does.

@@ -46,8 +46,7 @@ pub(super) fn render(plan: &Plan, redis: &RedisPlan) -> Vec<Object> {
         stateful_set(&store, redis),
     ];
     if redis.password.generated {
-        let password = [(redis.password.key.as_str(), PASSWORD.to_owned())];
-        objects.push(store.secret(&redis.password.secret).generated_once(password));
+        objects.push(password(&store, redis));
     }
     objects.extend(redis_users::render(&store, redis));
     // With fewer masters than a majority a cluster stops.
@@ -56,6 +55,16 @@ pub(super) fn render(plan: &Plan, redis: &RedisPlan) -> Vec<Object> {
         objects.extend(sentinel::render(&store, redis, sentinels));
     }
     objects
+}
+
+/// Made once. What it holds later is [`crate::redis_password`]'s.
+fn password(store: &Store, redis: &RedisPlan) -> Object {
+    let password = (redis.password.key.as_str(), PASSWORD.to_owned());
+    let secret = store.secret(&redis.password.secret);
+    match redis.passwords.wished {
+        1 => secret.generated_once([password]),
+        wished => secret.generated_once([password, ("generation", wished.to_string())]),
+    }
 }
 
 type Lines = [(String, String)];

@@ -15,6 +15,7 @@ mod postgres_logins;
 mod postgres_objects;
 mod preset;
 pub mod redis;
+mod redis_passwords;
 pub mod references;
 mod runtime;
 

@@ -9,7 +9,10 @@ use trading_api::{
     redis::{AppendFsync, MaxmemoryPolicy, Redis, RedisMode, RedisUser},
 };
 
-use super::{Context, accounts::Accounts, blocks, directives, host_of, image_reference, preset, references};
+use super::{
+    Context, accounts::Accounts, blocks, directives, host_of, image_reference, preset, redis_passwords,
+    references,
+};
 use crate::{
     plan::{
         ClusterPlan, ExternalRedisPlan, PasswordSource, REDIS, REDIS_PORT, REDIS_USERS as USERS, RedisPlan,
@@ -36,7 +39,7 @@ pub(super) fn resolve_external(context: &mut Context, redis: &Redis) -> Option<E
     let external = redis.external.as_ref().filter(|_| redis.mode == RedisMode::External)?;
     let host = host_of(&external.host);
     let cidrs = blocks(context, "redis.external", &[&host], &external.cidrs);
-    let password = redis.auth.as_ref().map(|auth| &auth.password_secret_ref);
+    let password = redis.auth.as_ref().and_then(|auth| auth.password_secret_ref.as_ref());
     Some(ExternalRedisPlan {
         host,
         cidrs,
@@ -56,6 +59,7 @@ fn servers_of(context: &mut Context, redis: &Redis) -> RedisPlan {
     let policy = redis.maxmemory_policy.unwrap_or(MaxmemoryPolicy::VolatileLru);
     warn_of_eviction(context, policy);
     let password = password(context, redis);
+    let generation = redis.auth.as_ref().and_then(|auth| auth.generation).unwrap_or(1);
     let namespace = context.identity.namespace_of(REDIS);
     let consumed = [references::secret_key(namespace, &password.secret, &password.key)];
     if !password.generated {
@@ -88,6 +92,7 @@ fn servers_of(context: &mut Context, redis: &Redis) -> RedisPlan {
         storage_size,
         storage_class: storage.and_then(|storage| storage.storage_class_name.clone()),
         users: users(context, redis),
+        passwords: redis_passwords::resolve(context, generation, &password),
         password,
         scheduling: redis.scheduling.clone(),
         user,
@@ -136,8 +141,9 @@ fn sentinel(context: &mut Context, redis: &Redis) -> SentinelPlan {
 }
 
 fn password(context: &Context, redis: &Redis) -> PasswordSource {
-    let (secret, key, generated) = match &redis.auth {
-        Some(auth) => (auth.password_secret_ref.name.clone(), auth.password_secret_ref.key.clone(), false),
+    let given = redis.auth.as_ref().and_then(|auth| auth.password_secret_ref.as_ref());
+    let (secret, key, generated) = match given {
+        Some(given) => (given.name.clone(), given.key.clone(), false),
         None => (context.identity.child("redis-auth"), "password".to_owned(), true),
     };
     let consumed = references::secret_key(context.identity.namespace_of(REDIS), &secret, &key);

@@ -31,7 +31,7 @@ pub struct Facts<'a> {
     pub needs_add_ons: bool,
     /// What is known of volumes.
     pub volumes: Option<&'a Volumes>,
-    /// How far a change of the login to the database is, where there was one.
+    /// How far changes of the login to the database and of Redis' password are, where there was one.
     pub credentials: Option<Verdict>,
     /// Which volumes are nearly full.
     pub nearly_full: NearlyFull,
@@ -103,6 +103,13 @@ impl Verdict {
     #[must_use]
     pub fn new(status: bool, reason: &str, message: String) -> Self {
         Self { status, reason: reason.to_owned(), message }
+    }
+
+    /// Both in one: what is not so yet comes first.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let (first, second) = if self.status && !other.status { (other, self) } else { (self, other) };
+        Self { message: format!("{}; {}", first.message, second.message), ..first }
     }
 }
 

@@ -5,6 +5,7 @@ mod stores;
 pub mod workload;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use trading_api::{
     deletion::Store,
     status::{ComponentStatus, Endpoint, TradingPlatformStatus},
@@ -19,9 +20,11 @@ use crate::{
         SENTINEL_PORT, STORES,
     },
     problem::Problem,
+    redis_password::{self, Stage},
     resolve::{network::ADDRESSES_UNKNOWN, redis::EVICTION_RISK, references::MISSING},
     step::{Child, Observed, Steps, servers},
 };
+use conditions::Verdict;
 use workload::Workload;
 
 /// States of a component.
@@ -64,7 +67,7 @@ pub fn status(
         certificates: certificates(plan),
         needs_add_ons: steps.needs_add_ons,
         volumes: steps.volumes.as_ref(),
-        credentials: steps.login.as_ref().and_then(|stage| credentials::verdict(plan, stage)),
+        credentials: credentials(plan, steps, before),
         nearly_full: told.nearly_full,
         awaited: told.awaited,
     };
@@ -78,6 +81,22 @@ pub fn status(
         // Reckoned from the objects and the prices, see `cost`.
         estimated_monthly_cost: previous.and_then(|status| status.estimated_monthly_cost.clone()),
         components,
+    }
+}
+
+/// How far changes of passwords are.
+fn credentials(plan: &Plan, steps: &Steps, before: &[Condition]) -> Option<Verdict> {
+    let login = steps.login.as_ref().and_then(|stage| credentials::verdict(plan, stage));
+    let was_done = before.iter().any(|it| it.type_ == "CredentialsRotated" && it.status == "True");
+    let password = steps.redis_password.as_ref().map(|stage| match stage {
+        // They said so once. That one of them is silent now, or was not asked yet, is not about passwords.
+        Stage::Refusing(_) if was_done => &Stage::Done,
+        stage => stage,
+    });
+    let password = password.and_then(|stage| redis_password::verdict(plan, stage));
+    match (login, password) {
+        (Some(login), Some(password)) => Some(login.and(password)),
+        (login, password) => login.or(password),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is told of data stores from what their servers say. Where nobody was asked yet, or nobody answers,
 //! nothing is said; and nothing is said of what passes while pods come and go.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use trading_api::status::{ComponentStatus, MemberStatus};
 
@@ -10,8 +12,9 @@ use super::{
 };
 use crate::{
     members::{Answers, Member, NO_TLS, Role, Target, UNREACHABLE, targets},
-    plan::{POSTGRES, Plan, REDIS},
+    plan::{POSTGRES, Plan, REDIS, SENTINEL},
     problem::Problem,
+    resolve::directives,
     step::Observed,
 };
 
@@ -25,6 +28,8 @@ const OUT_OF_STEP: &str = "ReplicasNotInStep";
 pub const TOLD: [&str; 3] = [OUT_OF_STEP, UNREACHABLE, NO_TLS];
 /// Reason: something that is declared is not there.
 const REFUSED: &str = "DatabaseObjectsRefused";
+/// Reason: servers don't run by all settings of the resource.
+const SETTINGS_REFUSED: &str = "ConfigurationRefused";
 /// Percent from which a volume is nearly full.
 const FULL: u8 = 85;
 /// Percent below which it is so no more.
@@ -45,7 +50,8 @@ pub struct Told {
 impl Told {
     /// From what is known of all stores.
     pub fn of(plan: &Plan, live: &Observed, before: &[Condition]) -> Self {
-        let targets = targets(plan, live);
+        let mut targets = targets(plan, live);
+        targets.retain(|target| target.store != SENTINEL);
         let awaited = targets.iter().any(|target| plan.members.of(target.store).is_none());
         let mut problems: Vec<Problem> = targets
             .iter()
@@ -53,6 +59,8 @@ impl Told {
             .filter_map(|target| Some((target, plan.members.of(target.store)?)))
             .flat_map(|(target, answers)| unreachable(target, answers))
             .collect();
+        let unasked = targets.iter().filter(|target| plan.members.of(target.store).is_none());
+        problems.extend(unasked.filter_map(|target| outage_before(target.store, before)));
         let heard: Vec<(&'static str, bool, &Answers)> = targets
             .iter()
             .filter(|target| !target.is_outside())
@@ -63,6 +71,7 @@ impl Told {
             problems.extend(failures(store, answers));
             problems.extend(outage(plan, store, answers, before));
             problems.extend(refused(store, answers));
+            problems.extend(settings_refused(store, *settled, answers));
             if *settled {
                 problems.extend(out_of_step(store, answers));
             }
@@ -122,23 +131,89 @@ fn outage(plan: &Plan, store: &str, answers: &Answers, before: &[Condition]) -> 
         });
     }
     (!answers.has_primary() && !has_failed && was(NO_PRIMARY)).then(|| {
-        let what = if store == POSTGRES { "no server of the database" } else { "no server of Redis" };
         let message = format!(
-            "{what} takes writes{}; if this stays so, look at the logs of its pods",
+            "{} takes writes{}; if this stays so, look at the logs of its pods",
+            nobody(store),
             waiting(answers)
         );
         Problem::of(store, NO_PRIMARY, message)
     })
 }
 
+/// What was said of a store stands until its servers were asked, as after a start of the operator.
+fn outage_before(store: &str, before: &[Condition]) -> Option<Problem> {
+    let ready = before.iter().find(|it| it.type_ == "Ready" && it.status == "False")?;
+    let reason = [NO_PRIMARY, UNSERVED].into_iter().find(|reason| *reason == ready.reason)?;
+    let is_its = reason == UNSERVED && store == REDIS || ready.message.starts_with(nobody(store));
+    is_its.then(|| Problem::of(store, reason, ready.message.clone()))
+}
+
+fn nobody(store: &str) -> &'static str {
+    if store == POSTGRES { "no server of the database" } else { "no server of Redis" }
+}
+
 /// What the primary can't make. All else that is declared is there.
 fn refused(store: &str, answers: &Answers) -> Option<Problem> {
+    if store != POSTGRES {
+        return None;
+    }
     let primary = answers.heard().find(|(_, member)| member.role == Role::Primary)?.1;
     (!primary.refused.is_empty()).then(|| {
         let all: Vec<&str> = primary.refused.iter().map(String::as_str).collect();
         let message = format!("not everything that is declared at {store} is there: {}", all.join("; "));
         Problem::of(store, REFUSED, message).as_warning()
     })
+}
+
+/// What servers of Redis do not take: each goes on with what it had. What only a start changes is not refused
+/// while pods are still to be replaced for it.
+fn settings_refused(store: &str, settled: bool, answers: &Answers) -> Option<Problem> {
+    if store != REDIS {
+        return None;
+    }
+    let mut refused: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (pod, member) in answers.heard() {
+        for words in &member.refused {
+            let directive = words.split(' ').next().unwrap_or_default();
+            if settled || !directives::needs_start(directive) {
+                refused.entry(words).or_default().push(pod);
+            }
+        }
+    }
+    let all: Vec<String> = refused
+        .iter()
+        .map(|(words, pods)| format!("{} (on {})", with_field(words), in_short(pods)))
+        .collect();
+    (!all.is_empty()).then(|| {
+        let message = format!(
+            "Redis refuses settings, and goes on with those that it had: {}; mend or remove them",
+            all.join("; ")
+        );
+        Problem::of(store, SETTINGS_REFUSED, message).as_warning()
+    })
+}
+
+/// With the field of the resource instead of the directive, which is the first word.
+fn with_field(words: &str) -> String {
+    let (directive, rest) = words.split_once(' ').unwrap_or((words, ""));
+    let field = match directive {
+        "maxmemory" => "redis.maxmemory".to_owned(),
+        "maxmemory-policy" => "redis.maxmemoryPolicy".to_owned(),
+        "appendonly" => "redis.persistence.appendOnly".to_owned(),
+        "appendfsync" => "redis.persistence.appendFsync".to_owned(),
+        user if user.starts_with("users.") => format!("redis.{user}"),
+        other => format!("redis.config.{other}"),
+    };
+    format!("{field} {rest}")
+}
+
+fn in_short(pods: &[&str]) -> String {
+    match pods {
+        [first, second, third, rest @ ..] if !rest.is_empty() => {
+            format!("{first}, {second}, {third} and {} more", rest.len())
+        }
+        few => few.join(", "),
+    }
 }
 
 fn out_of_step(store: &str, answers: &Answers) -> Option<Problem> {

@@ -94,6 +94,7 @@ impl Page {
             return BUSY.saturating_mul(2_u32.saturating_pow(self.unheard.min(16) - 1)).min(longest);
         }
         let is_busy = !all_run
+            || self.targets.iter().any(|target| target.is_awaited(self.known.of(target.store)))
             || self.doubts.values().any(|doubts| *doubts > 0)
             || self.inside().any(Answers::is_unsettled);
         if is_busy { BUSY } else { CALM }

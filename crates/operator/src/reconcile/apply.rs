@@ -413,7 +413,7 @@ async fn add(
 }
 
 /// Owns what is generated, so that applying the rest leaves it alone.
-fn generator() -> String {
+pub fn generator() -> String {
     format!("{FIELD_MANAGER}-generated")
 }
 
@@ -429,7 +429,8 @@ fn note(object: &Object, live: &Secret, data: Option<BTreeMap<String, ByteString
     remember(object, child(object.kind, &live.metadata), context);
 }
 
-fn password() -> String {
+/// A random one.
+pub fn password() -> String {
     rand::rng().sample_iter(rand::distr::Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect()
 }
 

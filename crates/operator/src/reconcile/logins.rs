@@ -1,11 +1,11 @@
-//! Looks whether a pod has an older login to the database than the newest, while the login changes.
+//! Looks whether a pod has an older login to the database, or an older password of Redis, while that changes.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt, api::ListParams};
 use trading_api::labels::{CONFIG_CHECKSUM, INSTANCE, NAME};
 use trading_core::{
-    credentials::{Stage, consumers, is_current},
-    plan::Plan,
+    credentials::{Stage, is_current},
+    plan::{ComponentPlan, Plan},
     step::Steps,
 };
 
@@ -16,10 +16,15 @@ pub fn may_be_settled(steps: &Steps) -> bool {
     steps.login == Some(Stage::Ending)
 }
 
-/// Whether every pod has the newest. Those that are ending are counted: they may log in once more.
-pub async fn are_settled(plan: &Plan, context: &Context) -> Result<bool, ReconcileError> {
+/// Whether every pod of these components has the newest. Those that are ending are counted: they may log in once
+/// more.
+pub async fn are_settled(
+    plan: &Plan,
+    consumers: impl Iterator<Item = &ComponentPlan>,
+    context: &Context,
+) -> Result<bool, ReconcileError> {
     let identity = &plan.identity;
-    for component in consumers(plan) {
+    for component in consumers {
         let name = &component.name;
         let api: Api<Pod> = Api::namespaced(context.client.clone(), identity.namespace_of(name));
         let selector = format!("{INSTANCE}={},{NAME}={name}", identity.name);

@@ -9,6 +9,7 @@ mod finalizer;
 mod growth;
 mod hibernate;
 mod logins;
+mod passwords;
 mod prune;
 mod references;
 mod repair;
@@ -25,6 +26,7 @@ use kube::{Resource, runtime::controller::Action};
 use trading_api::TradingPlatform;
 use trading_core::{
     add_ons, admission,
+    credentials::consumers,
     inputs::Inputs,
     leaving,
     members::{Members, targets},
@@ -121,12 +123,16 @@ async fn keep(
         }
         plan
     };
-    let mut plan = planned(&inputs);
-    let mut desired = render(&plan);
-    want(&desired, &inputs, key, context);
     let keys = |desired: &[Object]| -> Vec<Key> { desired.iter().map(Object::key).collect() };
-    let mut live = context.caches.children.observed(key, keys(&desired).iter());
-    let mut next: Steps = steps(&plan, &desired, &live.observed);
+    let compared = |inputs: &Inputs| {
+        let plan = planned(inputs);
+        let desired = render(&plan);
+        let live = context.caches.children.observed(key, keys(&desired).iter());
+        let next: Steps = steps(&plan, &desired, &live.observed);
+        (plan, desired, live, next)
+    };
+    let (mut plan, mut desired, mut live, mut next) = compared(&inputs);
+    want(&desired, &inputs, key, context);
 
     // Passwords first: pods must not be made once without and once with them.
     let generates = |step: &trading_core::step::Apply| match &step.object.content {
@@ -148,19 +154,22 @@ async fn keep(
             }
         }
         inputs.references = Some(references::dereference(platform, key, context).await?);
-        plan = planned(&inputs);
-        desired = render(&plan);
-        live = context.caches.children.observed(key, keys(&desired).iter());
-        next = steps(&plan, &desired, &live.observed);
+        (plan, desired, live, next) = compared(&inputs);
     }
 
     // An old login goes when no pod has it.
-    let may_be_settled = logins::may_be_settled(&next);
-    if may_be_settled && logins::are_settled(&plan, context).await? {
+    let mut waits_for_pods = logins::may_be_settled(&next);
+    if waits_for_pods && logins::are_settled(&plan, consumers(&plan), context).await? {
         inputs.settled = true;
-        plan = planned(&inputs);
-        desired = render(&plan);
-        next = steps(&plan, &desired, &live.observed);
+        (plan, desired, live, next) = compared(&inputs);
+    }
+    if let Some((change, waits)) = passwords::next(&plan, &next, context).await? {
+        waits_for_pods |= waits;
+        if let Some(change) = change {
+            passwords::change(&change, &plan, context).await?;
+            inputs.references = Some(references::dereference(platform, key, context).await?);
+            (plan, desired, live, next) = compared(&inputs);
+        }
     }
 
     // A Secret without its password would be taken for one that lost it, as would one that servers never had.
@@ -197,7 +206,7 @@ async fn keep(
     let again = report::report(platform, key, context, wished, previous).await?;
     // Nobody tells when a pod is gone.
     let again =
-        if may_be_settled { Some(again.map_or(PODS_END, |again| again.min(PODS_END))) } else { again };
+        if waits_for_pods { Some(again.map_or(PODS_END, |again| again.min(PODS_END))) } else { again };
     // What there is to say does not wait for a failure to be repeated.
     context.memories.update(key, |memory| memory.report_again = again);
     marked?;

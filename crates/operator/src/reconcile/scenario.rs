@@ -1,6 +1,7 @@
 //! Reconciles against a mock API server in which both a missing and an extra call fail.
 
 mod login;
+mod password;
 
 use std::{
     collections::BTreeMap,
@@ -34,11 +35,17 @@ struct Server {
     calls: Vec<String>,
     versions: u64,
     faults: Faults,
+    /// Requests until the operator dies, where it does.
+    requests_left: Option<u64>,
 }
 
 impl Server {
     fn answer(&mut self, method: &Method, path: &str, body: &Value) -> (StatusCode, Value) {
         let short = path.rsplit("/namespaces/shop/").next().unwrap_or(path).to_owned();
+        if self.requests_left == Some(0) {
+            return (StatusCode::INTERNAL_SERVER_ERROR, failure(StatusCode::INTERNAL_SERVER_ERROR, "Dead"));
+        }
+        self.requests_left = self.requests_left.map(|left| left - 1);
         self.calls.push(format!("{method} {short}"));
         if let Some((code, reason)) = self.faults.get(short.as_str()) {
             return (*code, failure(*code, reason));
@@ -50,9 +57,30 @@ impl Server {
                 None => (StatusCode::NOT_FOUND, failure(StatusCode::NOT_FOUND, "NotFound")),
             },
             Method::POST if short == "events" => (StatusCode::CREATED, body.clone()),
+            Method::PATCH if short.starts_with("secrets/") && body["apiVersion"].is_null() => {
+                self.merge(&short, body)
+            }
             Method::POST | Method::PATCH => (StatusCode::OK, self.store(&short, method, body)),
             _ => (StatusCode::OK, json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})),
         }
+    }
+
+    /// A merge patch, which says which version it changes.
+    fn merge(&mut self, short: &str, body: &Value) -> (StatusCode, Value) {
+        let mut object = self.objects.get(short).cloned().unwrap_or_default();
+        if body["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
+            return (StatusCode::CONFLICT, failure(StatusCode::CONFLICT, "Conflict"));
+        }
+        self.versions += 1;
+        for (key, value) in body["data"].as_object().into_iter().flatten() {
+            match value {
+                Value::Null => drop(object["data"].as_object_mut().map(|data| data.remove(key))),
+                value => object["data"][key] = value.clone(),
+            }
+        }
+        object["metadata"]["resourceVersion"] = json!(self.versions.to_string());
+        self.objects.insert(short.to_owned(), object.clone());
+        (StatusCode::OK, object)
     }
 
     /// A list of the pods that are of a component.

@@ -1,5 +1,6 @@
 //! Redis Cluster and Redis with Sentinels on real nodes: they form, and heal when pods come back elsewhere.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -15,6 +16,9 @@ const FORMED: SignedDuration = SignedDuration::from_secs(30);
 
 /// The kubelet tells running servers of a changed `ConfigMap`; then slots move.
 const MOVED: Duration = Duration::from_mins(6);
+
+/// Three times the kubelets bring a changed Secret, and once the clients roll.
+const ROTATED: Duration = Duration::from_mins(12);
 
 /// For a server to come back and get what it missed.
 const HEALED: Duration = Duration::from_mins(2);
@@ -69,6 +73,49 @@ async fn a_cluster_is_replaced_and_grows_while_it_serves() -> Result<()> {
     };
     trial.under_load("a fourth shard joins", happens).await?;
     trial.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_replaced_and_no_request_fails() -> Result<()> {
+    let _shared = MACHINE.read().await;
+    let patch = json!({ "redis": { "mode": "Replicated" }, "postgres": null });
+    let trial = Trial::begin(&STAGE, "password", &["redis"], &patch).await?;
+    whole(&trial).await?;
+    let servers = uids(&trial).await?;
+    let happens = async || {
+        trial.edit(&json!({ "redis": { "auth": { "generation": 2 } } })).await?;
+        rotated(&trial, 2).await
+    };
+    trial.under_load("the password of Redis is replaced", happens).await?;
+    let happens = async || {
+        trial.edit(&json!({ "redis": { "auth": { "generation": 3 } } })).await?;
+        STAGE.kill_operator()?;
+        STAGE.wait_for_operator()?;
+        rotated(&trial, 3).await
+    };
+    trial.under_load("it is replaced again, and the operator is killed meanwhile", happens).await?;
+    ensure!(uids(&trial).await? == servers, "servers or Sentinels were started again");
+    whole(&trial).await?;
+    trial.end().await
+}
+
+async fn uids(trial: &Trial) -> Result<BTreeSet<String>> {
+    let mut pods = trial.pods("redis").await?;
+    pods.extend(trial.pods("sentinel").await?);
+    Ok(pods.iter().map(|pod| text(pod, "/metadata/uid").to_owned()).collect())
+}
+
+async fn rotated(trial: &Trial, generation: u32) -> Result<()> {
+    wait_for("the old password is refused", ROTATED, async || {
+        let live = trial.space.get("TradingPlatform", "shop").await?;
+        let all = at(&live, "/status/conditions").as_array().cloned().unwrap_or_default();
+        let found = all.iter().find(|condition| condition["type"] == "CredentialsRotated");
+        let found = found.context("nothing is said of it")?;
+        let is_it = text(found, "/message").contains(&format!("password {generation} of Redis"));
+        ensure!(found["status"] == "True" && is_it, "{found}");
+        Ok(())
+    })
+    .await
 }
 
 fn latest(pods: &[Value], of: impl Fn(&Value) -> &str) -> Result<Timestamp> {

@@ -65,9 +65,16 @@ fn external_redis(tape: &mut Tape) -> Redis {
             username: tape.maybe(30, |tape| tape.pick(&["app", "a.b_c-9"]).to_owned()),
             cidrs: cidrs(tape),
         }),
-        auth: tape.maybe(50, |tape| RedisAuth { password_secret_ref: key_ref(tape) }),
+        auth: tape.maybe(50, |tape| RedisAuth { password_secret_ref: Some(key_ref(tape)), generation: None }),
         ..bare_redis(RedisMode::External)
     }
+}
+
+fn redis_auth(tape: &mut Tape) -> RedisAuth {
+    if tape.chance(50) {
+        return RedisAuth { password_secret_ref: Some(key_ref(tape)), generation: None };
+    }
+    RedisAuth { password_secret_ref: None, generation: Some(tape.copy(&[1, 2, 999])) }
 }
 
 fn sentinel(tape: &mut Tape) -> Sentinel {
@@ -136,7 +143,7 @@ pub(super) fn redis(tape: &mut Tape) -> Redis {
                 P::AllkeysRandom,
             ])
         }),
-        auth: tape.maybe(30, |tape| RedisAuth { password_secret_ref: key_ref(tape) }),
+        auth: tape.maybe(50, redis_auth),
         users: unique(tape, 2, &["app", "reader-2"])
             .into_iter()
             .map(|name| (name, redis_user(tape)))
