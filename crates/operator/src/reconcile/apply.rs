@@ -5,32 +5,27 @@ use std::collections::BTreeMap;
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api, ResourceExt,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
     core::DynamicObject,
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use rand::RngExt;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use trading_api::labels::{self, FIELD_MANAGER, REPLICAS_MANAGER};
 use trading_core::{
     add_ons,
-    inputs::{Reference, ReferenceKind},
+    inputs::Reference,
     kinds::{AddOn, Kind, Watch},
-    object::{Chosen, Content, Object, PASSWORD},
+    object::{Content, Object, PASSWORD},
     problem::Problem,
     step::{Apply, Replicas},
 };
 
-use super::{Context, ReconcileError, references, repair};
+use super::{Context, ReconcileError, repair};
 use crate::{
     cache::{Entry, PlatformKey, answered, child},
     metrics::ObjectOutcome,
     objects::{apply_as, resource},
 };
-
-/// Length of generated passwords: 62 different characters, so 190 bits.
-const PASSWORD_LENGTH: usize = 32;
 
 /// An object that could not be applied.
 pub struct Failure {
@@ -156,7 +151,7 @@ async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), C
 }
 
 /// The values of a Secret that others are made from.
-async fn values_of(
+pub(super) async fn values_of(
     original: &Reference,
     context: &Context,
 ) -> Result<BTreeMap<String, ByteString>, ReconcileError> {
@@ -166,7 +161,7 @@ async fn values_of(
     Ok(found.data.unwrap_or_default())
 }
 
-fn in_words(secret: &Reference) -> String {
+pub(super) fn in_words(secret: &Reference) -> String {
     format!("Secret {:?} in namespace {:?}", secret.name, secret.namespace)
 }
 
@@ -216,7 +211,10 @@ async fn filled(
 }
 
 /// In a URI it is written as such.
-fn with_password(texts: &BTreeMap<String, String>, password: &str) -> BTreeMap<String, ByteString> {
+pub(super) fn with_password(
+    texts: &BTreeMap<String, String>,
+    password: &str,
+) -> BTreeMap<String, ByteString> {
     let in_uri = utf8_percent_encode(password, NON_ALPHANUMERIC).to_string();
     let fill = |text: &String| {
         let password = if text.contains("://") { &in_uri } else { password };
@@ -244,7 +242,7 @@ async fn hand_over(object: &Object, known: bool, key: &PlatformKey, context: &Co
     put(object, true, key, context).await
 }
 
-fn remember(object: &Object, live: Option<Entry>, context: &Context) {
+pub(super) fn remember(object: &Object, live: Option<Entry>, context: &Context) {
     if let Some(entry) = live {
         context.caches.children.applied(entry, &object.digest);
     }
@@ -323,115 +321,6 @@ async fn keep_replicas(object: &Object, live: &DynamicObject, context: &Context)
     send(&api(object, context), object, &body, &apply_as(REPLICAS_MANAGER), context)
         .await
         .map_err(|error| cause(object.kind, &object.name, error))
-}
-
-/// Makes a Secret with random values, or adds one to it. What exists is never replaced.
-pub async fn generate(object: &Object, context: &Context) -> Result<(), ReconcileError> {
-    let chosen = chosen(object, context).await?;
-    match &object.content {
-        Content::GeneratedOnce(texts) => {
-            // Where there is one it is kept from an earlier platform of this name, or the cache is behind: it is
-            // taken up as it is.
-            let password = chosen.map_or_else(password, |(_, chosen)| chosen);
-            create(object, with_password(texts, &password), context).await.map(drop)
-        }
-        Content::AddedOnce(keys) => {
-            let value = |key: &String| match &chosen {
-                Some((of, chosen)) if of == key => chosen.clone(),
-                _ => password(),
-            };
-            let values: BTreeMap<String, ByteString> =
-                keys.keys().map(|key| (key.clone(), ByteString(value(key).into_bytes()))).collect();
-            if create(object, values.clone(), context).await? {
-                Ok(())
-            } else {
-                add(object, values, context).await
-            }
-        }
-        Content::Rendered
-        | Content::CopiedFrom { .. }
-        | Content::CollectedFrom { .. }
-        | Content::FilledFrom { .. } => Ok(()),
-    }
-}
-
-/// The password that a person has chosen for one of its keys.
-async fn chosen(object: &Object, context: &Context) -> Result<Option<(String, String)>, ReconcileError> {
-    let Some(Chosen { key, original, from, .. }) = &object.chosen else { return Ok(None) };
-    let unusable = |why: &str| {
-        ReconcileError::Unusable(format!("{} {why} under key {from:?}: mend it there", in_words(original)))
-    };
-    let value = values_of(original, context).await?.remove(from).ok_or_else(|| unusable("has nothing"))?;
-    let value = String::from_utf8(value.0).map_err(|_| unusable("has no text"))?;
-    if value.is_empty() || value.chars().any(char::is_control) {
-        return Err(unusable("has no password of one line (see that nothing comes after it)"));
-    }
-    Ok(Some((key.clone(), value)))
-}
-
-/// Whether it was made; it fails where the Secret exists.
-async fn create(
-    object: &Object,
-    data: BTreeMap<String, ByteString>,
-    context: &Context,
-) -> Result<bool, ReconcileError> {
-    let what = || format!("Secret {:?}", object.name);
-    let mut secret: Secret = Secret::deserialize(&*object.body)
-        .map_err(|error| ReconcileError::writing(what())(kube::Error::SerdeError(error)))?;
-    secret.data = Some(data);
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), &object.namespace);
-    let params = PostParams { field_manager: Some(generator()), ..PostParams::default() };
-    match api.create(&params, &secret).await {
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-        result => {
-            note(object, &result.map_err(ReconcileError::writing(what()))?, secret.data, context);
-            Ok(true)
-        }
-    }
-}
-
-/// Adds values where the Secret has none under their keys, and nobody else adds one meanwhile.
-async fn add(
-    object: &Object,
-    mut values: BTreeMap<String, ByteString>,
-    context: &Context,
-) -> Result<(), ReconcileError> {
-    let what = || format!("Secret {:?}", object.name);
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), &object.namespace);
-    let live = api.get(&object.name).await.map_err(ReconcileError::reading(what()))?;
-    values.retain(|key, _| live.data.as_ref().is_none_or(|data| !data.contains_key(key)));
-    if values.is_empty() {
-        note(object, &live, live.data.clone(), context);
-        return Ok(());
-    }
-    let body = json!({"metadata": {"resourceVersion": live.resource_version()}, "data": values});
-    let params = PatchParams { field_manager: Some(generator()), ..PatchParams::default() };
-    let added = api.patch(&object.name, &params, &Patch::Merge(&body)).await;
-    let added = added.map_err(ReconcileError::writing(what()))?;
-    note(object, &added, added.data.clone(), context);
-    Ok(())
-}
-
-/// Owns what is generated, so that applying the rest leaves it alone.
-pub fn generator() -> String {
-    format!("{FIELD_MANAGER}-generated")
-}
-
-/// What was just made need not be read again.
-fn note(object: &Object, live: &Secret, data: Option<BTreeMap<String, ByteString>>, context: &Context) {
-    let reference = Reference {
-        kind: ReferenceKind::Secret,
-        namespace: object.namespace.clone(),
-        name: object.name.clone(),
-    };
-    let version = live.resource_version().unwrap_or_default();
-    context.caches.references.read(&reference, &version, &references::digests(data));
-    remember(object, child(object.kind, &live.metadata), context);
-}
-
-/// A random one.
-pub fn password() -> String {
-    rand::rng().sample_iter(rand::distr::Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect()
 }
 
 fn cause(kind: Kind, name: &str, error: kube::Error) -> Cause {

@@ -6,6 +6,7 @@ mod claims;
 mod context;
 mod cost;
 mod finalizer;
+mod generate;
 mod growth;
 mod hibernate;
 mod logins;
@@ -30,7 +31,7 @@ use trading_core::{
     inputs::Inputs,
     leaving,
     members::{Members, targets},
-    object::{Content, Key, Object},
+    object::{Key, Object},
     problem::Problem,
     render::render,
     resolve::resolve,
@@ -135,24 +136,9 @@ async fn keep(
     want(&desired, &inputs, key, context);
 
     // Passwords first: pods must not be made once without and once with them.
-    let generates = |step: &trading_core::step::Apply| match &step.object.content {
-        Content::GeneratedOnce(_) => !step.known,
-        Content::AddedOnce(keys) => keys.values().any(|is_there| !is_there),
-        Content::Rendered
-        | Content::CopiedFrom { .. }
-        | Content::CollectedFrom { .. }
-        | Content::FilledFrom { .. } => false,
-    };
-    let mut unusable: Vec<(Object, ReconcileError)> = Vec::new();
-    if next.apply.iter().any(generates) {
-        for step in next.apply.iter().filter(|step| generates(step)) {
-            match apply::generate(&step.object, context).await {
-                Err(error @ ReconcileError::Unusable(_)) => {
-                    unusable.push((step.object.clone(), error));
-                }
-                made => made?,
-            }
-        }
+    let mut unusable = Vec::new();
+    if next.apply.iter().any(generate::is_due) {
+        unusable = generate::all(&next.apply, context).await?;
         inputs.references = Some(references::dereference(platform, key, context).await?);
         (plan, desired, live, next) = compared(&inputs);
     }
@@ -172,14 +158,7 @@ async fn keep(
         }
     }
 
-    // A Secret without its password would be taken for one that lost it, as would one that servers never had.
-    let waits = |object: &Object| {
-        let is_first = |of: &Object| matches!(of.content, Content::GeneratedOnce(_));
-        let lacks =
-            |of: &Object| is_first(of) && object.kind.serves_data() && of.component == object.component;
-        unusable.iter().any(|(of, _)| of.key() == object.key() || lacks(of))
-    };
-    next.apply.retain(|step| !waits(&step.object));
+    next.apply.retain(|step| !generate::holds_up(&unusable, &step.object));
     prune::prune(&next.prune_first, platform, key, context).await?;
     let apply::Outcome { mut failures, unserved } = apply::apply(&next.apply, key, context).await;
     failures.extend(unusable.into_iter().map(|(object, error)| Failure::failed(&object, error)));

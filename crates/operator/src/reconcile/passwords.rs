@@ -18,7 +18,7 @@ use trading_core::{
     step::Steps,
 };
 
-use super::{Context, ReconcileError, apply, logins, references};
+use super::{Context, ReconcileError, generate, logins, references};
 
 /// Key of the password that clients have.
 const PASSWORD: &str = "password";
@@ -47,7 +47,7 @@ pub async fn change(change: &Change, plan: &Plan, context: &Context) -> Result<(
     let mut live = api.get(&secret.name).await.map_err(ReconcileError::reading(what()))?;
     if let Some(data) = data(change, live.data.as_ref().unwrap_or(&BTreeMap::new())) {
         let body = json!({"metadata": {"resourceVersion": live.resource_version()}, "data": data});
-        let params = PatchParams { field_manager: Some(apply::generator()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(generate::generator()), ..PatchParams::default() };
         live = api
             .patch(&secret.name, &params, &Patch::Merge(&body))
             .await
@@ -76,7 +76,7 @@ fn data(change: &Change, live: &BTreeMap<String, ByteString>) -> Option<Value> {
         Change::Make(generation) => {
             let is_made = live.contains_key("next") && number("next-generation") == Some(*generation);
             (!is_made && number("generation").unwrap_or(1) < *generation).then(|| {
-                let password = ByteString(apply::password().into_bytes());
+                let password = ByteString(generate::password().into_bytes());
                 json!({"next": password, "next-generation": text(generation)})
             })
         }

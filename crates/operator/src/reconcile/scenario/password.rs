@@ -175,7 +175,7 @@ impl World {
 
     fn are_asked(&self) {
         let book = self.scenario.context.members.as_ref().expect("it asks");
-        for round in book.due(Instant::now() + Duration::from_hours(1)).0 {
+        for round in book.due(Instant::now() + Duration::from_hours(1), 9).0 {
             let mut told = BTreeMap::<_, BTreeMap<_, _>>::new();
             for (store, name, data) in &self.servers {
                 let takes = ["password", "next", "previous"].iter().filter_map(|key| data.get(*key));

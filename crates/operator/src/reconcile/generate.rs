@@ -1,0 +1,172 @@
+//! Makes passwords, before anything else is applied.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams, PostParams},
+};
+use rand::RngExt;
+use serde::Deserialize;
+use serde_json::json;
+use trading_api::labels::FIELD_MANAGER;
+use trading_core::{
+    inputs::{Reference, ReferenceKind},
+    object::{Chosen, Content, Object},
+    step::Apply,
+};
+
+use super::{
+    Context, ReconcileError,
+    apply::{in_words, remember, values_of, with_password},
+    references,
+};
+use crate::cache::child;
+
+/// Length of generated passwords: 62 different characters, so 190 bits.
+const PASSWORD_LENGTH: usize = 32;
+
+/// A password is to be made for it.
+pub fn is_due(step: &Apply) -> bool {
+    match &step.object.content {
+        Content::GeneratedOnce(_) => !step.known,
+        Content::AddedOnce(keys) => keys.values().any(|is_there| !is_there),
+        Content::Rendered
+        | Content::CopiedFrom { .. }
+        | Content::CollectedFrom { .. }
+        | Content::FilledFrom { .. } => false,
+    }
+}
+
+/// Makes all that is due. Returns the objects whose password a person chose and that can't be used.
+pub async fn all(
+    steps: &[Apply],
+    context: &Context,
+) -> Result<Vec<(Object, ReconcileError)>, ReconcileError> {
+    let mut unusable = Vec::new();
+    for step in steps.iter().filter(|step| is_due(step)) {
+        match generate(&step.object, context).await {
+            Err(error @ ReconcileError::Unusable(_)) => unusable.push((step.object.clone(), error)),
+            made => made?,
+        }
+    }
+    Ok(unusable)
+}
+
+/// Whether an object waits for one of these. A Secret without its password would be taken for one that lost it, as
+/// would one that servers never had.
+pub fn holds_up(unusable: &[(Object, ReconcileError)], object: &Object) -> bool {
+    let is_first = |of: &Object| matches!(of.content, Content::GeneratedOnce(_));
+    let lacks = |of: &Object| is_first(of) && object.kind.serves_data() && of.component == object.component;
+    unusable.iter().any(|(of, _)| of.key() == object.key() || lacks(of))
+}
+
+/// Makes a Secret with random values, or adds one to it. What exists is never replaced.
+async fn generate(object: &Object, context: &Context) -> Result<(), ReconcileError> {
+    let chosen = chosen(object, context).await?;
+    match &object.content {
+        Content::GeneratedOnce(texts) => {
+            // Where there is one it is kept from an earlier platform of this name, or the cache is behind: it is
+            // taken up as it is.
+            let password = chosen.map_or_else(password, |(_, chosen)| chosen);
+            create(object, with_password(texts, &password), context).await.map(drop)
+        }
+        Content::AddedOnce(keys) => {
+            let value = |key: &String| match &chosen {
+                Some((of, chosen)) if of == key => chosen.clone(),
+                _ => password(),
+            };
+            let values: BTreeMap<String, ByteString> =
+                keys.keys().map(|key| (key.clone(), ByteString(value(key).into_bytes()))).collect();
+            if create(object, values.clone(), context).await? {
+                Ok(())
+            } else {
+                add(object, values, context).await
+            }
+        }
+        Content::Rendered
+        | Content::CopiedFrom { .. }
+        | Content::CollectedFrom { .. }
+        | Content::FilledFrom { .. } => Ok(()),
+    }
+}
+
+/// The password that a person has chosen for one of its keys.
+async fn chosen(object: &Object, context: &Context) -> Result<Option<(String, String)>, ReconcileError> {
+    let Some(Chosen { key, original, from, .. }) = &object.chosen else { return Ok(None) };
+    let unusable = |why: &str| {
+        ReconcileError::Unusable(format!("{} {why} under key {from:?}: mend it there", in_words(original)))
+    };
+    let value = values_of(original, context).await?.remove(from).ok_or_else(|| unusable("has nothing"))?;
+    let value = String::from_utf8(value.0).map_err(|_| unusable("has no text"))?;
+    if value.is_empty() || value.chars().any(char::is_control) {
+        return Err(unusable("has no password of one line (see that nothing comes after it)"));
+    }
+    Ok(Some((key.clone(), value)))
+}
+
+/// Whether it was made; it fails where the Secret exists.
+async fn create(
+    object: &Object,
+    data: BTreeMap<String, ByteString>,
+    context: &Context,
+) -> Result<bool, ReconcileError> {
+    let what = || format!("Secret {:?}", object.name);
+    let mut secret: Secret = Secret::deserialize(&*object.body)
+        .map_err(|error| ReconcileError::writing(what())(kube::Error::SerdeError(error)))?;
+    secret.data = Some(data);
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &object.namespace);
+    let params = PostParams { field_manager: Some(generator()), ..PostParams::default() };
+    match api.create(&params, &secret).await {
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        result => {
+            note(object, &result.map_err(ReconcileError::writing(what()))?, secret.data, context);
+            Ok(true)
+        }
+    }
+}
+
+/// Adds values where the Secret has none under their keys, and nobody else adds one meanwhile.
+async fn add(
+    object: &Object,
+    mut values: BTreeMap<String, ByteString>,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let what = || format!("Secret {:?}", object.name);
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), &object.namespace);
+    let live = api.get(&object.name).await.map_err(ReconcileError::reading(what()))?;
+    values.retain(|key, _| live.data.as_ref().is_none_or(|data| !data.contains_key(key)));
+    if values.is_empty() {
+        note(object, &live, live.data.clone(), context);
+        return Ok(());
+    }
+    let body = json!({"metadata": {"resourceVersion": live.resource_version()}, "data": values});
+    let params = PatchParams { field_manager: Some(generator()), ..PatchParams::default() };
+    let added = api.patch(&object.name, &params, &Patch::Merge(&body)).await;
+    let added = added.map_err(ReconcileError::writing(what()))?;
+    note(object, &added, added.data.clone(), context);
+    Ok(())
+}
+
+/// Owns what is generated, so that applying the rest leaves it alone.
+pub fn generator() -> String {
+    format!("{FIELD_MANAGER}-generated")
+}
+
+/// What was just made need not be read again.
+fn note(object: &Object, live: &Secret, data: Option<BTreeMap<String, ByteString>>, context: &Context) {
+    let reference = Reference {
+        kind: ReferenceKind::Secret,
+        namespace: object.namespace.clone(),
+        name: object.name.clone(),
+    };
+    let version = live.resource_version().unwrap_or_default();
+    context.caches.references.read(&reference, &version, &references::digests(data));
+    remember(object, child(object.kind, &live.metadata), context);
+}
+
+/// A random one.
+pub fn password() -> String {
+    rand::rng().sample_iter(rand::distr::Alphanumeric).take(PASSWORD_LENGTH).map(char::from).collect()
+}
