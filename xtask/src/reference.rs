@@ -42,8 +42,8 @@ pub fn page(schema: &Value) -> String {
 
 #[derive(Default)]
 struct Page {
-    /// Where an object with these fields was shown first.
-    shown: HashMap<String, String>,
+    /// Where objects with these fields were shown first, and the fields.
+    shown: HashMap<String, Vec<(String, Map<String, Value>)>>,
 }
 
 impl Page {
@@ -72,7 +72,7 @@ impl Page {
             _ = writeln!(text, "{indent}- with the fields of {first}");
             fields = rest;
         } else {
-            self.shown.insert(key(&fields), path.clone());
+            self.shown.entry(key(&fields)).or_default().push((path.clone(), fields.clone()));
         }
         for (name, field) in &fields {
             let inner = format!("{path}.{name}");
@@ -88,14 +88,27 @@ impl Page {
         if fields.len() < 2 {
             return None;
         }
-        if let Some(first) = self.shown.get(&key(fields)) {
+        if let Some(first) = self.first(fields) {
             return Some((first.clone(), Map::new()));
         }
         // Entries of services are components with a name.
         let mut others = fields.clone();
         let name = others.remove("name")?;
-        let first = self.shown.get(&key(&others)).filter(|_| others.len() > 4)?;
+        let first = self.first(&others).filter(|_| others.len() > 4)?;
         Some((first.clone(), Map::from_iter([("name".to_owned(), name)])))
+    }
+
+    /// Where these fields were shown, unless they say something else here.
+    fn first(&self, fields: &Map<String, Value>) -> Option<&String> {
+        let agrees = |shown: &Map<String, Value>| {
+            let says = |(name, field)| {
+                let text = description(field);
+                text.is_empty() || shown.get(name).is_some_and(|shown: &Value| description(shown) == text)
+            };
+            fields.iter().all(says)
+        };
+        let (path, _) = self.shown.get(&key(fields))?.iter().find(|(_, shown)| agrees(shown))?;
+        Some(path)
     }
 }
 
@@ -272,6 +285,17 @@ mod tests {
             page.contains("### spec.two\n\n_object_\n- with the fields of [spec.one](#specone)\n"),
             "{page}"
         );
+    }
+
+    #[test]
+    fn what_means_something_else_is_no_repetition() {
+        let of = |text: &str| {
+            json!({"type": "object", "properties": {"a": {"type": "string", "description": text},
+            "b": {"type": "integer"}}})
+        };
+        let page =
+            page(&json!({"properties": {"spec": {"properties": {"one": of("This."), "two": of("That.")}}}}));
+        assert!(page.contains("This.") && page.contains("That."), "{page}");
     }
 
     /// Every name and every description of the schema is on the page.
