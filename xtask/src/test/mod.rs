@@ -82,7 +82,7 @@ fn level_1(report: &mut Report, targets: &Targets) {
     measured(report, 1, "units", || cargo_test(&["--lib", "--bins"]));
     measured(report, 1, "tests", || {
         let groups: Vec<&[&str]> = servers.chunks(1).chain([&others[..]]).collect();
-        side_by_side::groups(&groups)
+        side_by_side::groups(&groups, groups.len())
     });
     measured(report, 1, "examples in the documentation", || cargo_test(&["--doc"]));
 }

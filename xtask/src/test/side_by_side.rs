@@ -15,15 +15,15 @@ const AT_ONCE: usize = 2;
 
 /// Runs every integration test of these names, also after one has failed.
 pub fn run(names: &[&str]) -> Result<()> {
-    groups(&names.chunks(1).collect::<Vec<_>>())
+    groups(&names.chunks(1).collect::<Vec<_>>(), AT_ONCE)
 }
 
-/// The same, but those of a group run one after another.
-pub fn groups(groups: &[&[&str]]) -> Result<()> {
+/// The same, so many groups at once; those of a group run one after another.
+pub fn groups(groups: &[&[&str]], at_once: usize) -> Result<()> {
     let waiting = Mutex::new(groups.iter().copied());
     let failed = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
+        for _ in 0..at_once {
             scope.spawn(|| {
                 while let Some(names) = next(&waiting) {
                     if let Err(error) = one(names) {

@@ -304,13 +304,12 @@ fn missing(context: &Context, component: &str, item: &ConsumedReference) -> Opti
         let absent = !is_there(context.inputs, item);
         return absent.then(|| Problem::of(component, MISSING, message).as_warning());
     }
-    if let Some(from) = context.chosen_for(&item.reference) {
+    if let Some(from) = context.chosen_for(&item.reference).filter(|_| *state == ReferenceState::Absent) {
         let message = format!(
             "{component} waits for {what}, which is made as soon as key {:?} of Secret {:?} has the password for it",
             from.key, from.name
         );
-        return (*state == ReferenceState::Absent)
-            .then(|| Problem::of(component, MISSING, message).as_warning());
+        return Some(Problem::of(component, MISSING, message).as_warning());
     }
     let message = match state {
         ReferenceState::Absent if item.keys.is_empty() => {
