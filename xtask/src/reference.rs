@@ -40,10 +40,13 @@ pub fn page(schema: &Value) -> String {
     format!("{HEAD}{contents}{body}")
 }
 
+/// The path of an object, and its fields.
+type Shown = (String, Map<String, Value>);
+
 #[derive(Default)]
 struct Page {
-    /// Where objects with these fields were shown first, and the fields.
-    shown: HashMap<String, Vec<(String, Map<String, Value>)>>,
+    /// Objects that were shown first, by what their fields have in common with those of others.
+    shown: HashMap<String, Vec<Shown>>,
 }
 
 impl Page {
