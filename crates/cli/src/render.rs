@@ -9,7 +9,7 @@ use trading_core::{
     add_ons::Capabilities,
     inputs::{Inputs, Reference},
     kinds::AddOn,
-    object::{Chosen, Content, Object},
+    object::{Content, Object},
     plan::Plan,
     render::render,
     resolve::resolve,
@@ -127,12 +127,6 @@ pub(crate) fn inputs() -> Inputs {
     Inputs::offline(Timestamp::UNIX_EPOCH)
 }
 
-/// Where a password is taken from that would be random otherwise.
-fn chosen(object: &Object) -> String {
-    let Some(Chosen { key, original, from, .. }) = &object.chosen else { return String::new() };
-    format!(" (with the value of {from:?} of Secret {} as the password of {key:?})", original.name)
-}
-
 fn document(object: &Object) -> Result<String> {
     let body = yaml::print(&object.body)?;
     Ok(match &object.content {
@@ -147,17 +141,13 @@ fn document(object: &Object) -> Result<String> {
         Content::GeneratedOnce(texts) => {
             let keys: Vec<String> = texts.keys().map(|key| format!("`{key}`")).collect();
             let keys = keys.join(", ");
-            let from = chosen(object);
-            format!(
-                "# The operator fills {keys}{from} once, when it makes this Secret, and keeps it.\n{body}"
-            )
+            format!("# The operator fills {keys} once, when it makes this Secret, and keeps it.\n{body}")
         }
         Content::AddedOnce(keys) => {
             let keys: Vec<String> = keys.keys().map(|key| format!("`{key}`")).collect();
             let keys = keys.join(" and ");
             format!(
-                "# The operator adds a password under {keys}{} once, and keeps those that are there.\n{body}",
-                chosen(object)
+                "# The operator adds a password under {keys} once, and keeps those that are there.\n{body}"
             )
         }
         Content::FilledFrom { original, key, .. } => {
