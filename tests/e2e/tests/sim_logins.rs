@@ -127,13 +127,9 @@ async fn a_chosen_password_is_waited_for_and_taken_over_once() -> Result<()> {
     let vault = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "vault" } });
     space.put(&vault).await?;
     hold(&space, "p/a:s@s\n").await?;
-    wait_for("it is said what is wrong", SETTLE, async || {
-        let message = text(&space.condition(NAME, "Ready").await?, "/message").to_owned();
-        ensure!(message.contains("\"vault\"") && message.contains("one line"), "{message}");
-        ensure!(!message.contains("p/a:s"), "the password is shown");
-        Ok(())
-    })
-    .await?;
+    let message = space.condition_is(NAME, "Ready", "False", "PasswordUnusable", SETTLE).await?;
+    ensure!(message.contains("\"vault\"") && message.contains("one line"), "{message}");
+    ensure!(!message.contains("p/a:s"), "the password is shown");
     ensure!(space.find("Secret", CLIENTS).await?.is_none(), "it was taken all the same");
     hold(&space, "p/a:s@s").await?;
     space.ready(NAME).await?;
@@ -146,7 +142,11 @@ async fn a_chosen_password_is_waited_for_and_taken_over_once() -> Result<()> {
     hold(&space, "second").await?;
     space.condition_is(NAME, "Degraded", "True", "PasswordDiffers", SETTLE).await?;
     ensure!(value(&space, "password").await? == "p/a:s@s");
+    hold(&space, "").await?;
     space.edit(NAME, &chosen(2)).await?;
+    space.condition_is(NAME, "Degraded", "True", "PasswordUnusable", SETTLE).await?;
+    space.condition_is(NAME, "Ready", "True", "Ready", SETTLE).await?;
+    hold(&space, "second").await?;
     space.condition_is(NAME, "CredentialsRotated", "False", "LoginPending", SETTLE).await?;
     ensure!(value(&space, "password").await? == "p/a:s@s", "servers don't accept another yet");
     say(&space, &[1, 2]).await?;

@@ -72,11 +72,13 @@ impl Failure {
             Cause::Refused(message) => {
                 ("ApplyRefused", format!("the apiserver refuses {kind} {name:?}: {message}"))
             }
+            Cause::Failed(ReconcileError::Unusable { why, .. }) => ("PasswordUnusable", why.clone()),
             Cause::Failed(error) => ("ApplyFailed", error.to_string()),
             Cause::Unserved => (add_ons::MISSING, format!("{kind} {name:?} is not served any more")),
         };
         let component = Some(self.component.clone()).filter(|name| !name.is_empty());
-        let warning = kind.info().add_on.is_some_and(AddOn::is_aside);
+        let serves = matches!(self.cause, Cause::Failed(ReconcileError::Unusable { is_first: false, .. }));
+        let warning = serves || kind.info().add_on.is_some_and(AddOn::is_aside);
         Problem { reason, component, message, warning }
     }
 

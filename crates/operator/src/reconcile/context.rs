@@ -159,8 +159,13 @@ pub enum ReconcileError {
     #[error("{0} was refused")]
     Refused(String),
     /// A password that a person chose is none.
-    #[error("{0}")]
-    Unusable(String),
+    #[error("{why}")]
+    Unusable {
+        /// Which, and what to do.
+        why: String,
+        /// A store waits for it; otherwise it serves with the one that it has.
+        is_first: bool,
+    },
     /// It took too long.
     #[error("gave up after {0} s")]
     TimedOut(u64),
@@ -175,7 +180,7 @@ impl ReconcileError {
         match self {
             Self::Read { .. } => "read_failed",
             Self::Write { .. } => "write_failed",
-            Self::Refused(_) | Self::Unusable(_) => "refused",
+            Self::Refused(_) | Self::Unusable { .. } => "refused",
             Self::TimedOut(_) => "timed_out",
             Self::Panic(_) => "panicked",
         }

@@ -47,17 +47,21 @@ pub async fn all(
     let mut unusable = Vec::new();
     for step in steps.iter().filter(|step| is_due(step)) {
         match generate(&step.object, context).await {
-            Err(error @ ReconcileError::Unusable(_)) => unusable.push((step.object.clone(), error)),
+            Err(error @ ReconcileError::Unusable { .. }) => unusable.push((step.object.clone(), error)),
             made => made?,
         }
     }
     Ok(unusable)
 }
 
+/// Whether it is made with its password, which a store then begins with.
+fn is_first(object: &Object) -> bool {
+    matches!(object.content, Content::GeneratedOnce(_))
+}
+
 /// Whether an object waits for one of these. A Secret without its password would be taken for one that lost it, as
 /// would one that servers never had.
 pub fn holds_up(unusable: &[(Object, ReconcileError)], object: &Object) -> bool {
-    let is_first = |of: &Object| matches!(of.content, Content::GeneratedOnce(_));
     let lacks = |of: &Object| is_first(of) && object.kind.serves_data() && of.component == object.component;
     unusable.iter().any(|(of, _)| of.key() == object.key() || lacks(of))
 }
@@ -95,8 +99,9 @@ async fn generate(object: &Object, context: &Context) -> Result<(), ReconcileErr
 /// The password that a person has chosen for one of its keys.
 async fn chosen(object: &Object, context: &Context) -> Result<Option<(String, String)>, ReconcileError> {
     let Some(Chosen { key, original, from, .. }) = &object.chosen else { return Ok(None) };
-    let unusable = |why: &str| {
-        ReconcileError::Unusable(format!("{} {why} under key {from:?}: mend it there", in_words(original)))
+    let unusable = |why: &str| ReconcileError::Unusable {
+        why: format!("{} {why} under key {from:?}: mend it there", in_words(original)),
+        is_first: is_first(object),
     };
     let value = values_of(original, context).await?.remove(from).ok_or_else(|| unusable("has nothing"))?;
     let value = String::from_utf8(value.0).map_err(|_| unusable("has no text"))?;
