@@ -434,21 +434,13 @@ fn settings_that_redis_refuses_are_told_with_field_value_and_reason_until_they_a
 
     // What only a start changes is on its way while pods are replaced, and refused where they have started.
     let started = [server("primary", &["databases \"many\": it is no number"]), server("replica", &[])];
-    seen.live
-        .get_mut(&here(Kind::StatefulSet, "shop-redis"))
-        .unwrap()
-        .workload
-        .as_mut()
-        .unwrap()
-        .rolled_out = false;
+    let rolled_out = |seen: &mut Seen, is_so: bool| {
+        let set = seen.live.get_mut(&here(Kind::StatefulSet, "shop-redis")).unwrap();
+        set.workload.as_mut().unwrap().rolled_out = is_so;
+    };
+    rolled_out(&mut seen, false);
     assert_eq!(verdict(&seen.answer("redis", &started), "Degraded"), is("False", "AsWished"));
-    seen.live
-        .get_mut(&here(Kind::StatefulSet, "shop-redis"))
-        .unwrap()
-        .workload
-        .as_mut()
-        .unwrap()
-        .rolled_out = true;
+    rolled_out(&mut seen, true);
     let status = seen.answer("redis", &started);
     assert!(condition(&status, "Degraded").unwrap().message.contains("redis.config.databases \"many\""));
 
