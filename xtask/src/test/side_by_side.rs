@@ -55,7 +55,8 @@ fn one(names: &[&str]) -> Result<()> {
     out.write_all(&output.stderr)?;
     out.write_all(&output.stdout)?;
     let printed = String::from_utf8_lossy(&output.stdout);
-    let reasons: Vec<&str> = printed.lines().filter(|line| line.starts_with("Error: ")).collect();
+    let says_why = |line: &&str| line.starts_with("Error: ") || line.ends_with("... FAILED");
+    let reasons: Vec<&str> = printed.lines().filter(says_why).collect();
     ensure!(output.status.success(), "{name}: {}\n{}", output.status, reasons.join("\n"));
     Ok(())
 }
