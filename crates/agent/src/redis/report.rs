@@ -28,8 +28,8 @@ pub struct Facts<'a> {
     pub pending: BTreeMap<String, String>,
     /// Users who are not in force, and why.
     pub users_pending: BTreeMap<String, String>,
-    /// What the settings should be.
-    pub wished: Settings,
+    /// What the settings should be, where that can be read just now.
+    pub wished: Option<Settings>,
     /// The volume with the data.
     pub volume: Option<Volume>,
     /// Why there is no server.
@@ -76,12 +76,14 @@ fn whom(facts: &Facts, master_host: Option<&str>) -> Option<String> {
 
 /// The first word says what: a directive, or `users.` and a name.
 fn refused(facts: &Facts) -> BTreeSet<String> {
-    let setting = |(name, reason): (&String, &String)| match facts.wished.get(name) {
-        Some(value) => {
+    let wished = |name: &String| facts.wished.as_ref().map(|wished| wished.get(name));
+    let setting = |(name, reason): (&String, &String)| match wished(name) {
+        Some(Some(value)) => {
             let value: String = value.chars().take(LONGEST_VALUE).collect();
             format!("{name} {value:?}: {reason}")
         }
-        None => format!("{name} (back to its default): {reason}"),
+        Some(None) => format!("{name} (back to its default): {reason}"),
+        None => format!("{name} (its value can't be read just now): {reason}"),
     };
     let user = |(name, reason): (&String, &String)| format!("users.{name} (its rules): {reason}");
     facts.pending.iter().map(setting).chain(facts.users_pending.iter().map(user)).collect()
@@ -188,7 +190,7 @@ cc 10.0.0.3:6379@16379,shop-redis-2.h master,fail - 0 1 2 disconnected 8192-1638
         let facts = Facts {
             pending: map(&[("timeout", "no number"), ("hz", "no default")]),
             users_pending: map(&[("app", "unknown command")]),
-            wished: map(&[("timeout", "never"), ("databases", "4")]),
+            wished: Some(map(&[("timeout", "never"), ("databases", "4")])),
             ..Facts::default()
         };
         let report = of(facts);
@@ -199,6 +201,12 @@ cc 10.0.0.3:6379@16379,shop-redis-2.h master,fail - 0 1 2 disconnected 8192-1638
         ];
         assert!(report.refused.iter().eq(expected), "{:?}", report.refused);
         assert!(report.pending_restart.iter().eq(["hz", "timeout"]));
+        let unread = of(Facts { pending: map(&[("timeout", "no number")]), ..Facts::default() });
+        assert!(
+            unread.refused.iter().eq(["timeout (its value can't be read just now): no number"]),
+            "{:?}",
+            unread.refused
+        );
     }
 
     #[test]

@@ -385,7 +385,7 @@ impl Scraped {
             in_force,
             pending: self.pending.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             users_pending: self.users_pending.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            wished: fs::read_to_string(&self.template).map(|it| settings::parse(&it)).unwrap_or_default(),
+            wished: fs::read_to_string(&self.template).map(|it| settings::parse(&it)).ok(),
             volume: self.known.folder.get().and_then(|folder| report::volume("data", folder)),
             failure: self.known.failure.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         })
