@@ -11,6 +11,9 @@ use crate::{
     told,
 };
 
+/// The highest generation of a login or password that the schema admits.
+pub(crate) const LAST_GENERATION: u32 = 999;
+
 /// How far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {

@@ -9,13 +9,10 @@ use crate::{
     kinds::Kind,
     object::{Key, Object},
     plan::{HeldPasswords, Plan, REDIS, REDIS_METRICS_PORT, RedisPlan, SENTINEL},
-    status::conditions::Verdict,
+    status::{conditions::Verdict, stores::in_short},
     step::Observed,
 };
 use trading_report::REDIS_PASSWORDS;
-
-/// Servers whose names a message has.
-const NAMED: usize = 3;
 
 /// How far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,12 +129,6 @@ fn behind(plan: &Plan, redis: &RedisPlan, held: &HeldPasswords) -> Vec<String> {
     [REDIS].iter().chain(redis.sentinel.as_ref().map(|_| &SENTINEL)).flat_map(of).collect()
 }
 
-fn named(servers: &[String]) -> String {
-    let some = servers.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    let more = servers.len().saturating_sub(NAMED);
-    if more == 0 { some } else { format!("{some} and {more} more") }
-}
-
 /// In words.
 pub(crate) fn verdict(plan: &Plan, stage: &Stage) -> Option<Verdict> {
     let redis = plan.redis.as_ref()?;
@@ -153,7 +144,7 @@ pub(crate) fn verdict(plan: &Plan, stage: &Stage) -> Option<Verdict> {
             "PasswordPending",
             format!(
                 "servers of Redis come to take password {wished}, and clients go on with the old one: {} don't say yet that they do; {asked}",
-                named(servers)
+                in_short(servers)
             ),
         ),
         Stage::Taken => (
@@ -174,7 +165,7 @@ pub(crate) fn verdict(plan: &Plan, stage: &Stage) -> Option<Verdict> {
             "ServersFollow",
             format!(
                 "clients use password {held} of Redis, and servers come to use it among themselves: {} don't say yet that they do; {asked}",
-                named(servers)
+                in_short(servers)
             ),
         ),
         Stage::Ending => (
@@ -187,7 +178,7 @@ pub(crate) fn verdict(plan: &Plan, stage: &Stage) -> Option<Verdict> {
             "OldPasswordEnds",
             format!(
                 "no client has the older password of Redis; {} don't say yet that they refuse it; {asked}",
-                named(servers)
+                in_short(servers)
             ),
         ),
         Stage::Done => {

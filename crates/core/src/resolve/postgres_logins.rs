@@ -7,14 +7,12 @@ use trading_api::{env::KeyRef, postgres::PostgresCredentials};
 
 use super::{Context, postgres::OWNER, references};
 use crate::{
+    credentials::LAST_GENERATION,
     digest,
     inputs::{Reference, ReferenceState},
     plan::{LoginsPlan, POSTGRES, PasswordSource},
     problem::Problem,
 };
-
-/// Highest generation.
-const LAST: u32 = 999;
 
 /// The logins, and where the passwords of the owner and of the wished login are.
 pub(super) fn resolve(
@@ -127,5 +125,5 @@ fn current(context: &Context, generation: u32, owner: &str, secret: &PasswordSou
     let is_it =
         |generation: &u32| digest::of_bytes(LoginsPlan::role(owner, *generation).as_bytes()) == *found;
     // Ordinarily it is the first or one of the last.
-    [1].into_iter().chain((2..=generation).rev()).chain(generation.max(1) + 1..=LAST).find(is_it)
+    [1].into_iter().chain((2..=generation).rev()).chain(generation.max(1) + 1..=LAST_GENERATION).find(is_it)
 }

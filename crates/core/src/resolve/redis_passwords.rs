@@ -3,13 +3,11 @@
 
 use super::{Context, references};
 use crate::{
+    credentials::LAST_GENERATION,
     digest,
     inputs::ReferenceState,
     plan::{HeldPasswords, PasswordSource, REDIS, RedisPasswords},
 };
-
-/// Highest generation.
-const LAST: u32 = 999;
 
 /// The generations of this password, of which this one is asked for.
 pub(super) fn resolve(context: &Context, generation: u32, source: &PasswordSource) -> RedisPasswords {
@@ -29,7 +27,7 @@ fn held(context: &Context, source: &PasswordSource) -> Option<HeldPasswords> {
     };
     let number = |key: &str| {
         let found = keys.get(key)?;
-        (1..=LAST).find(|number| digest::of_bytes(number.to_string().as_bytes()) == *found)
+        (1..=LAST_GENERATION).find(|number| digest::of_bytes(number.to_string().as_bytes()) == *found)
     };
     Some(HeldPasswords {
         // The first is not counted, and one that a person put there by hand is not either.

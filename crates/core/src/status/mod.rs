@@ -1,7 +1,7 @@
 //! Stage five, pure: what is reported. Nothing changes without a cause.
 
 pub mod conditions;
-mod stores;
+pub(crate) mod stores;
 pub mod workload;
 
 use jiff::Timestamp;

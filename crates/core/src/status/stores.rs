@@ -207,8 +207,10 @@ fn with_field(words: &str) -> String {
     format!("{field} {rest}")
 }
 
-fn in_short(pods: &[&str]) -> String {
-    match pods {
+/// The first three, and how many more there are.
+pub(crate) fn in_short(pods: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = pods.iter().map(AsRef::as_ref).collect();
+    match names.as_slice() {
         [first, second, third, rest @ ..] if !rest.is_empty() => {
             format!("{first}, {second}, {third} and {} more", rest.len())
         }
