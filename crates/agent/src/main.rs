@@ -10,6 +10,7 @@ mod report;
 mod said;
 mod supervise;
 mod termination;
+mod tls;
 
 use std::error::Error;
 use std::path::PathBuf;

@@ -109,6 +109,15 @@ impl Supervised {
         Self { stop, ..self }
     }
 
+    /// Has the server read its configuration again, as long as it runs.
+    pub fn reload(&self) -> impl Fn() + Send + use<> {
+        let server = self.server;
+        move || {
+            // It may be ending.
+            let _ = kill(server, Signal::SIGHUP);
+        }
+    }
+
     /// Hands signals on until the server ends; its exit status, as a shell would tell it.
     ///
     /// Before the first request to stop is handed on, `before_stop` runs in a thread of its own; a

@@ -15,6 +15,8 @@ pub const PATH: &str = "/report";
 
 /// Name under which the digest of a data store's own configuration stands in [`Report::in_force`].
 pub const POSTGRES_CONFIG: &str = "postgresql.conf";
+/// The same of who may connect, and how.
+pub const POSTGRES_ACCESS: &str = "pg_hba.conf";
 /// The same of Redis.
 pub const REDIS_CONFIG: &str = "redis.conf";
 /// The same of which passwords a Redis server or Sentinel takes, see [`passwords`].

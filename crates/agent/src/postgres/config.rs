@@ -1,7 +1,7 @@
 //! Compose stage, pure: what the configuration has besides the template.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -57,11 +57,13 @@ pub struct Overrides<'a> {
     pub synchronous: &'a BTreeSet<String>,
     /// What the data was last used with; a server with less of it would not follow.
     pub floors: &'a BTreeMap<&'static str, u64>,
+    /// Files of its certificate and key, where it has one.
+    pub certificate: Option<(PathBuf, PathBuf)>,
 }
 
 /// The template with those at its end.
 pub fn compose(template: &str, overrides: &Overrides) -> String {
-    let Overrides { port, socket, connection, slot, synchronous, floors } = overrides;
+    let Overrides { port, socket, connection, slot, synchronous, floors, certificate } = overrides;
     let names: Vec<String> = synchronous.iter().map(|name| format!("\"{name}\"")).collect();
     let synchronous = if names.is_empty() { String::new() } else { format!("ANY 1 ({})", names.join(", ")) };
     let port = port.to_string();
@@ -82,7 +84,11 @@ pub fn compose(template: &str, overrides: &Overrides) -> String {
     let limits = limits(template);
     let raised = floors.iter().filter(|(name, floor)| limits.get(*name).is_some_and(|limit| limit < *floor));
     let raised = raised.map(|(name, floor)| (*name, floor.to_string()));
-    let lines = lines.iter().map(|(name, value)| (*name, (*value).to_owned())).chain(raised);
+    let tls = certificate.iter().flat_map(|(certificate, key)| {
+        let file = |path: &Path| path.display().to_string();
+        [("ssl", "on".to_owned()), ("ssl_cert_file", file(certificate)), ("ssl_key_file", file(key))]
+    });
+    let lines = lines.iter().map(|(name, value)| (*name, (*value).to_owned())).chain(tls).chain(raised);
     let end = if template.is_empty() || template.ends_with('\n') { "" } else { "\n" };
     lines.fold(format!("{template}{end}"), |text, (name, value)| text + &format!("{name} = '{value}'\n"))
 }
@@ -144,6 +150,7 @@ mod tests {
             connection: "host=p-0",
             slot: &slot("shop-postgres-1"),
             synchronous: &BTreeSet::from(["p-0".to_owned(), "p-2".to_owned()]),
+            certificate: Some((PathBuf::from("/run/server.crt"), PathBuf::from("/run/server.key"))),
             floors: &floors("max_connections setting:              100\nmax_wal_senders setting:   10\n"),
         };
         let text = compose("port = '5432'\nmax_connections = '50'", &overrides);
@@ -154,7 +161,8 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("primary_slot_name = 'shop_postgres_1'\n"), "{text}");
-        let last = "synchronous_standby_names = 'ANY 1 (\"p-0\", \"p-2\")'\nmax_connections = '100'\n";
+        let last = "synchronous_standby_names = 'ANY 1 (\"p-0\", \"p-2\")'\nssl = 'on'\n\
+                    ssl_cert_file = '/run/server.crt'\nssl_key_file = '/run/server.key'\nmax_connections = '100'\n";
         assert!(text.ends_with(last), "{text}");
     }
 }

@@ -12,8 +12,10 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::{Client, NoTls};
 
 use super::api::Api;
+use super::authority::Authority;
 use super::server::{Bench, free_port};
 use super::{OWNER, REPLICATION};
 
@@ -32,6 +34,8 @@ pub struct Cluster<'a> {
     synchronous: bool,
     /// The log has a folder of its own.
     log_apart: bool,
+    /// Servers have certificates.
+    encrypted: bool,
 }
 
 struct Server {
@@ -51,6 +55,26 @@ impl<'a> Cluster<'a> {
         cluster
     }
 
+    /// With certificates, which are in the folder `tls` of each.
+    pub async fn encrypted(bench: &'a Bench, authority: &Authority) -> Self {
+        let mut cluster = Self::prepared(bench, true).await;
+        cluster.encrypted = true;
+        (0..MEMBERS).for_each(|index| fs::create_dir_all(cluster.file(index, "tls")).expect("made"));
+        cluster.certify(authority, std::slice::from_ref(authority));
+        cluster.grow(0, MEMBERS);
+        cluster
+    }
+
+    /// The kubelet brings every server a certificate of this authority, and whom to trust.
+    pub fn certify(&self, authority: &Authority, trusted: &[Authority]) {
+        let names: Vec<String> = (0..MEMBERS).map(|index| self.address(index).to_string()).collect();
+        let [certificate, key] = authority.certify(&names);
+        let all = trusted.iter().map(Authority::pem).collect::<String>();
+        for (file, text) in [("tls.crt", certificate), ("tls.key", key), ("ca.crt", all)] {
+            self.write(&format!("tls/{file}"), &text);
+        }
+    }
+
     /// One server that knows of no other.
     pub async fn alone(bench: &'a Bench) -> Self {
         let mut cluster = Self::prepared(bench, false).await;
@@ -66,7 +90,17 @@ impl<'a> Cluster<'a> {
         let [_, _, high, low] = std::process::id().to_be_bytes();
         let network = [high | 1, low | 1];
         let (port, agent_port) = (free_port(), free_port());
-        Self { bench, api, network, port, agent_port, servers, synchronous, log_apart: false }
+        Self {
+            bench,
+            api,
+            network,
+            port,
+            agent_port,
+            servers,
+            synchronous,
+            log_apart: false,
+            encrypted: false,
+        }
     }
 
     /// From so many servers to so many, as the operator does it: all are told, and none is restarted.
@@ -90,6 +124,15 @@ impl<'a> Cluster<'a> {
     /// Where clients reach a server.
     pub fn client_address(&self, index: usize) -> SocketAddr {
         (self.address(index), self.port).into()
+    }
+
+    /// By the socket, as the agent does.
+    pub async fn superuser(&self, index: usize) -> Result<Client, tokio_postgres::Error> {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(self.file(index, "run")).port(self.servers[index].port);
+        let (client, connection) = config.user("postgres").dbname("shop").connect(NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
     }
 
     pub fn file(&self, index: usize, file: &str) -> PathBuf {
@@ -138,6 +181,10 @@ impl<'a> Cluster<'a> {
         command.args(["--server-port", &self.servers[index].port.to_string()]);
         if self.synchronous {
             command.arg("--synchronous");
+        }
+        if self.encrypted {
+            command.arg("--tls").arg(self.file(index, "tls"));
+            command.arg("--access").arg(self.file(index, "pg_hba.conf"));
         }
         if self.log_apart {
             command.arg("--wal").arg(self.file(index, "wal"));

@@ -6,11 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::OWNER;
+use super::authority::Authority;
 
 /// After which a client asks elsewhere; it goes on waiting for the answer beside.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -49,6 +54,27 @@ pub async fn connect_as(
     let mut config = tokio_postgres::Config::new();
     config.host(server.ip().to_string()).port(server.port()).user(user).password(password).dbname("shop");
     let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// With TLS alone, where the server's certificate is of this authority and for its address.
+pub async fn connect_checked(
+    server: SocketAddr,
+    login: (&str, &str),
+    authority: &Authority,
+) -> Result<Client, tokio_postgres::Error> {
+    let mut trusted = RootCertStore::empty();
+    trusted.add(authority.der().into()).expect("it is a certificate");
+    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("it has some")
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    let mut config = tokio_postgres::Config::new();
+    config.host(server.ip().to_string()).port(server.port()).user(login.0).password(login.1).dbname("shop");
+    config.ssl_mode(SslMode::Require);
+    let (client, connection) = config.connect(MakeRustlsConnect::new(tls)).await?;
     tokio::spawn(connection);
     Ok(client)
 }

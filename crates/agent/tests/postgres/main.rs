@@ -2,7 +2,9 @@
 //! tests run as root and there is no user `postgres` to run them as.
 
 mod api;
+mod authority;
 mod cluster;
+mod encryption;
 mod failover;
 mod ledger;
 mod objects;

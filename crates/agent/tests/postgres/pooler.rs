@@ -24,12 +24,12 @@ const FORMS: Duration = Duration::from_secs(90);
 const MADE: Duration = Duration::from_secs(40);
 const SECOND: &str = "second's: \\ $(y) \"";
 /// Of the pooler itself.
-const POOLER: &str = "0123456789abcdefghij";
+pub const POOLER: &str = "0123456789abcdefghij";
 const RENDERED: &str = "../../tests/golden/stores/own/configmap-shop-postgres-pooler.yaml";
 
 type Login = (&'static str, &'static str);
 
-fn has_pgbouncer() -> bool {
+pub fn has_pgbouncer() -> bool {
     let there = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].iter().any(|file| Path::new(file).is_file());
     if !there {
         // Past the harness, which would swallow it for a test that passes.
@@ -56,13 +56,14 @@ async fn service(primary: Arc<Mutex<SocketAddr>>) -> u16 {
 }
 
 /// PgBouncer below the agent.
-struct Pooler {
+pub struct Pooler {
     process: Child,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Pooler {
-    async fn start(bench: &Bench, database: u16) -> Self {
+    /// Before the server at this port, with the certificate in a folder or without one.
+    pub async fn start(bench: &Bench, database: SocketAddr, tls: Option<&Path>) -> Self {
         let (users, config) = (bench.root().join("users.txt"), bench.root().join("pgbouncer.ini"));
         let port = free_port();
         let rendered = fs::read_to_string(RENDERED).expect("read");
@@ -74,11 +75,14 @@ impl Pooler {
                 Some(("listen_port", _)) => format!("listen_port = {port}"),
                 Some(("listen_addr", _)) => "listen_addr = 127.0.0.1".to_owned(),
                 Some(("auth_file", _)) => format!("auth_file = {}", users.display()),
-                Some(("shop", _)) => format!("shop = host=127.0.0.1 port={database} dbname=shop"),
+                Some(("shop", _)) => {
+                    format!("shop = host={} port={} dbname=shop", database.ip(), database.port())
+                }
                 _ => line.to_owned(),
             };
             text + &line + "\n"
         });
+        let text = text + &tls.map(encrypted).unwrap_or_default();
         assert!(text.contains("auth_query = ") && text.contains("dbname=shop"), "{text}");
         fs::write(&config, text).expect("written");
         fs::write(&users, format!("\"trading_pooler\" \"{POOLER}\"\n")).expect("written");
@@ -88,6 +92,7 @@ impl Pooler {
             .command(env!("CARGO_BIN_EXE_trading-agent"))
             .args(["postgres", "pool", "--config"])
             .arg(config)
+            .args(tls.iter().flat_map(|folder| [Path::new("--tls"), folder]))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("cloned"))
             .stderr(log)
@@ -116,6 +121,18 @@ impl Pooler {
     }
 }
 
+/// As it is rendered where everybody has to use TLS.
+fn encrypted(folder: &Path) -> String {
+    let file = |name| folder.join(name).display().to_string();
+    format!(
+        "client_tls_sslmode = require\nclient_tls_cert_file = {}\nclient_tls_key_file = {}\n\
+         server_tls_sslmode = verify-full\nserver_tls_ca_file = {}\n",
+        file("tls.crt"),
+        file("tls.key"),
+        file("ca.crt")
+    )
+}
+
 impl Drop for Pooler {
     fn drop(&mut self) {
         // By the agent, which ends with it; twice, for it does not wait then.
@@ -126,12 +143,12 @@ impl Drop for Pooler {
     }
 }
 
-fn log_of(bench: &Bench) -> String {
+pub fn log_of(bench: &Bench) -> String {
     fs::read_to_string(bench.root().join("pooler.log")).unwrap_or_default()
 }
 
 /// Of one row with one column. In a pool of transactions a statement is not prepared in one and used in another.
-async fn ask(client: &Client, question: &str) -> Result<String, tokio_postgres::Error> {
+pub async fn ask(client: &Client, question: &str) -> Result<String, tokio_postgres::Error> {
     let answer = client.simple_query(question).await?;
     let row = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
@@ -200,7 +217,8 @@ async fn clients_come_and_go_by_way_of_the_pooler_whatever_changes_behind_it() {
     cluster.is_told(r#"\"pooler\":true"#).await;
 
     let primary = Arc::new(Mutex::new(cluster.client_address(first)));
-    let mut pooler = Pooler::start(&bench, service(primary.clone()).await).await;
+    let leads_there = (Ipv4Addr::LOCALHOST, service(primary.clone()).await).into();
+    let mut pooler = Pooler::start(&bench, leads_there, None).await;
     let app = connect_as(pooler.address, "app", OWNER).await.unwrap_or_else(|error| {
         panic!("{error:?}: {}", log_of(&bench));
     });

@@ -15,6 +15,7 @@ use trading_report::POSTGRES_CONFIG;
 
 use super::clock;
 use super::decide::{Action, Own, REPAIR, Role, Rules, STARTS, Status, Stop, View, decide};
+use super::encryption::{self, Encryption, Sources};
 use super::gate::Gate;
 use super::keeper::{Keeper, KeeperError, Observed};
 use super::lease::Name;
@@ -34,6 +35,7 @@ use crate::postgres::config::{self, ConfigError, Overrides, REPLICATION_ROLE};
 use crate::postgres::data::DataError;
 use crate::postgres::prepare::{Environment, New, PrepareError};
 use crate::postgres::programs;
+use crate::tls::TlsError;
 
 /// Between looks where there is nothing to do.
 const CALM: Duration = Duration::from_secs(1);
@@ -70,6 +72,17 @@ pub enum AgentError {
     /// The server.
     #[error(transparent)]
     Sense(#[from] SenseError),
+    /// The certificate.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Who may connect.
+    #[error("cannot read {}", path.display())]
+    Access {
+        /// Where that should be.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The server's process.
     #[error("the server's process")]
     Process(#[source] io::Error),
@@ -109,6 +122,8 @@ pub struct Settings {
     pub passwords: PathBuf,
     /// Which databases, extensions and roles are declared.
     pub objects: Wanted,
+    /// Where the certificate is, and who may connect.
+    pub tls: Option<Sources>,
     /// Role that is made with the data.
     pub owner: String,
     /// Database that is made with the data.
@@ -158,6 +173,7 @@ pub struct Memory {
     pub(super) logins: Logins,
     pub(super) objects: Keeping,
     pub(super) pooler: Pooler,
+    pub(super) encryption: Encryption,
 }
 
 impl Agent {
@@ -240,6 +256,7 @@ impl Agent {
         }
         self.memory.read_files = now;
         self.take_in_members()?;
+        self.take_in_encryption()?;
         self.take_in_parameters().await
     }
 
@@ -247,6 +264,9 @@ impl Agent {
     async fn attend(&mut self, look: &Look, observed: &Observed) {
         if let Err(error) = self.note_parameters(look).await {
             tracing::warn!("how the server took its parameters is not known yet: {error}");
+        }
+        if let Err(error) = self.end_plain(look).await {
+            tracing::warn!("connections without TLS are not ended yet: {error}");
         }
         let refused = self.memory.parameters.refused().map(str::to_owned);
         let lease = &observed.lease;
@@ -390,7 +410,12 @@ impl Agent {
     fn connection(&self, server: &Name, purpose: &str) -> Result<String, AgentError> {
         let host = self.settings.hosts.get(server).map_or(server.as_str(), String::as_str);
         let password_file = self.settings.output.with_file_name("pgpass");
-        Ok(config::connection(host, self.settings.port, purpose, &password_file)?)
+        let connection = config::connection(host, self.settings.port, purpose, &password_file)?;
+        if !self.memory.encryption.is_required() {
+            return Ok(connection);
+        }
+        let authority = encryption::authority(&self.settings.output);
+        Ok(format!("{connection} sslmode=verify-full sslrootcert={}", authority.display()))
     }
 
     /// Writes the server's configuration.
@@ -415,6 +440,10 @@ impl Agent {
             slot: &config::slot(me),
             synchronous: &self.memory.configured,
             floors: &self.local.floors(),
+            certificate: self.settings.tls.as_ref().map(|_| {
+                let output = &self.settings.output;
+                (encryption::certificate(output), encryption::key(output))
+            }),
         };
         Ok(config::compose(template, &overrides))
     }
@@ -431,6 +460,7 @@ impl Agent {
             return Ok(());
         }
         self.memory.started = Some(now);
+        self.prepare_encryption()?;
         self.choose_parameters().await?;
         // What answers, and what is stopped, takes it back.
         self.memory.failed_starts += 1;

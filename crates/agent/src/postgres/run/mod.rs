@@ -4,6 +4,7 @@
 mod agent;
 mod clock;
 mod decide;
+mod encryption;
 mod gate;
 mod http;
 mod keeper;
@@ -94,6 +95,12 @@ pub struct RunArgs {
     /// Folder with the passwords of these roles, each in a file of its name
     #[arg(long)]
     roles: PathBuf,
+    /// Folder with the certificate, its key and the authority; no TLS without
+    #[arg(long, requires = "access")]
+    tls: Option<PathBuf>,
+    /// Who may connect, as `pg_hba.conf`; read again while it runs, as the certificate is
+    #[arg(long)]
+    access: Option<PathBuf>,
     /// Lease whose holder is the primary, in the pod's namespace
     #[arg(long)]
     lease: String,
@@ -263,6 +270,11 @@ async fn start(args: &RunArgs, failed: &Failed) -> Result<(), RunError> {
                 passwords: args.roles.clone(),
                 owner: args.owner.clone(),
             },
+            tls: args
+                .tls
+                .clone()
+                .zip(args.access.clone())
+                .map(|(folder, access)| encryption::Sources { folder, access }),
             owner: args.owner.clone(),
             database: args.database.clone(),
             synchronous: args.synchronous,

@@ -298,6 +298,15 @@ impl Sensor {
         .await
     }
 
+    /// Ends connections without TLS that came in before they were refused. Who uses the socket is in the pod.
+    pub async fn end_plain(&self) -> Result<(), SenseError> {
+        self.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) \
+             WHERE NOT ssl AND client_addr IS NOT NULL",
+        )
+        .await
+    }
+
     /// Its version, and the parameters that a restart would change.
     pub async fn settings(&self) -> Result<(String, Vec<String>), SenseError> {
         let rows = self.rows(SETTINGS).await?;
