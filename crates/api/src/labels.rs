@@ -41,6 +41,10 @@ pub const APPLIED: &str = "platform.trading/applied";
 pub const CONFIG_CHECKSUM: &str = "platform.trading/config-checksum";
 /// Annotation of a Secret with a login: which generation it is.
 pub const GENERATION: &str = "platform.trading/generation";
+/// Annotation of a database's servers: how far TLS to them is.
+pub const TLS: &str = "platform.trading/tls";
+/// Annotation of a Secret with a certificate: when it is to be renewed, and for which names it is.
+pub const CERTIFICATE: &str = "platform.trading/certificate";
 /// On pods: how long their logs are kept, such as `30d`, for the log store's rules.
 pub const LOG_RETENTION: &str = "platform.trading/log-retention";
 /// Finalizer that lets the operator take data stores down in a safe order.

@@ -26,14 +26,14 @@ use crate::{
 #[x_kube(validation = Rule::new("(self.mode == 'External') == has(self.external)")
     .message("mode External needs external (where the database is), and the other modes must not have it")
     .field_path(".external"))]
-#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.instances) || has(self.synchronous) || has(self.version) || has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.walStorage) || has(self.parameters) || has(self.pooler) || has(self.credentials) || has(self.database) || has(self.owner) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
+#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.instances) || has(self.synchronous) || has(self.version) || has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.walStorage) || has(self.parameters) || has(self.pooler) || has(self.credentials) || has(self.tls) || has(self.database) || has(self.owner) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName))")
     .message("with mode External somebody else runs the database: remove everything but external")
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("self.mode == 'External' || has(self.version)")
     .message("modes Managed and CloudNativePG need version: the major version decides the format of the data")
     .field_path(".version"))]
-#[x_kube(validation = Rule::new("self.mode != 'CloudNativePG' || !(has(self.runAsUser) || has(self.fsGroup) || has(self.credentials))")
-    .message("CloudNativePG chooses the user itself: remove runAsUser and fsGroup, and credentials, which are for mode Managed")
+#[x_kube(validation = Rule::new("self.mode != 'CloudNativePG' || !(has(self.runAsUser) || has(self.fsGroup) || has(self.credentials) || has(self.tls))")
+    .message("CloudNativePG chooses the user and makes certificates itself: remove runAsUser and fsGroup, tls, and credentials, which are for mode Managed")
     .field_path(".mode"))]
 #[x_kube(validation = Rule::new("self.mode != 'CloudNativePG' || !has(self.image) || !has(self.image.tag) || self.image.tag.matches('^[0-9]{2}([.-].*)?$')")
     .message("CloudNativePG reads the version from image.tag: begin it with that, such as 16.4-standard-trixie")
@@ -124,6 +124,10 @@ pub struct Postgres {
     /// With what clients log in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<PostgresCredentials>,
+    /// TLS between clients and servers, with certificates that the operator makes and renews; none where it is left
+    /// out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<PostgresTls>,
     /// Database that is made with the first start; default `app`. It can't be changed later.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
     #[x_kube(validation = Rule::new("!(self in ['postgres', 'template0', 'template1', 'pgbouncer'])")
@@ -265,6 +269,26 @@ pub struct PostgresCredentials {
     /// default one is generated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_secret_ref: Option<KeyRef>,
+}
+
+/// TLS of a database of the platform's own.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[schemars(description = "")] // the field says it
+#[serde(rename_all = "camelCase")]
+pub struct PostgresTls {
+    /// `Offered`: clients that ask for TLS get it. `Required`: clients of the platform check the servers'
+    /// certificate, and then connections without TLS are refused, whoever makes them.
+    pub mode: PostgresTlsMode,
+}
+
+/// Who has to use TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")] // the field says it
+pub enum PostgresTlsMode {
+    /// Who wants to.
+    Offered,
+    /// Everybody.
+    Required,
 }
 
 /// As Postgres' own and others are called; they come from the image.

@@ -150,6 +150,9 @@ fn document(object: &Object) -> Result<String> {
                 "# The operator adds a password under {keys} once, and keeps those that are there.\n{body}"
             )
         }
+        Content::Certified { .. } => {
+            format!("# The operator makes the certificate in this Secret, and renews it.\n{body}")
+        }
         Content::FilledFrom { original, key, .. } => {
             let Reference { namespace, name, .. } = original;
             format!(

@@ -4,7 +4,7 @@
 use crate::{
     inputs::ReferenceKind,
     kinds::Kind,
-    object::Object,
+    object::{Key, Object},
     plan::{ComponentPlan, LoginsPlan, POSTGRES, Plan, PostgresPlan, PostgresServers, Target},
     status::conditions::Verdict,
     step::Observed,
@@ -96,9 +96,13 @@ pub(crate) fn is_rolled_out(
     desired: &[Object],
     observed: &Observed,
 ) -> bool {
-    let key = plan.identity.key(Kind::Deployment, &component.name);
-    let wished = desired.iter().find(|object| object.key() == key);
-    let live = observed.get(&key);
+    is_in_place(&plan.identity.key(Kind::Deployment, &component.name), desired, observed)
+}
+
+/// Whether a workload is as it should be, and so are all its pods but those that are ending.
+pub(crate) fn is_in_place(key: &Key, desired: &[Object], observed: &Observed) -> bool {
+    let wished = desired.iter().find(|object| object.key() == *key);
+    let live = observed.get(key);
     let workload = live.and_then(|live| live.workload.as_ref());
     let is_same = wished.zip(live).is_some_and(|(wished, live)| live.digest.as_ref() == Some(&wished.digest));
     is_same && workload.is_some_and(|workload| workload.observed && workload.rolled_out)

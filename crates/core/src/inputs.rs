@@ -11,6 +11,7 @@ use crate::{
     add_ons::Capabilities,
     members::{Members, Scope},
     storage::StorageClasses,
+    tls::Level,
     told::Told,
 };
 
@@ -107,6 +108,8 @@ pub struct Inputs {
     pub storage_classes: Option<Arc<StorageClasses>>,
     /// What the primary of the database says, where there is one.
     pub told: Option<Told>,
+    /// How far TLS to the database was when its servers were applied last; `None` without TLS or servers.
+    pub tls: Option<Level>,
     /// No pod is left that has another login to the database than the newest.
     pub settled: bool,
     /// What the servers of data stores say of themselves.
@@ -125,6 +128,7 @@ impl Inputs {
             allowing: None,
             storage_classes: None,
             told: None,
+            tls: None,
             settled: false,
             members: Arc::default(),
         }

@@ -30,4 +30,5 @@ pub mod status;
 pub mod step;
 pub mod storage;
 pub mod teardown;
+pub mod tls;
 pub mod told;

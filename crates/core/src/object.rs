@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 use trading_api::labels;
@@ -72,6 +73,15 @@ pub enum Content {
         /// By key, whether it is there now.
         BTreeMap<String, bool>,
     ),
+    /// A Secret gets an authority, once, and a certificate of it, which is renewed.
+    Certified {
+        /// Names that the certificate is for.
+        names: Vec<String>,
+        /// Whether it has all keys now.
+        is_whole: bool,
+        /// The time.
+        now: Timestamp,
+    },
     /// The body says which keys of a Secret are filled in. Each value is a text in which [`PASSWORD`] stands for
     /// the value of a key of another Secret.
     FilledFrom {

@@ -45,8 +45,8 @@ use monitoring::{MonitoringPlan, TelemetryPlan};
 pub use network::{Host, IngressSource, NetworkPlan};
 pub use pooler::{POOLER, POOLER_USER, PoolerPlan};
 pub use postgres::{
-    DatabasePlan, LoginsPlan, POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_PORT, POSTGRES_RO, POSTGRES_ROLES,
-    PostgresPasswords, PostgresPlan, PostgresServers, RolePlan,
+    DatabasePlan, LoginsPlan, POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_ANY, POSTGRES_PORT, POSTGRES_RO,
+    POSTGRES_ROLES, PostgresPasswords, PostgresPlan, PostgresServers, RolePlan, TlsPlan,
 };
 pub use redis::{
     ClusterPlan, ExternalRedisPlan, HeldPasswords, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT,

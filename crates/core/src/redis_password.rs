@@ -118,11 +118,7 @@ fn behind(plan: &Plan, redis: &RedisPlan, held: &HeldPasswords) -> Vec<String> {
         if answers.all_run_by(REDIS_PASSWORDS, &digest) {
             return Vec::new();
         }
-        let pods = answers.servers.iter().filter(|(_, told)| {
-            let found = told.as_ref().and_then(|member| member.in_force.get(REDIS_PASSWORDS));
-            found.is_none_or(|found| *found != digest)
-        });
-        let pods: Vec<String> = pods.map(|(pod, _)| pod.clone()).collect();
+        let pods = answers.not_run_by(REDIS_PASSWORDS, &digest);
         // They said so before the latest edit, and are asked again.
         if pods.is_empty() { set() } else { pods }
     };

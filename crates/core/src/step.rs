@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use trading_api::{deletion::Store, labels};
 
 use self::{blocked::blocked_stores, prune::prune};
@@ -25,6 +26,7 @@ use crate::{
     resolve::{component::UNREACHABLE, references::MISSING},
     status::workload::{Autoscaler, Hibernation, Workload},
     storage::{Volumes, volumes},
+    tls::{self, Certificate, Level},
     told::{self, Told},
 };
 
@@ -69,6 +71,10 @@ pub struct Child {
     pub holder: Option<String>,
     /// What the primary says in it.
     pub told: Option<Told>,
+    /// How far TLS is, for the servers of a database.
+    pub tls: Option<Level>,
+    /// What is known of the certificate, for a Secret with one.
+    pub certificate: Option<Certificate>,
 }
 
 impl Child {
@@ -164,6 +170,8 @@ pub struct Apply {
     pub known: bool,
     /// What happens to `spec.replicas`.
     pub replicas: Replicas,
+    /// Its certificate is to be made.
+    pub certifies: bool,
 }
 
 /// An object to delete, if it is still the one that was seen.
@@ -211,6 +219,10 @@ pub struct Steps {
     pub login: Option<Stage>,
     /// How far a change of Redis' password is, where there was one.
     pub redis_password: Option<redis_password::Stage>,
+    /// How far TLS to the database is, where everybody has to use it.
+    pub tls: Option<tls::Stage>,
+    /// When the next certificate is to be renewed.
+    pub renewal: Option<Timestamp>,
 }
 
 /// Compares what is wished with what is live.
@@ -286,7 +298,8 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
         }
         match decide(object, child) {
             Some(replicas) => {
-                steps.apply.push(Apply { object: object.clone(), known: child.is_some(), replicas });
+                let (object, known, certifies) = (object.clone(), child.is_some(), is_due(object, child));
+                steps.apply.push(Apply { object, known, replicas, certifies });
             }
             None => steps.unchanged.push(key),
         }
@@ -298,10 +311,19 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
     steps.problems.extend(steps.volumes.iter().flat_map(|volumes| volumes.problems.clone()));
     steps.problems.extend(told::problem(plan, observed));
     steps.login = credentials::stage(plan, desired, observed);
+    let may_roll = !blocked_stores.contains(&Store::Postgres);
+    steps.tls = may_roll.then(|| tls::stage(plan, desired, observed)).flatten();
+    steps.renewal = renewal(desired, observed);
     let may_change = !blocked_stores.contains(&Store::Redis);
     steps.redis_password = may_change.then(|| redis_password::stage(plan, desired, observed)).flatten();
     prune(plan, desired, observed, &blocked_stores, leaves_pooler, &mut steps);
     steps
+}
+
+/// When the first certificate of those that are there is to be renewed.
+fn renewal(desired: &[Object], observed: &Observed) -> Option<Timestamp> {
+    let certified = desired.iter().filter(|object| matches!(object.content, Content::Certified { .. }));
+    certified.filter_map(|object| Some(observed.get(&object.key())?.certificate.as_ref()?.renew)).min()
 }
 
 /// There is to be no pooler any more, and some clients have not been replaced yet by such as go without.
@@ -345,6 +367,7 @@ fn decide(object: &Object, child: Option<&Child>) -> Option<Replicas> {
     };
     let same = child.digest.as_deref() == Some(&object.digest);
     let complete = match &object.content {
+        Content::Certified { .. } => !is_due(object, Some(child)) && child.ownership.is_complete_for(object),
         // Generated keys belong to the creation, so ownership says nothing there.
         Content::GeneratedOnce(_) => true,
         Content::AddedOnce(keys) => keys.values().all(|is_there| *is_there),
@@ -354,6 +377,13 @@ fn decide(object: &Object, child: Option<&Child>) -> Option<Replicas> {
         | Content::FilledFrom { .. } => child.ownership.is_complete_for(object),
     };
     (!(same && complete)).then(|| replicas_of(object, child))
+}
+
+/// Whether its certificate is to be made or renewed.
+fn is_due(object: &Object, child: Option<&Child>) -> bool {
+    let Content::Certified { names, is_whole, now } = &object.content else { return false };
+    let known = child.and_then(|child| child.certificate.as_ref());
+    !is_whole || known.is_none_or(|certificate| certificate.is_due(names, *now))
 }
 
 fn replicas_of(object: &Object, child: &Child) -> Replicas {

@@ -2,6 +2,7 @@
 
 mod add_ons;
 mod cache;
+mod certificates;
 mod client;
 mod controller;
 mod gate;

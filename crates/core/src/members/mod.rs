@@ -16,6 +16,7 @@ use crate::{
     plan::{POSTGRES, POSTGRES_AGENT_PORT, Plan, REDIS, REDIS_METRICS_PORT, SENTINEL},
     redis_password,
     step::{Observed, servers},
+    tls,
 };
 
 /// What is known of the servers of a platform, by the names of their stores among components. A store that was
@@ -157,7 +158,7 @@ pub fn targets(plan: &Plan, live: &Observed) -> Vec<Target> {
     let database = plan.postgres.as_ref().and_then(|database| database.servers.as_ref());
     let postgres = database.map(|servers| (POSTGRES, POSTGRES_AGENT_PORT, servers.instances));
     // Sentinels have nothing to tell but which passwords they take.
-    let passwords = redis_password::awaited(plan);
+    let (passwords, access) = (redis_password::awaited(plan), tls::awaited(plan));
     let sentinels = plan.redis.as_ref().filter(|_| passwords.is_some());
     let sentinels = sentinels.and_then(|redis| redis.sentinel.as_ref());
     let sentinels = sentinels.map(|it| (SENTINEL, REDIS_METRICS_PORT, it.instances));
@@ -174,7 +175,7 @@ pub fn targets(plan: &Plan, live: &Observed) -> Vec<Target> {
             port: u16::try_from(port).ok()?,
             servers: (0..count).map(server).collect(),
             settled,
-            awaited: passwords.clone().filter(|_| store != POSTGRES),
+            awaited: if store == POSTGRES { access.clone() } else { passwords.clone() },
         })
     });
     inside.chain(outside::targets(plan)).filter(|target| plan.scope.admits(target)).collect()
@@ -223,6 +224,16 @@ impl Answers {
             told.as_ref().is_some_and(|member| member.in_force.get(file).is_some_and(|found| found == digest))
         };
         self.current && !self.servers.is_empty() && self.servers.values().all(runs_by)
+    }
+
+    /// Servers that don't say that they run by this file, whenever they were asked.
+    #[must_use]
+    pub fn not_run_by(&self, file: &str, digest: &str) -> Vec<String> {
+        let servers = self.servers.iter().filter(|(_, told)| {
+            let found = told.as_ref().and_then(|member| member.in_force.get(file));
+            found.is_none_or(|found| found != digest)
+        });
+        servers.map(|(name, _)| name.clone()).collect()
     }
 
     /// Whether some server takes writes.

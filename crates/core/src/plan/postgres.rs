@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use trading_api::{
     network::Cidr,
     postgres::{PredefinedRole, SslMode},
@@ -12,11 +13,14 @@ use super::{
     AccountPlan, CLUSTER_RW, DatabaseCluster, Host, POOLER, PasswordSource, PoolerPlan, ResourcesPlan,
     VolumePlan,
 };
+use crate::tls::Level;
 
 /// Name of the database among components.
 pub const POSTGRES: &str = "postgres";
 /// What a component connects to for the read replicas of the database.
 pub const POSTGRES_RO: &str = "postgres-ro";
+/// What the Service of all servers of the database, for reading, is called after the platform's name.
+pub const POSTGRES_ANY: &str = "postgres-r";
 /// What the Secret with the passwords of all further roles is called after the platform's name.
 pub const POSTGRES_ROLES: &str = "postgres-roles";
 /// Port of a Postgres server.
@@ -102,6 +106,8 @@ pub struct PostgresServers {
     pub passwords: PostgresPasswords,
     /// Which login clients are given.
     pub logins: LoginsPlan,
+    /// TLS to them, where there is any.
+    pub tls: Option<TlsPlan>,
     /// Databases and their extensions, by name; that of the platform is among them.
     pub databases: BTreeMap<String, DatabasePlan>,
     /// Further roles that log in.
@@ -114,6 +120,40 @@ pub struct PostgresServers {
     pub user: i64,
     /// Group that owns the volumes.
     pub group: i64,
+}
+
+/// TLS of the servers.
+#[derive(Clone, Debug)]
+pub struct TlsPlan {
+    /// What the resource asks for; `None` while it is given up.
+    pub wished: Option<Level>,
+    /// How far it is.
+    pub level: Level,
+    /// Secret with the authority, the certificate and its key.
+    pub secret: String,
+    /// Names that the certificate is for.
+    pub names: Vec<String>,
+    /// Whether the Secret has all of them, as far as is known.
+    pub is_whole: bool,
+    /// The time, by which certificates are due.
+    pub now: Timestamp,
+}
+
+impl TlsPlan {
+    /// Key of the authorities that clients trust: the one that the certificate is of, and while it changes another.
+    pub const AUTHORITY: &str = "ca.crt";
+    /// Key of the certificate.
+    pub const CERTIFICATE: &str = "tls.crt";
+    /// Key of its private key.
+    pub const KEY: &str = "tls.key";
+    /// Key of the authority's private key, which no pod gets.
+    pub const AUTHORITY_KEY: &str = "ca.key";
+
+    /// What clients are told.
+    #[must_use]
+    pub fn ssl_mode(&self) -> SslMode {
+        if self.level == Level::Offered { SslMode::Prefer } else { SslMode::VerifyFull }
+    }
 }
 
 /// A database of the servers.

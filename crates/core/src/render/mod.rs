@@ -23,6 +23,7 @@ mod postgres_lease;
 mod postgres_logins;
 mod postgres_objects;
 mod postgres_servers;
+mod postgres_tls;
 mod quota;
 mod redis;
 mod redis_users;
@@ -37,6 +38,7 @@ mod vertical;
 use crate::{object::Object, plan::Plan};
 
 pub use meta::selector;
+pub(crate) use postgres_servers::access_file;
 pub use redis::topology_digest;
 
 /// Every object that the platform becomes, in the order of applying.

@@ -21,15 +21,18 @@ use serde_json::json;
 use trading_api::labels;
 
 use super::{
-    mesh, meta, pod, scheduling,
+    mesh, meta, pod, postgres_tls, scheduling,
     store::{AGENT, Store, container_port, port, strings},
 };
 use crate::{
     cnpg, digest,
     kinds::Kind,
     object::{Content, Lifetime, Object, PASSWORD},
-    plan::{POOLER, POOLER_USER, POSTGRES, POSTGRES_PORT, PasswordSource, Plan, PoolerPlan, PostgresPlan},
+    plan::{
+        POOLER, POOLER_USER, POSTGRES, POSTGRES_PORT, PasswordSource, Plan, PoolerPlan, PostgresPlan, TlsPlan,
+    },
     resolve::references,
+    tls::Level,
 };
 
 /// What it looks up logins as, in the database; the agent of the primary makes it.
@@ -72,7 +75,7 @@ pub(super) fn render(plan: &Plan, database: &PostgresPlan) -> Vec<Object> {
         ),
         users(plan, pooler, password),
         object(Kind::Service, &service(plan)),
-        object(Kind::Deployment, &deployment(plan, pooler, &digest::of(&json!(text)))),
+        object(Kind::Deployment, &deployment(plan, database, pooler, &digest::of(&json!(text)))),
         object(
             Kind::ConfigMap,
             &ConfigMap {
@@ -179,15 +182,34 @@ fn config(plan: &Plan, database: &PostgresPlan, pooler: &PoolerPlan) -> String {
     ];
     let head =
         format!("[databases]\n{name} = host={host} port={POSTGRES_PORT} dbname={name}\n\n[pgbouncer]\n");
+    let tls = tls(database).into_iter().flat_map(encrypted);
     let patience = PATIENCE.map(|(setting, value)| (setting, value.to_owned()));
-    settings.into_iter().chain(patience).fold(head, |mut text, (setting, value)| {
+    settings.into_iter().chain(patience).chain(tls).fold(head, |mut text, (setting, value)| {
         // Writing to a String can't fail.
         let _ = writeln!(text, "{}", format!("{setting} = {value}").trim_end());
         text
     })
 }
 
-fn deployment(plan: &Plan, pooler: &PoolerPlan, checksum: &str) -> Deployment {
+/// TLS of the servers, which it passes on.
+fn tls(database: &PostgresPlan) -> Option<&TlsPlan> {
+    database.servers.as_ref()?.tls.as_ref()
+}
+
+/// It asks of servers and lets clients do what they are told to. It reads the files again when it is told to.
+fn encrypted(tls: &TlsPlan) -> Vec<(&'static str, String)> {
+    let file = |key: &str| format!("{}/{key}", postgres_tls::FOLDER);
+    let is_required = tls.level == Level::Required;
+    vec![
+        ("client_tls_sslmode", if is_required { "require" } else { "allow" }.to_owned()),
+        ("client_tls_cert_file", file(TlsPlan::CERTIFICATE)),
+        ("client_tls_key_file", file(TlsPlan::KEY)),
+        ("server_tls_sslmode", if is_required { "verify-full" } else { "prefer" }.to_owned()),
+        ("server_tls_ca_file", file(TlsPlan::AUTHORITY)),
+    ]
+}
+
+fn deployment(plan: &Plan, database: &PostgresPlan, pooler: &PoolerPlan, checksum: &str) -> Deployment {
     Deployment {
         metadata: metadata(plan),
         spec: Some(DeploymentSpec {
@@ -200,19 +222,19 @@ fn deployment(plan: &Plan, pooler: &PoolerPlan, checksum: &str) -> Deployment {
                     max_unavailable: Some(IntOrString::Int(0)),
                 }),
             }),
-            template: template(plan, pooler, checksum),
+            template: template(plan, database, pooler, checksum),
             ..DeploymentSpec::default()
         }),
         status: None,
     }
 }
 
-fn template(plan: &Plan, pooler: &PoolerPlan, checksum: &str) -> PodTemplateSpec {
+fn template(plan: &Plan, database: &PostgresPlan, pooler: &PoolerPlan, checksum: &str) -> PodTemplateSpec {
     let name = plan.identity.child(POOLER);
     let mut spec: PodSpec = pod::restricted(plan, &name, POOLER_USER, POOLER_USER);
     spec.termination_grace_period_seconds = Some(LEAVING_SECONDS + GRACE_SECONDS);
     spec.init_containers = Some(vec![agent(plan, pooler)]);
-    spec.containers = vec![container(plan, pooler)];
+    spec.containers = vec![container(plan, database, pooler)];
     spec.volumes = Some(vec![
         pod::empty_dir("agent", None),
         Volume {
@@ -233,6 +255,7 @@ fn template(plan: &Plan, pooler: &PoolerPlan, checksum: &str) -> PodTemplateSpec
             ..Volume::default()
         },
     ]);
+    spec.volumes.get_or_insert_default().extend(tls(database).map(postgres_tls::volume));
     scheduling::place(plan, POOLER, &pooler.scheduling, pooler.instances > 1, &mut spec);
     let store = Store { plan, name: POOLER, tier: meta::DATABASE };
     store.template(&pooler.version, checksum, spec)
@@ -252,13 +275,23 @@ fn agent(plan: &Plan, pooler: &PoolerPlan) -> Container {
 }
 
 /// The agent as the main process: a request to stop means to PgBouncer that it ends amid transactions.
-fn container(plan: &Plan, pooler: &PoolerPlan) -> Container {
+fn container(plan: &Plan, database: &PostgresPlan, pooler: &PoolerPlan) -> Container {
     let config = format!("/config/{CONFIG}");
+    let mut command = strings(&[AGENT, "postgres", "pool", "--config", &config]);
+    let mut mounts = vec![
+        pod::mount("agent", "/agent", true),
+        pod::mount("config", "/config", true),
+        pod::mount("users", "/users", true),
+    ];
+    if tls(database).is_some() {
+        command.extend(strings(&["--tls", postgres_tls::FOLDER]));
+        mounts.push(postgres_tls::mount());
+    }
     Container {
         name: POOLER.to_owned(),
         image: pooler.image.clone(),
         image_pull_policy: Some(plan.pods.pull_policy.as_str().to_owned()),
-        command: Some(strings(&[AGENT, "postgres", "pool", "--config", &config])),
+        command: Some(command),
         ports: Some(vec![container_port("postgres", POSTGRES_PORT)]),
         resources: Some(pod::resources(&pooler.resources)),
         // Of the database behind it nothing is asked: a restart would not mend that.
@@ -272,11 +305,7 @@ fn container(plan: &Plan, pooler: &PoolerPlan) -> Container {
             ..Lifecycle::default()
         }),
         security_context: Some(pod::container_security()),
-        volume_mounts: Some(vec![
-            pod::mount("agent", "/agent", true),
-            pod::mount("config", "/config", true),
-            pod::mount("users", "/users", true),
-        ]),
+        volume_mounts: Some(mounts),
         ..Container::default()
     }
 }

@@ -11,22 +11,21 @@ use k8s_openapi::api::{
     },
 };
 use trading_api::labels;
+use trading_report::POSTGRES_ACCESS;
 
 use super::{
-    env, meta, pod, pooler, postgres_lease, postgres_logins, postgres_objects, scheduling,
+    env, meta, pod, pooler, postgres_lease, postgres_logins, postgres_objects, postgres_tls, scheduling,
     store::{AGENT, Store, container_port, http_probe, port, strings},
 };
 use crate::{
     kinds::Kind,
     object::Object,
     plan::{
-        POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_PORT, POSTGRES_RO, PasswordSource, Plan, PostgresPlan,
-        PostgresServers,
+        POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_ANY, POSTGRES_PORT, POSTGRES_RO, PasswordSource, Plan,
+        PostgresPlan, PostgresServers,
     },
 };
 
-/// All servers, for reading.
-const ANY: &str = "postgres-r";
 /// Role that replicas log in as.
 pub(super) const REPLICATION_ROLE: &str = "streaming_replica";
 /// Below the volume's root: fsGroup opens that to the group, which Postgres refuses.
@@ -69,10 +68,11 @@ pub(super) fn render(plan: &Plan, database: &PostgresPlan, servers: &PostgresSer
     objects.extend(postgres_lease::render(&store));
     if servers.instances > 1 {
         objects.push(store.service(POSTGRES_RO, ports(), of_role(&store, labels::ROLE_REPLICA)));
-        objects.push(store.service(ANY, ports(), store.selector()));
+        objects.push(store.service(POSTGRES_ANY, ports(), store.selector()));
     }
     objects.extend(postgres_logins::render(&store, database, servers));
     objects.extend(postgres_objects::render(&store, servers));
+    objects.extend(postgres_tls::render(&store, servers));
     objects.extend(store.budget(servers.instances));
     objects
 }
@@ -91,7 +91,7 @@ fn of_role(store: &Store, role: &str) -> BTreeMap<String, String> {
 fn config(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> Object {
     // Where it listens, whom it follows and what commits wait for is the agent's.
     let fixed = [
-        ("hba_file", "/config/pg_hba.conf".to_owned()),
+        ("hba_file", format!("/config/{POSTGRES_ACCESS}")),
         ("password_encryption", "scram-sha-256".to_owned()),
         ("logging_collector", "off".to_owned()),
     ];
@@ -101,14 +101,9 @@ fn config(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> 
         let _ = writeln!(text, "{name} = '{value}'");
         text
     });
-    // Who reaches the socket is in the server's own container and runs as its user, which images
-    // call otherwise.
-    let access = format!(
-        "local all all trust\nhost replication {REPLICATION_ROLE} all scram-sha-256\nhost all all all scram-sha-256\n"
-    );
     let mut data = BTreeMap::from([
         ("postgresql.conf".to_owned(), text),
-        ("pg_hba.conf".to_owned(), access),
+        (POSTGRES_ACCESS.to_owned(), access_file(servers)),
         (MEMBERS.to_owned(), members(store, servers)),
         (LOGIN.to_owned(), postgres_logins::file(&servers.logins)),
         (OBJECTS.to_owned(), postgres_objects::file(servers)),
@@ -116,6 +111,16 @@ fn config(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> 
     data.extend(database.pooler.as_ref().map(|_| (POOLED.to_owned(), pooler::ROLE.to_owned() + "\n")));
     let map = ConfigMap { metadata: store.metadata(POSTGRES), data: Some(data), ..ConfigMap::default() };
     store.object(Kind::ConfigMap, &map)
+}
+
+/// Who may connect, and how: the text of `pg_hba.conf`.
+pub(crate) fn access_file(servers: &PostgresServers) -> String {
+    let host = postgres_tls::connections(servers);
+    // Who reaches the socket is in the server's own container and runs as its user, which images
+    // call otherwise.
+    format!(
+        "local all all trust\n{host} replication {REPLICATION_ROLE} all scram-sha-256\n{host} all all all scram-sha-256\n"
+    )
 }
 
 /// One `name=host` a line.
@@ -131,6 +136,10 @@ fn members(store: &Store, servers: &PostgresServers) -> String {
 fn stateful_set(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> Object {
     let mut metadata = store.metadata(POSTGRES);
     metadata.labels.get_or_insert_default().insert(labels::STORE_MODE.to_owned(), "Managed".to_owned());
+    let level = servers.tls.as_ref().map(|tls| (labels::TLS.to_owned(), tls.level.as_str().to_owned()));
+    if let Some(level) = level {
+        metadata.annotations.get_or_insert_default().extend([level]);
+    }
     let mut spec = store.set(servers.instances, template(store, database, servers));
     let mut claims = vec![store.claim("data", &servers.storage.size, servers.storage.class.as_ref())];
     claims.extend(servers.wal_storage.as_ref().map(|wal| store.claim("wal", &wal.size, wal.class.as_ref())));
@@ -159,6 +168,7 @@ fn template(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -
             ..Volume::default()
         },
     ]);
+    spec.volumes.get_or_insert_default().extend(servers.tls.as_ref().map(postgres_tls::volume));
     scheduling::place(plan, POSTGRES, &servers.scheduling, servers.instances > 1, &mut spec);
     let mut template = store.template(&servers.version, &servers.checksum, spec);
     if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
@@ -219,6 +229,10 @@ fn run(plan: &Plan, database: &PostgresPlan, servers: &PostgresServers) -> Vec<S
     if servers.synchronous {
         command.push("--synchronous".to_owned());
     }
+    if servers.tls.is_some() {
+        let access = format!("/config/{POSTGRES_ACCESS}");
+        command.extend(strings(&["--tls", postgres_tls::FOLDER, "--access", &access]));
+    }
     command
 }
 
@@ -248,6 +262,7 @@ fn mounts(servers: &PostgresServers) -> Vec<VolumeMount> {
         pod::mount("roles", ROLES, true),
     ];
     mounts.extend(servers.wal_storage.as_ref().map(|_| pod::mount("wal", WAL_VOLUME, false)));
+    mounts.extend(servers.tls.as_ref().map(|_| postgres_tls::mount()));
     mounts
 }
 

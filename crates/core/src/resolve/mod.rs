@@ -13,6 +13,7 @@ mod pooler;
 mod postgres;
 mod postgres_logins;
 mod postgres_objects;
+mod postgres_tls;
 mod preset;
 pub mod redis;
 mod redis_passwords;

@@ -12,13 +12,13 @@ use trading_api::{
 
 use super::{
     Context, blocks, cloudnative, host_of, image_reference, pooler, postgres_logins, postgres_objects,
-    preset, references,
+    postgres_tls, preset, references,
 };
 use crate::{
     digest,
     plan::{
         Host, LoginsPlan, POSTGRES, POSTGRES_PORT, POSTGRES_RO, PasswordSource, PostgresPasswords,
-        PostgresPlan, PostgresServers, VolumePlan,
+        PostgresPlan, PostgresServers, TlsPlan, VolumePlan,
     },
     postgres_parameters::needs_restart,
 };
@@ -77,18 +77,22 @@ fn managed(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresPl
     let database = name(context, "database", postgres.database.as_ref());
     let servers = servers(context, postgres, &database, major);
     let replicas = servers.instances > 1;
+    let tls = servers.tls.as_ref();
+    // Without TLS the policies keep everybody else away.
+    let ssl_mode = tls.map_or(SslMode::Prefer, TlsPlan::ssl_mode);
+    let ca = tls.filter(|_| ssl_mode != SslMode::Prefer);
+    let ca = ca.map(|tls| (tls.secret.clone(), TlsPlan::AUTHORITY.to_owned()));
     PostgresPlan {
         host: Host::Name(context.identity.child(POSTGRES)),
         port: POSTGRES_PORT,
         database,
-        // Inside the cluster the policies keep everybody else away; the server has no certificate.
-        ssl_mode: SslMode::Prefer,
+        ssl_mode,
         secret: servers.passwords.owner.secret.clone(),
         username_key: "username".to_owned(),
         password_key: servers.passwords.owner.key.clone(),
         cidrs: Vec::new(),
         read_only_host: replicas.then(|| Host::Name(context.identity.child(POSTGRES_RO))),
-        ca: None,
+        ca,
         servers: Some(servers),
         cluster: None,
         pooler: pooler::resolve(context, postgres),
@@ -127,6 +131,7 @@ fn servers(context: &mut Context, postgres: &Postgres, database: &str, major: i3
         parameters,
         passwords,
         logins,
+        tls: postgres_tls::resolve(context, postgres.tls.as_ref()),
         resources,
         scheduling: postgres.scheduling.clone(),
         user,

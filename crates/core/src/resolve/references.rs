@@ -36,6 +36,8 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
     let servers_of_database = plan.postgres.iter().filter_map(|database| database.servers.as_ref());
     let chosen = servers_of_database.clone().filter_map(|servers| servers.logins.chosen.as_ref());
     let chosen = chosen.map(|password| secret(plan.identity.namespace_of(POSTGRES), &password.secret));
+    let certificate = servers_of_database.clone().filter_map(|servers| servers.tls.as_ref());
+    let certificate = certificate.map(|tls| secret(plan.identity.namespace_of(POSTGRES), &tls.secret));
     let roles = servers_of_database.flat_map(|servers| {
         let roles = servers.roles.iter().map(|role| &role.account);
         of_accounts(&plan.identity, POSTGRES, POSTGRES_ROLES, roles)
@@ -52,6 +54,7 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
         .chain(roles)
         .chain(chosen)
         .chain(pooler)
+        .chain(certificate)
         .collect();
     found.sort();
     found.dedup();

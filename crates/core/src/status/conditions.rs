@@ -33,6 +33,8 @@ pub struct Facts<'a> {
     pub volumes: Option<&'a Volumes>,
     /// How far changes of the login to the database and of Redis' password are, where there was one.
     pub credentials: Option<Verdict>,
+    /// How far TLS to the database is, where everybody has to use it.
+    pub tls: Option<Verdict>,
     /// Which volumes are nearly full.
     pub nearly_full: NearlyFull,
     /// A store that is to be asked was not yet: what its servers said before stands.
@@ -49,7 +51,7 @@ pub enum NearlyFull {
 }
 
 /// Every type of condition.
-pub const TYPES: [&str; 11] = [
+pub const TYPES: [&str; 12] = [
     "Ready",
     "Available",
     "Reconciling",
@@ -60,8 +62,12 @@ pub const TYPES: [&str; 11] = [
     "AddOnsAvailable",
     "VolumesExpandable",
     "CredentialsRotated",
+    TLS_REQUIRED,
     NEARLY_FULL,
 ];
+
+/// Condition: whether everybody has to use TLS to the database.
+pub const TLS_REQUIRED: &str = "TLSRequired";
 
 /// Condition, and reason of it: a volume is nearly full.
 pub const NEARLY_FULL: &str = "VolumeNearlyFull";
@@ -81,6 +87,7 @@ pub fn conditions(facts: &Facts, before: &[Condition], now: Timestamp) -> Vec<Co
         facts.needs_add_ons.then(|| ("AddOnsAvailable", add_ons(facts))),
         facts.volumes.map(|volumes| ("VolumesExpandable", expandable(volumes))),
         facts.credentials.clone().map(|verdict| ("CredentialsRotated", verdict)),
+        facts.tls.clone().map(|verdict| (TLS_REQUIRED, verdict)),
     ];
     let timed = |(type_, verdict)| timed(type_, verdict, facts.generation, before, now);
     let nearly_full = match &facts.nearly_full {

@@ -23,6 +23,7 @@ use crate::{
     redis_password::{self, Stage},
     resolve::{network::ADDRESSES_UNKNOWN, redis::EVICTION_RISK, references::MISSING},
     step::{Child, Observed, Steps, servers},
+    tls,
 };
 use conditions::Verdict;
 use workload::Workload;
@@ -68,6 +69,7 @@ pub fn status(
         needs_add_ons: steps.needs_add_ons,
         volumes: steps.volumes.as_ref(),
         credentials: credentials(plan, steps, before),
+        tls: steps.tls.as_ref().map(|stage| encryption(stage, before)),
         nearly_full: told.nearly_full,
         awaited: told.awaited,
     };
@@ -98,6 +100,16 @@ fn credentials(plan: &Plan, steps: &Steps, before: &[Condition]) -> Option<Verdi
         (Some(login), Some(password)) => Some(login.and(password)),
         (login, password) => login.or(password),
     }
+}
+
+/// How far TLS to the database is.
+fn encryption(stage: &tls::Stage, before: &[Condition]) -> Verdict {
+    let was_done = before.iter().any(|it| it.type_ == conditions::TLS_REQUIRED && it.status == "True");
+    tls::verdict(match stage {
+        // They said so once, see above.
+        tls::Stage::Refusing(_) if was_done => &tls::Stage::Done,
+        stage => stage,
+    })
 }
 
 /// Whether a problem leaves the platform whole: a warning.

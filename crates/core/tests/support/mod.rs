@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use trading_api::{Quantity, TradingPlatform, labels};
@@ -18,6 +18,7 @@ use trading_core::{
     resolve::resolve,
     status::workload::{Autoscaler, Workload},
     step::{Child, Observed, Ownership, ReplicasOwnership},
+    tls::{Certificate, Level, digest_of},
 };
 
 /// Environments of the example.
@@ -110,6 +111,13 @@ pub fn child(object: &Object) -> Child {
         autoscaler: (object.kind == Kind::HorizontalPodAutoscaler).then(Autoscaler::default),
         holder: None,
         told: None,
+        tls: annotations[labels::TLS].as_str().and_then(Level::parse),
+        certificate: match &object.content {
+            Content::Certified { names, now, .. } => {
+                Some(Certificate { renew: *now + SignedDuration::from_hours(24), names: digest_of(names) })
+            }
+            _ => None,
+        },
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use trading_core::{kinds::Kind, object::Key, step::Observed, told::Told};
+use trading_core::{kinds::Kind, object::Key, step::Observed, tls::Level, told::Told};
 
 use super::{
     Entry, PlatformKey,
@@ -144,6 +144,13 @@ impl Children {
         let inner = self.lock();
         let mut leases = inner.by_platform.get(platform)?.iter().filter(|(key, _)| key.kind == Kind::Lease);
         leases.find_map(|(key, kept)| kept.child(key).told)
+    }
+
+    /// How far TLS to the platform's database was when its servers were applied last.
+    pub fn tls(&self, platform: &PlatformKey) -> Option<Level> {
+        let inner = self.lock();
+        let all = inner.by_platform.get(platform)?.iter();
+        all.filter(|(key, _)| key.kind == Kind::StatefulSet).find_map(|(_, kept)| kept.tls)
     }
 
     /// Remembers that these objects were found as they should be in a snapshot, and drops what

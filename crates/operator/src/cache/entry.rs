@@ -10,6 +10,7 @@ use trading_api::labels::{self, FIELD_MANAGER};
 use trading_core::{
     kinds::Kind,
     step::{Child, Ownership, ReplicasOwnership},
+    tls::{Certificate, Level},
 };
 
 /// What an event or an answer says of a child.
@@ -45,6 +46,7 @@ pub fn child(kind: Kind, meta: &ObjectMeta) -> Option<Entry> {
         return None;
     }
     let label = |key: &str| meta.labels.as_ref().and_then(|all| all.get(key)).cloned();
+    let annotation = |key: &str| Some(meta.annotations.as_ref()?.get(key)?.as_str());
     let fields = our_fields(meta);
     let mut hasher = DefaultHasher::new();
     fields.hash(&mut hasher);
@@ -54,14 +56,14 @@ pub fn child(kind: Kind, meta: &ObjectMeta) -> Option<Entry> {
         name: meta.name.clone()?,
         home: label(labels::HOME).unwrap_or_else(|| namespace.clone()),
         namespace,
-        is_copy: meta.annotations.as_ref().is_some_and(|all| all.contains_key(labels::COPIED_FROM)),
+        is_copy: annotation(labels::COPIED_FROM).is_some(),
         uid: meta.uid.clone()?,
         platform: label(labels::INSTANCE)?,
         platform_uid: label(labels::PLATFORM_UID).unwrap_or_default(),
         component: label(labels::NAME).unwrap_or_default(),
         is_store: meta.owner_references.as_ref().is_none_or(Vec::is_empty),
         store_mode: label(labels::STORE_MODE),
-        digest: meta.annotations.as_ref().and_then(|all| all.get(labels::APPLIED)).cloned(),
+        digest: annotation(labels::APPLIED).map(str::to_owned),
         replicas: replicas(meta),
         ownership: Ownership::Fields(fields),
         deleting: meta.deletion_timestamp.is_some(),
@@ -69,6 +71,8 @@ pub fn child(kind: Kind, meta: &ObjectMeta) -> Option<Entry> {
         autoscaler: None,
         holder: None,
         told: None,
+        tls: annotation(labels::TLS).and_then(Level::parse),
+        certificate: annotation(labels::CERTIFICATE).and_then(Certificate::parse),
     };
     let version = meta.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default();
     Some(Entry { child, version, fields: hasher.finish() })

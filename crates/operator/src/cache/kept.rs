@@ -9,6 +9,7 @@ use trading_core::{
     object::Key,
     status::workload::{Autoscaler, Workload},
     step::{Child, Ownership, ReplicasOwnership},
+    tls::{Certificate, Level},
     told::Told,
 };
 use uuid::Uuid;
@@ -103,6 +104,8 @@ pub struct Kept {
     store_mode: Option<Text>,
     holder: Option<Text>,
     told: Option<Box<Told>>,
+    certificate: Option<Box<Certificate>>,
+    pub tls: Option<Level>,
     workload: Option<Box<Workload>>,
     autoscaler: Option<Box<Autoscaler>>,
     replicas: ReplicasOwnership,
@@ -136,6 +139,8 @@ impl From<Entry> for Kept {
             store_mode: child.store_mode.as_deref().map(text),
             holder: child.holder.as_deref().map(text),
             told: child.told.map(Box::new),
+            certificate: child.certificate.map(Box::new),
+            tls: child.tls,
             workload: child.workload.map(Box::new),
             autoscaler: child.autoscaler.map(Box::new),
             replicas: child.replicas,
@@ -177,6 +182,8 @@ impl Kept {
             autoscaler: self.autoscaler.as_deref().cloned(),
             holder: self.holder.as_ref().map(ToString::to_string),
             told: self.told.as_deref().cloned(),
+            certificate: self.certificate.as_deref().cloned(),
+            tls: self.tls,
         }
     }
 
@@ -206,6 +213,8 @@ impl Kept {
             || self.autoscaler != new.autoscaler
             || self.holder != new.holder
             || self.told != new.told
+            || self.certificate != new.certificate
+            || self.tls != new.tls
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
@@ -133,7 +133,8 @@ async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), C
         Content::CollectedFrom { originals, .. } => {
             return put(&collected(object, originals, context).await?, known, key, context).await;
         }
-        Content::Rendered | Content::GeneratedOnce(_) | Content::AddedOnce(_) => {}
+        Content::Rendered | Content::GeneratedOnce(_) | Content::AddedOnce(_) | Content::Certified { .. } => {
+        }
     }
     match step.replicas {
         Replicas::AsRendered => put(object, known, key, context).await,
@@ -237,7 +238,7 @@ async fn hand_over(object: &Object, known: bool, key: &PlatformKey, context: &Co
         .get(&object.name)
         .await
         .map_err(|error| cause(object.kind, &object.name, error))?;
-    if !known && !is_ours(&live, key) {
+    if !known && !is_ours(&live.metadata, key) {
         return Err(Cause::Foreign);
     }
     keep_replicas(object, &live, context).await?;
@@ -282,7 +283,7 @@ async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context)
             // somebody else's?
             let live =
                 api.get(&object.name).await.map_err(|error| cause(object.kind, &object.name, error))?;
-            if !is_ours(&live, key) {
+            if !is_ours(&live.metadata, key) {
                 return Err(Cause::Foreign);
             }
             send(&api, object, &object.body, &forceful, context).await
@@ -303,9 +304,9 @@ async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context)
 }
 
 /// Made by an operator of this kind for a platform of this name.
-fn is_ours(live: &DynamicObject, key: &PlatformKey) -> bool {
-    let label = |name: &str| live.labels().get(name).map(String::as_str);
-    let home = label(labels::HOME).or(live.metadata.namespace.as_deref());
+pub(super) fn is_ours(live: &ObjectMeta, key: &PlatformKey) -> bool {
+    let label = |name: &str| live.labels.as_ref()?.get(name).map(String::as_str);
+    let home = label(labels::HOME).or(live.namespace.as_deref());
     label(labels::MANAGED_BY) == Some(labels::OPERATOR)
         && label(labels::INSTANCE) == Some(&key.name)
         && home == Some(&key.namespace)

@@ -15,6 +15,7 @@ use trading_core::{inputs::OperatorSettings, step::Steps};
 
 use crate::{
     cache::{Caches, PlatformKey},
+    certificates::CertificateError,
     members::Book,
     metrics::{Metrics, ObjectOutcome},
 };
@@ -166,6 +167,9 @@ pub enum ReconcileError {
         /// A store waits for it; otherwise it serves with the one that it has.
         is_first: bool,
     },
+    /// No certificate was made.
+    #[error("no certificate for Secret {secret:?}: {source}")]
+    Certificate { secret: String, source: CertificateError },
     /// It took too long.
     #[error("gave up after {0} s")]
     TimedOut(u64),
@@ -182,7 +186,7 @@ impl ReconcileError {
             Self::Write { .. } => "write_failed",
             Self::Refused(_) | Self::Unusable { .. } => "refused",
             Self::TimedOut(_) => "timed_out",
-            Self::Panic(_) => "panicked",
+            Self::Panic(_) | Self::Certificate { .. } => "panicked",
         }
     }
 

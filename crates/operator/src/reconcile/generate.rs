@@ -1,4 +1,4 @@
-//! Makes passwords, before anything else is applied.
+//! Makes passwords and certificates, before anything else is applied.
 
 use std::collections::BTreeMap;
 
@@ -20,9 +20,10 @@ use trading_core::{
 use super::{
     Context, ReconcileError,
     apply::{in_words, remember, values_of, with_password},
+    certify::certify,
     references,
 };
-use crate::cache::child;
+use crate::cache::{PlatformKey, child};
 
 /// Length of generated passwords: 62 different characters, so 190 bits.
 const PASSWORD_LENGTH: usize = 32;
@@ -32,6 +33,7 @@ pub fn is_due(step: &Apply) -> bool {
     match &step.object.content {
         Content::GeneratedOnce(_) => !step.known,
         Content::AddedOnce(keys) => keys.values().any(|is_there| !is_there),
+        Content::Certified { .. } => step.certifies,
         Content::Rendered
         | Content::CopiedFrom { .. }
         | Content::CollectedFrom { .. }
@@ -42,10 +44,15 @@ pub fn is_due(step: &Apply) -> bool {
 /// Makes all that is due. Returns the objects whose password a person chose and that can't be used.
 pub async fn all(
     steps: &[Apply],
+    key: &PlatformKey,
     context: &Context,
 ) -> Result<Vec<(Object, ReconcileError)>, ReconcileError> {
     let mut unusable = Vec::new();
     for step in steps.iter().filter(|step| is_due(step)) {
+        if let Content::Certified { names, now, .. } = &step.object.content {
+            certify(&step.object, names, *now, key, context).await?;
+            continue;
+        }
         match generate(&step.object, context).await {
             Err(error @ ReconcileError::Unusable { .. }) => unusable.push((step.object.clone(), error)),
             made => made?,
@@ -74,7 +81,7 @@ async fn generate(object: &Object, context: &Context) -> Result<(), ReconcileErr
             // Where there is one it is kept from an earlier platform of this name, or the cache is behind: it is
             // taken up as it is.
             let password = chosen.map_or_else(password, |(_, chosen)| chosen);
-            create(object, with_password(texts, &password), context).await.map(drop)
+            create(object, with_password(texts, &password), &BTreeMap::new(), context).await.map(drop)
         }
         Content::AddedOnce(keys) => {
             let value = |key: &String| match &chosen {
@@ -83,13 +90,14 @@ async fn generate(object: &Object, context: &Context) -> Result<(), ReconcileErr
             };
             let values: BTreeMap<String, ByteString> =
                 keys.keys().map(|key| (key.clone(), ByteString(value(key).into_bytes()))).collect();
-            if create(object, values.clone(), context).await? {
+            if create(object, values.clone(), &BTreeMap::new(), context).await? {
                 Ok(())
             } else {
                 add(object, values, context).await
             }
         }
         Content::Rendered
+        | Content::Certified { .. }
         | Content::CopiedFrom { .. }
         | Content::CollectedFrom { .. }
         | Content::FilledFrom { .. } => Ok(()),
@@ -111,16 +119,18 @@ async fn chosen(object: &Object, context: &Context) -> Result<Option<(String, St
     Ok(Some((key.clone(), value)))
 }
 
-/// Whether it was made; it fails where the Secret exists.
-async fn create(
+/// Whether it was made; it is not where the Secret exists.
+pub async fn create(
     object: &Object,
     data: BTreeMap<String, ByteString>,
+    annotations: &BTreeMap<String, String>,
     context: &Context,
 ) -> Result<bool, ReconcileError> {
     let what = || format!("Secret {:?}", object.name);
     let mut secret: Secret = Secret::deserialize(&*object.body)
         .map_err(|error| ReconcileError::writing(what())(kube::Error::SerdeError(error)))?;
     secret.data = Some(data);
+    secret.metadata.annotations.get_or_insert_default().extend(annotations.clone());
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &object.namespace);
     let params = PostParams { field_manager: Some(generator()), ..PostParams::default() };
     match api.create(&params, &secret).await {
@@ -160,7 +170,7 @@ pub fn generator() -> String {
 }
 
 /// What was just made need not be read again.
-fn note(object: &Object, live: &Secret, data: Option<BTreeMap<String, ByteString>>, context: &Context) {
+pub fn note(object: &Object, live: &Secret, data: Option<BTreeMap<String, ByteString>>, context: &Context) {
     let reference = Reference {
         kind: ReferenceKind::Secret,
         namespace: object.namespace.clone(),

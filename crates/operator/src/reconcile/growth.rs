@@ -69,7 +69,8 @@ async fn one(
     {
         return Ok(Vec::new());
     }
-    let anew = Apply { object: growth.object.clone(), known: false, replicas: Replicas::AsRendered };
+    let object = growth.object.clone();
+    let anew = Apply { object, known: false, replicas: Replicas::AsRendered, certifies: false };
     let outcome = apply::apply(&[anew], key, context).await;
     tracing::info!(set = growth.set.key.name, "volumes grow; the set was made anew around its pods");
     Ok(outcome.failures)

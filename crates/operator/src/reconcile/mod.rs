@@ -2,6 +2,7 @@
 //! sequences; what is decided is decided in the core.
 
 mod apply;
+mod certify;
 mod claims;
 mod context;
 mod cost;
@@ -22,7 +23,7 @@ mod teardown;
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, runtime::controller::Action};
 use trading_api::TradingPlatform;
 use trading_core::{
@@ -37,6 +38,7 @@ use trading_core::{
     resolve::resolve,
     status::status,
     step::{Steps, steps},
+    tls,
 };
 
 use crate::{cache::PlatformKey, packed::Packed};
@@ -45,6 +47,11 @@ pub use context::{Context, Memories, ReconcileError, reporter};
 
 /// When objects of a kind that is seen as served, but isn't, are tried again.
 const UNSERVED: Duration = Duration::from_secs(30);
+
+/// A certificate that is due is not made again in a hurry where that fails.
+const SOONEST_RENEWAL: Duration = Duration::from_secs(60);
+/// Timers are not set further ahead.
+const LATEST_LOOK: Duration = Duration::from_hours(24 * 30);
 
 /// Between looks whether pods with an old login are gone.
 const PODS_END: Duration = Duration::from_secs(10);
@@ -113,6 +120,7 @@ async fn keep(
         references: Some(references::dereference(platform, key, context).await?),
         capabilities: context.caches.add_ons.capabilities(),
         told: context.caches.children.told(key),
+        tls: context.caches.children.tls(key),
         settled: false,
         members: known(platform, key, context),
     };
@@ -138,7 +146,7 @@ async fn keep(
     // Passwords first: pods must not be made once without and once with them.
     let mut unusable = Vec::new();
     if next.apply.iter().any(generate::is_due) {
-        unusable = generate::all(&next.apply, context).await?;
+        unusable = generate::all(&next.apply, key, context).await?;
         inputs.references = Some(references::dereference(platform, key, context).await?);
         (plan, desired, live, next) = compared(&inputs);
     }
@@ -147,6 +155,17 @@ async fn keep(
     let mut waits_for_pods = logins::may_be_settled(&next);
     if waits_for_pods && logins::are_settled(&plan, consumers(&plan), context).await? {
         inputs.settled = true;
+        (plan, desired, live, next) = compared(&inputs);
+    }
+    while let Some(stage) = &next.tls {
+        let is_over =
+            tls::waits_for_pods(stage) && logins::are_settled(&plan, consumers(&plan), context).await?;
+        waits_for_pods |= tls::waits_for_pods(stage) && !is_over;
+        let Some(level) = tls::next(stage, is_over) else { break };
+        tracing::info!(?stage, ?level, "TLS to the database goes on");
+        inputs.tls = level;
+        // A client that insists has the authority's certificate.
+        inputs.references = Some(references::dereference(platform, key, context).await?);
         (plan, desired, live, next) = compared(&inputs);
     }
     if let Some((change, waits)) = passwords::next(&plan, &next, context).await? {
@@ -183,9 +202,11 @@ async fn keep(
     let mut wished = status(&plan, &next, &live.observed, previous.as_ref(), now);
     cost::estimate(&desired, key, context, &mut wished);
     let again = report::report(platform, key, context, wished, previous).await?;
-    // Nobody tells when a pod is gone.
-    let again =
-        if waits_for_pods { Some(again.map_or(PODS_END, |again| again.min(PODS_END))) } else { again };
+    // Nobody tells when a pod is gone, or a certificate is due.
+    let renewal =
+        next.renewal.map(|at| SignedDuration::max(at.duration_since(inputs.now), SignedDuration::ZERO));
+    let renewal = renewal.map(|left| left.unsigned_abs().clamp(SOONEST_RENEWAL, LATEST_LOOK));
+    let again = [again, waits_for_pods.then_some(PODS_END), renewal].into_iter().flatten().min();
     // What there is to say does not wait for a failure to be repeated.
     context.memories.update(key, |memory| memory.report_again = again);
     marked?;

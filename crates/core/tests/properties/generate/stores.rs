@@ -7,7 +7,8 @@ use trading_api::{
     image::Image,
     postgres::{
         CaRef, CredentialsRef, ExternalPostgres, ParameterValue, PoolMode, Pooler, Postgres,
-        PostgresCredentials, PostgresDatabase, PostgresMode, PostgresRole, PredefinedRole, SslMode,
+        PostgresCredentials, PostgresDatabase, PostgresMode, PostgresRole, PostgresTls, PostgresTlsMode,
+        PredefinedRole, SslMode,
     },
     redis::{
         AppendFsync, ConfigValue, ExternalRedis, MaxmemoryPolicy, Redis, RedisAuth, RedisMode,
@@ -192,6 +193,7 @@ pub(super) fn postgres(tape: &mut Tape) -> Postgres {
         parameters: BTreeMap::new(),
         pooler: None,
         credentials: None,
+        tls: None,
         database: None,
         owner: None,
         extensions: Vec::new(),
@@ -225,6 +227,7 @@ fn own_postgres(tape: &mut Tape, mode: PostgresMode) -> Postgres {
             .collect(),
         pooler: tape.maybe(30, pooler),
         credentials: if is_managed { tape.maybe(30, credentials) } else { None },
+        tls: if is_managed { tape.maybe(30, postgres_tls) } else { None },
         database: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
         owner: tape.maybe(40, |tape| tape.pick(&["shop", "_a1"]).to_owned()),
         extensions: if is_managed { extensions(tape) } else { Vec::new() },
@@ -234,6 +237,10 @@ fn own_postgres(tape: &mut Tape, mode: PostgresMode) -> Postgres {
         fs_group: if is_managed { tape.maybe(20, |tape| i64::from(tape.between(1, 65535))) } else { None },
         scheduling: scheduling(tape),
     }
+}
+
+fn postgres_tls(tape: &mut Tape) -> PostgresTls {
+    PostgresTls { mode: tape.copy(&[PostgresTlsMode::Offered, PostgresTlsMode::Required]) }
 }
 
 fn extensions(tape: &mut Tape) -> Vec<String> {

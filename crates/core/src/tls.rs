@@ -1,0 +1,241 @@
+//! How far TLS between a database and its clients is, pure. The order is what matters: servers offer it, clients
+//! insist on it, and only when no pod is left that does not are connections without it refused. It goes the other
+//! way round.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use trading_report::POSTGRES_ACCESS;
+
+use crate::{
+    credentials::{consumers, is_in_place, is_rolled_out},
+    digest,
+    kinds::Kind,
+    object::{Key, Object},
+    plan::{POOLER, POSTGRES, POSTGRES_AGENT_PORT, Plan, PostgresServers, TlsPlan},
+    render::access_file,
+    status::{conditions::Verdict, stores::in_short},
+    step::Observed,
+};
+
+/// How far it is; on the servers' `StatefulSet`, so that nobody has to remember it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Level {
+    /// Servers take connections with TLS and without.
+    Offered,
+    /// Clients insist on it, and check the certificate.
+    Checked,
+    /// Servers refuse connections without it.
+    Required,
+}
+
+impl Level {
+    /// As the annotation has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Offered => "Offered",
+            Self::Checked => "Checked",
+            Self::Required => "Required",
+        }
+    }
+
+    /// From the annotation; `None` where it is not understood.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Offered, Self::Checked, Self::Required].into_iter().find(|level| level.as_str() == text)
+    }
+}
+
+/// What is known of a certificate without reading it; an annotation of its Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// When it is to be renewed.
+    pub renew: Timestamp,
+    /// Digest of the names that it is for.
+    pub names: String,
+}
+
+impl Certificate {
+    /// From the annotation; `None` where it is not understood, so that it is made anew.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// Whether it is to be made anew.
+    #[must_use]
+    pub fn is_due(&self, names: &[String], now: Timestamp) -> bool {
+        self.renew <= now || self.names != digest_of(names)
+    }
+}
+
+/// Digest of the names of a certificate.
+#[must_use]
+pub fn digest_of(names: &[String]) -> String {
+    digest::of_bytes(names.join("\n").as_bytes())
+}
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// There are no servers yet, and so nobody who could be cut off.
+    Beginning,
+    /// These come to offer it.
+    ServersRoll(Vec<String>),
+    /// All servers offer it.
+    Offered,
+    /// These components come to insist on it.
+    ClientsRoll(Vec<String>),
+    /// All Deployments insist. Pods of before may still be ending.
+    Ending,
+    /// These servers don't say yet that they refuse connections without it.
+    Refusing(Vec<String>),
+    /// It is as the resource says.
+    Done,
+    /// These components come to do without it.
+    Leaving(Vec<String>),
+    /// All Deployments do without. Pods of before may still be ending.
+    Left,
+}
+
+/// How far it is; `None` where nobody has to use it.
+#[must_use]
+pub fn stage(plan: &Plan, desired: &[Object], observed: &Observed) -> Option<Stage> {
+    let servers = servers(plan)?;
+    let TlsPlan { wished, level, .. } = servers.tls.as_ref()?;
+    let set = observed.get(&set(plan)).filter(|set| set.is_of(&plan.identity));
+    let rolling = || -> Vec<String> {
+        let clients = consumers(plan).filter(|component| !is_rolled_out(plan, component, desired, observed));
+        clients.map(|component| component.name.clone()).collect()
+    };
+    let some = |names: Vec<String>, waits: fn(Vec<String>) -> Stage, then: Stage| {
+        if names.is_empty() { then } else { waits(names) }
+    };
+    Some(match (wished, level) {
+        (Some(Level::Required), Level::Offered) if set.is_none() => Stage::Beginning,
+        (Some(Level::Required), Level::Offered) => {
+            some(unsettled(plan, desired, observed), Stage::ServersRoll, Stage::Offered)
+        }
+        (Some(Level::Required), Level::Checked) => some(rolling(), Stage::ClientsRoll, Stage::Ending),
+        (Some(Level::Required), Level::Required) => {
+            some(not_refusing(plan, servers), Stage::Refusing, Stage::Done)
+        }
+        (Some(_), _) => return None,
+        (None, _) => some(rolling(), Stage::Leaving, Stage::Left),
+    })
+}
+
+/// Where it goes from there; the inner `None` is: without TLS. `no_pod_is_left` of before is looked up where
+/// [`waits_for_pods`] says so.
+#[must_use]
+pub fn next(stage: &Stage, no_pod_is_left: bool) -> Option<Option<Level>> {
+    match stage {
+        Stage::Beginning => Some(Some(Level::Required)),
+        Stage::Offered => Some(Some(Level::Checked)),
+        Stage::Ending if no_pod_is_left => Some(Some(Level::Required)),
+        Stage::Left if no_pod_is_left => Some(None),
+        _ => None,
+    }
+}
+
+/// Whether it matters if pods of before are still ending.
+#[must_use]
+pub fn waits_for_pods(stage: &Stage) -> bool {
+    matches!(stage, Stage::Ending | Stage::Left)
+}
+
+fn servers(plan: &Plan) -> Option<&PostgresServers> {
+    plan.postgres.as_ref()?.servers.as_ref()
+}
+
+fn set(plan: &Plan) -> Key {
+    plan.identity.key(Kind::StatefulSet, POSTGRES)
+}
+
+/// What takes connections and is not all of the newest kind.
+fn unsettled(plan: &Plan, desired: &[Object], observed: &Observed) -> Vec<String> {
+    let pooler = plan.postgres.as_ref().and_then(|database| database.pooler.as_ref());
+    let pooler = pooler.map(|_| plan.identity.key(Kind::Deployment, POOLER));
+    let all = [set(plan)].into_iter().chain(pooler);
+    all.filter(|key| !is_in_place(key, desired, observed)).map(|key| key.name).collect()
+}
+
+/// Servers that don't say that they go by what the operator says of who may connect.
+fn not_refusing(plan: &Plan, servers: &PostgresServers) -> Vec<String> {
+    let digest = digest::of_bytes(access_file(servers).as_bytes());
+    let set = || vec![plan.identity.child(POSTGRES)];
+    let Some(answers) = plan.members.of(POSTGRES) else { return set() };
+    if answers.all_run_by(POSTGRES_ACCESS, &digest) {
+        return Vec::new();
+    }
+    let behind: Vec<String> = answers.not_run_by(POSTGRES_ACCESS, &digest);
+    // They said so before the latest edit, and are asked again.
+    if behind.is_empty() { set() } else { behind }
+}
+
+/// What servers of the database say when they go by what is wished, where that is waited for.
+pub(crate) fn awaited(plan: &Plan) -> Option<(&'static str, String)> {
+    let servers = servers(plan)?;
+    let is_last = servers.tls.as_ref()?.level == Level::Required;
+    is_last.then(|| (POSTGRES_ACCESS, digest::of_bytes(access_file(servers).as_bytes())))
+}
+
+/// In words.
+pub(crate) fn verdict(stage: &Stage) -> Verdict {
+    let (status, reason, message) = match stage {
+        Stage::Beginning => (false, "ServersRolling", "the database is made".to_owned()),
+        Stage::ServersRoll(names) => (
+            false,
+            "ServersRolling",
+            format!(
+                "servers of the database come to offer TLS, and clients go on as before: {} roll; where it takes long, see their pods",
+                in_short(names)
+            ),
+        ),
+        Stage::Offered => (
+            false,
+            "ClientsRolling",
+            "all servers of the database offer TLS; clients come to insist on it".to_owned(),
+        ),
+        Stage::ClientsRoll(names) => (
+            false,
+            "ClientsRolling",
+            format!(
+                "all servers of the database offer TLS, and its clients come to insist on it: {} roll",
+                in_short(names)
+            ),
+        ),
+        Stage::Ending => (
+            false,
+            "ClientsRolling",
+            "clients of the database insist on TLS; connections without it are refused once no pod of before is left".to_owned(),
+        ),
+        Stage::Refusing(names) => (
+            false,
+            "ServersFollow",
+            format!(
+                "clients of the database insist on TLS; {} don't say yet that they refuse connections without it; it takes a minute or two; where it takes longer, see that the operator reaches port {POSTGRES_AGENT_PORT} of their pods",
+                in_short(names)
+            ),
+        ),
+        Stage::Done => (
+            true,
+            "Required",
+            "clients of the database insist on TLS and check the certificate; connections without it are refused".to_owned(),
+        ),
+        Stage::Leaving(names) => (
+            false,
+            "Leaving",
+            format!(
+                "servers of the database offer TLS until no client insists on it any more: {} roll",
+                in_short(names)
+            ),
+        ),
+        Stage::Left => (
+            false,
+            "Leaving",
+            "servers of the database offer TLS until no pod is left that insists on it".to_owned(),
+        ),
+    };
+    Verdict::new(status, reason, message)
+}
