@@ -2,10 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::sync::Arc;
 
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Mutex;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, NoTls, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::settings::Database;
 use crate::store::{PATIENCE, StoreError, missing, patiently};
@@ -16,6 +23,8 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS ledger (key text PRIMARY KEY)";
 /// Keys in a table.
 pub struct Table {
     config: Config,
+    /// The file with whom it trusts.
+    authority: Option<String>,
     client: Mutex<Option<Client>>,
 }
 
@@ -36,11 +45,10 @@ impl Table {
             .dbname(&database.name)
             .user(&database.user)
             .password(&database.password)
-            // This program can't encrypt: it then says so instead of sending a password.
-            .ssl_mode(if database.encrypted { SslMode::Require } else { SslMode::Prefer })
+            .ssl_mode(if database.authority.is_some() { SslMode::Require } else { SslMode::Prefer })
             .connect_timeout(PATIENCE)
             .application_name("trading-standin");
-        Self { config, client: Mutex::default() }
+        Self { config, authority: database.authority.clone(), client: Mutex::default() }
     }
 
     /// The version of the server.
@@ -69,7 +77,14 @@ impl Table {
         let mut place = self.client.lock().await;
         let client = match place.take().filter(|client| !client.is_closed()) {
             Some(client) => client,
-            None => patiently(self.connect()).await?,
+            None => match &self.authority {
+                None => patiently(self.connect(NoTls)).await?,
+                Some(file) => {
+                    let trusting =
+                        trusting(file).map_err(|why| StoreError::Postgres(format!("{file}: {why}")))?;
+                    patiently(self.connect(trusting)).await?
+                }
+            },
         };
         let result = patiently(ask(&client)).await;
         if result.is_ok() {
@@ -78,8 +93,11 @@ impl Table {
         result
     }
 
-    async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
-        let (client, connection) = self.config.connect(NoTls).await?;
+    async fn connect<T>(&self, tls: T) -> Result<Client, tokio_postgres::Error>
+    where
+        T: MakeTlsConnect<Socket, Stream: Send + 'static>,
+    {
+        let (client, connection) = self.config.connect(tls).await?;
         // Its error reaches whoever asks over it next.
         tokio::spawn(async move { connection.await.ok() });
         // A replica gets it from its primary.
@@ -89,4 +107,17 @@ impl Table {
         }
         Ok(client)
     }
+}
+
+/// TLS with servers whose certificate is of an authority in the file, as the file is now.
+fn trusting(file: &str) -> Result<MakeRustlsConnect, Box<dyn Error>> {
+    let mut trusted = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file)? {
+        trusted.add(certificate?)?;
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
 }

@@ -29,8 +29,8 @@ pub struct Database {
     pub name: String,
     pub user: String,
     pub password: String,
-    /// Whether nothing may be said in the clear.
-    pub encrypted: bool,
+    /// The authority of the server's certificate, where nothing may be said but to that server.
+    pub authority: Option<String>,
 }
 
 /// How to reach Redis.
@@ -50,11 +50,11 @@ impl Database {
         let Some(host) = variable("PGHOST") else { return Ok(None) };
         let needed = |name| variable(name).ok_or(SettingsError::Absent(name));
         let mode = needed("PGSSLMODE")?;
-        let encrypted = match mode.as_str() {
-            "disable" | "allow" | "prefer" => false,
-            "require" | "verify-ca" | "verify-full" => true,
+        let authority = match mode.as_str() {
+            "disable" | "allow" | "prefer" => None,
+            "verify-full" => Some(needed("PGSSLROOTCERT")?),
             _ => {
-                let known = "libpq's modes";
+                let known = "disable, allow, prefer and verify-full";
                 return Err(SettingsError::Unknown { name: "PGSSLMODE", value: mode, known });
             }
         };
@@ -64,7 +64,7 @@ impl Database {
             name: needed("PGDATABASE")?,
             user: needed("PGUSER")?,
             password: needed("PGPASSWORD")?,
-            encrypted,
+            authority,
         }))
     }
 }
@@ -125,9 +125,11 @@ mod tests {
             ("PGPASSWORD", "s"),
             ("PGSSLMODE", "prefer"),
         ];
-        assert!(matches!(Database::read(of(&all)), Ok(Some(Database { port: 5432, encrypted: false, .. }))));
+        assert!(matches!(Database::read(of(&all)), Ok(Some(Database { port: 5432, authority: None, .. }))));
         all[5].1 = "verify-full";
-        assert!(matches!(Database::read(of(&all)), Ok(Some(Database { encrypted: true, .. }))));
+        assert_eq!(Database::read(of(&all)), Err(SettingsError::Absent("PGSSLROOTCERT")));
+        all.push(("PGSSLROOTCERT", "/ca.crt"));
+        assert!(matches!(Database::read(of(&all)), Ok(Some(Database { authority: Some(_), .. }))));
         all[5].1 = "sometimes";
         assert!(matches!(Database::read(of(&all)), Err(SettingsError::Unknown { name: "PGSSLMODE", .. })));
         assert_eq!(Database::read(of(&all[..4])), Err(SettingsError::Absent("PGSSLMODE")));

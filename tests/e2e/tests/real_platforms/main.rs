@@ -7,6 +7,7 @@ mod postgres;
 mod redis;
 mod soak;
 mod stores;
+mod tls;
 
 use std::sync::LazyLock;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use trading_e2e::real::{Fault, Round, Trial, WRITES_AGAIN_IF_BUSY, primary, settled};
-use trading_e2e::sim::wait_for;
+use trading_e2e::sim::{merge, wait_for};
 
 use super::{MACHINE, STAGE};
 
@@ -17,11 +17,12 @@ const FAILOVER: Duration = Duration::from_mins(1);
 const AGENT_KIB: u64 = 20 * 1024;
 
 pub async fn begin(namespace: &str) -> Result<Trial> {
-    with(namespace, &Value::Null).await
+    with(namespace, &json!({})).await
 }
 
-async fn with(namespace: &str, pooler: &Value) -> Result<Trial> {
-    let postgres = json!({ "instances": 3, "synchronous": true, "pooler": pooler });
+async fn with(namespace: &str, beside: &Value) -> Result<Trial> {
+    let mut postgres = json!({ "instances": 3, "synchronous": true });
+    merge(&mut postgres, beside);
     let patch = json!({ "postgres": postgres, "redis": null });
     let trial = Trial::begin(&STAGE, namespace, &["postgres"], &patch).await?;
     settled(&trial, FAILOVER).await?;
@@ -73,9 +74,12 @@ async fn an_old_primary_keeps_quiet_and_follows() -> Result<()> {
 async fn a_primary_whose_node_is_lost_is_replaced() -> Result<()> {
     let _alone = MACHINE.write().await;
     // By way of a pooler: what it has open to a lost primary must not keep clients waiting. The stand-in prepares
-    // statements, which Debian's PgBouncer keeps for it in sessions alone.
+    // statements, which Debian's PgBouncer keeps for it in sessions alone. And with TLS, from client to pooler to
+    // server, and from replica to primary.
     let image = json!({ "repository": "testbed.local/postgres", "tag": "15" });
-    let trial = with("power", &json!({ "poolMode": "Session", "image": image })).await?;
+    let pooler = json!({ "poolMode": "Session", "image": image });
+    let trial = with("power", &json!({ "pooler": pooler, "tls": { "mode": "Required" } })).await?;
+    super::tls::is_required(&trial).await?;
     let backend = trial.space.get("Deployment", "shop-backend").await?.to_string();
     ensure!(backend.contains("\"shop-postgres-pooler\""), "the backend is not led to the pooler: {backend}");
     let happens = async || {
