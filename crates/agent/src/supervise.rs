@@ -109,12 +109,12 @@ impl Supervised {
         Self { stop, ..self }
     }
 
-    /// Has the server read its configuration again, as long as it runs.
-    pub fn reload(&self) -> impl Fn() + Send + use<> {
+    /// Sends the server a signal, as long as it runs.
+    pub fn signal(&self, signal: Signal) -> impl Fn() + Send + use<> {
         let server = self.server;
         move || {
             // It may be ending.
-            let _ = kill(server, Signal::SIGHUP);
+            let _ = kill(server, signal);
         }
     }
 

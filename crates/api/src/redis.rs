@@ -35,17 +35,20 @@ use crate::{
 #[x_kube(validation = Rule::new("(self.mode == 'External') == has(self.external)")
     .message("mode External needs external (where Redis is), and the other modes must not have it")
     .field_path(".external"))]
-#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.persistence) || has(self.maxmemory) || has(self.maxmemoryPolicy) || has(self.config) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName) || has(self.users) || has(self.auth) && has(self.auth.generation))")
+#[x_kube(validation = Rule::new("self.mode != 'External' || !(has(self.image) || has(self.resources) || has(self.qos) || has(self.storage) || has(self.persistence) || has(self.maxmemory) || has(self.maxmemoryPolicy) || has(self.config) || has(self.runAsUser) || has(self.fsGroup) || has(self.affinity) || has(self.antiAffinity) || has(self.topologySpreadConstraints) || has(self.nodeSelector) || has(self.tolerations) || has(self.priorityClassName) || has(self.users) || has(self.tls) || has(self.auth) && has(self.auth.generation))")
     .message("with mode External somebody else runs the servers: remove everything but external and auth.passwordSecretRef")
     .field_path(".mode"))]
+#[x_kube(validation = Rule::new("has(self.tls) == has(oldSelf.tls)")
+    .message("tls can't be added or removed later: servers with it and without it don't understand each other; make a second platform and move the data")
+    .field_path(".tls"))]
 #[x_kube(validation = Rule::new("has(self.storage) == has(oldSelf.storage)")
     .message("storage can't be added or removed later: volumes that hold data would not match")
     .field_path(".storage"))]
 #[x_kube(validation = Rule::new("!has(self.maxmemory) || !has(self.resources) || !has(self.resources.limits) || !has(self.resources.limits.memory) || quantity(string(self.maxmemory)).compareTo(quantity(string(self.resources.limits.memory))) < 0")
     .message("maxmemory must be below resources.limits.memory: the kernel would kill the server before it evicts")
     .field_path(".maxmemory"))]
-#[x_kube(validation = Rule::new("!has(self.config) || ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync', 'requirepass', 'masterauth', 'dir', 'port', 'bind', 'protected-mode', 'cluster-enabled', 'cluster-config-file', 'cluster-announce-ip', 'rename-command', 'include', 'loadmodule', 'aclfile', 'user', 'daemonize', 'save', 'logfile', 'pidfile', 'unixsocket', 'tls-port', 'enable-debug-command', 'enable-module-command', 'enable-protected-configs', 'replicaof', 'slaveof', 'replica-announce-ip', 'replica-announce-port'].all(k, !(k in self.config))")
-    .message("config may not set what the operator manages (ports, paths, passwords, cluster) or what has a field of its own (maxmemory, maxmemoryPolicy, persistence)")
+#[x_kube(validation = Rule::new("!has(self.config) || ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync', 'requirepass', 'masterauth', 'dir', 'port', 'bind', 'protected-mode', 'cluster-enabled', 'cluster-config-file', 'cluster-announce-ip', 'rename-command', 'include', 'loadmodule', 'aclfile', 'user', 'daemonize', 'save', 'logfile', 'pidfile', 'unixsocket', 'tls-port', 'enable-debug-command', 'enable-module-command', 'enable-protected-configs', 'replicaof', 'slaveof', 'replica-announce-ip', 'replica-announce-port'].all(k, !(k in self.config)) && !self.config.exists(k, k.startsWith('tls-'))")
+    .message("config may not set what the operator manages (ports, paths, passwords, cluster, TLS) or what has a field of its own (maxmemory, maxmemoryPolicy, persistence)")
     .field_path(".config"))]
 pub struct Redis {
     /// `Standalone`: one server. `Replicated`: one master and its replicas, watched by Sentinels
@@ -99,6 +102,10 @@ pub struct Redis {
     /// out. In mode `External` there is none where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<RedisAuth>,
+    /// TLS for everything that is said to servers and Sentinels, and between them, with certificates that the
+    /// operator makes and renews; none where it is left out. It can't be added or removed later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<RedisTls>,
     /// Further users, by name: each may do what is written here and nothing administrative. They come and go
     /// while servers run.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -123,6 +130,23 @@ pub struct Redis {
     /// Where the servers may run.
     #[serde(flatten)]
     pub scheduling: Scheduling,
+}
+
+/// TLS of Redis.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[schemars(description = "")] // the field says it
+#[serde(rename_all = "camelCase")]
+pub struct RedisTls {
+    /// `Required`: connections without TLS are refused.
+    pub mode: RedisTlsMode,
+}
+
+/// Who has to use TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(description = "")] // the field says it
+pub enum RedisTlsMode {
+    /// Everybody.
+    Required,
 }
 
 /// Topology of Redis.

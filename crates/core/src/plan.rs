@@ -53,7 +53,7 @@ pub use redis::{
     REDIS_USERS, RedisPasswords, RedisPlan, RedisUserPlan, SENTINEL, SENTINEL_PORT, SentinelPlan,
 };
 pub use runtime::{RUNTIME, RuntimePlan, RuntimeTlsPlan};
-pub use stores::{AccountPlan, PasswordSource, STORES, StoreFacts, VolumePlan, store_of};
+pub use stores::{AccountPlan, PasswordSource, STORES, StoreCertificate, StoreFacts, VolumePlan, store_of};
 
 /// A platform with every value decided.
 #[derive(Clone, Debug)]

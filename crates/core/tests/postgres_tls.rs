@@ -14,7 +14,7 @@ use trading_core::{
     kinds::Kind,
     members::{Answers, Member, Members, Role, targets},
     object::Object,
-    plan::{Plan, TlsPlan},
+    plan::{Plan, StoreCertificate},
     render::render,
     resolve::{references, resolve},
     status::status,
@@ -32,8 +32,6 @@ struct Known<'a> {
     now: Option<Timestamp>,
 }
 
-const KEYS: [&str; 4] = [TlsPlan::AUTHORITY, TlsPlan::AUTHORITY_KEY, TlsPlan::CERTIFICATE, TlsPlan::KEY];
-
 impl Known<'_> {
     fn plan(&self) -> Plan {
         let mut postgres = json!({"mode": "Managed", "version": 16, "instances": 2});
@@ -44,7 +42,7 @@ impl Known<'_> {
             postgres["pooler"] = json!({});
         }
         let platform = shop(&json!({"postgres": postgres, "backend": {"connectsTo": ["postgres"]}}));
-        let keys = KEYS.into_iter().chain(["username", "password", "pooler"]);
+        let keys = StoreCertificate::KEYS.into_iter().chain(["username", "password", "pooler"]);
         let keys: BTreeMap<String, String> = keys.map(|key| (key.to_owned(), key.to_owned())).collect();
         let consumed = references::all(&resolve(&platform, &Inputs::offline(then())));
         let states = consumed.into_iter().map(|it| (it, ReferenceState::Present(keys.clone())));

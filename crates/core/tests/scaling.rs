@@ -343,3 +343,12 @@ fn a_vertical_autoscaler_is_as_the_project_documents_it() {
     };
     assert_eq!([mode("Recommend"), mode("Recreate")], [json!("Off"), json!("Recreate")]);
 }
+
+#[test]
+fn keda_asks_a_redis_that_speaks_tls_as_clients_do() {
+    let spec = with(&list("orders"), &json!({"redis": {"mode": "Cluster", "tls": {"mode": "Required"}}}));
+    assert_eq!(trigger(&spec)["metadata"]["enableTLS"], "true");
+    let login = body(&objects(&spec), Kind::TriggerAuthentication, "shop-backend");
+    let from = login["spec"]["secretTargetRef"].as_array().unwrap();
+    assert_eq!(from[1], json!({"parameter": "ca", "name": "shop-redis-tls", "key": "ca.crt"}));
+}

@@ -485,3 +485,52 @@ fn users_come_without_a_restart_and_keep_their_passwords() {
     let (missing, _) = seen("guests", true);
     assert!(!missing.held.contains(&here(Kind::StatefulSet, "shop-redis")), "{:?}", missing.held);
 }
+
+/// The file of a store's `ConfigMap`.
+fn configured(objects: &[Object], map: &str, file: &str) -> String {
+    object(objects, Kind::ConfigMap, map).body["data"][file].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn redis_speaks_tls_alone_where_it_is_asked_for() {
+    for mode in ["Standalone", "Replicated", "Cluster"] {
+        let spec =
+            |tls: Value| json!({"redis": {"mode": mode, "tls": tls}, "backend": {"connectsTo": ["redis"]}});
+        let (_, plain) = rendered(&shop(&spec(Value::Null)));
+        let (_, objects) = rendered(&shop(&spec(json!({"mode": "Required"}))));
+        assert!(!configured(&plain, "shop-redis", "redis.conf").contains("tls"));
+        let config = configured(&objects, "shop-redis", "redis.conf");
+        let has = |line: &str| config.lines().filter(|found| *found == line).count() == 1;
+        assert!(has("port 0") && has("tls-port 6379") && has("tls-replication yes"), "{config}");
+        assert_eq!(has("tls-cluster yes"), mode == "Cluster");
+        assert_eq!(has("cluster-preferred-endpoint-type hostname"), mode == "Cluster");
+        if mode == "Replicated" {
+            let config = configured(&objects, "shop-sentinel", "sentinel.conf");
+            assert!(config.contains("port 0\n") && config.contains("tls-port 26379\n"), "{config}");
+        }
+        let told = environment(&objects, "backend");
+        assert_eq!(told["REDIS_TLS"], "true");
+        assert_eq!(told["REDIS_TLS_CA_FILE"], "/etc/platform/redis/ca.crt");
+        assert_eq!(told.get("REDIS_URL").is_none_or(|url| url == "rediss://shop-redis:6379"), true);
+        assert!(!environment(&plain, "backend").contains_key("REDIS_TLS_CA_FILE"));
+
+        let secret = object(&objects, Kind::Secret, "shop-redis-tls");
+        let Content::Certified { names, .. } = &secret.content else { panic!("{:?}", secret.content) };
+        for name in ["shop-redis", "shop-redis.trading.svc", "*.shop-redis-headless.trading.svc"] {
+            assert!(names.iter().any(|found| found == name), "{name} in {names:?}");
+        }
+        // No pod has the authority's key, and every agent knows how to talk.
+        let sets = objects.iter().filter(|object| object.kind == Kind::StatefulSet);
+        for set in sets {
+            let spec = &set.body["spec"]["template"]["spec"];
+            let volume = spec["volumes"].as_array().unwrap().iter().find(|it| it["name"] == "tls").unwrap();
+            let items = volume["secret"]["items"].as_array().unwrap();
+            assert!(items.iter().all(|item| item["key"] != "ca.key"), "{volume}");
+            for container in [&spec["containers"][0], &spec["initContainers"][0]] {
+                assert!(container["command"].as_array().unwrap().iter().any(|word| word == "--tls-name"));
+            }
+            let probe = &spec["containers"][0]["readinessProbe"]["exec"]["command"];
+            assert!(probe.as_array().unwrap().iter().any(|word| word == "--tls"));
+        }
+    }
+}

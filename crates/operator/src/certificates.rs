@@ -11,7 +11,7 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 use thiserror::Error;
-use trading_core::plan::TlsPlan;
+use trading_core::plan::StoreCertificate;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 /// As PEM calls one.
@@ -76,10 +76,10 @@ pub fn make(
     let all: String = [&current.certificate].into_iter().chain(others).map(written).collect();
     let bytes = |text: String| ByteString(text.into_bytes());
     let data = [
-        (TlsPlan::AUTHORITY, all),
-        (TlsPlan::AUTHORITY_KEY, current.key.serialize_pem()),
-        (TlsPlan::CERTIFICATE, certificate),
-        (TlsPlan::KEY, key),
+        (StoreCertificate::AUTHORITY, all),
+        (StoreCertificate::AUTHORITY_KEY, current.key.serialize_pem()),
+        (StoreCertificate::CERTIFICATE, certificate),
+        (StoreCertificate::KEY, key),
     ];
     Ok(Made {
         data: data.map(|(key, text)| (key.to_owned(), bytes(text))).into(),
@@ -101,7 +101,7 @@ impl Authority {
 
     /// `None` where its key is not held.
     fn held(certificate: &Pem, end: Timestamp, held: &BTreeMap<String, ByteString>) -> Option<Self> {
-        let key = held.get(TlsPlan::AUTHORITY_KEY)?;
+        let key = held.get(StoreCertificate::AUTHORITY_KEY)?;
         let key = KeyPair::from_pem(std::str::from_utf8(&key.0).ok()?).ok()?;
         let (_, parsed) = X509Certificate::from_der(certificate.contents()).ok()?;
         let is_its = parsed.public_key().subject_public_key.data == key.public_key_raw();
@@ -111,7 +111,10 @@ impl Authority {
 
 /// Authorities that are trusted and still good, the current one first.
 fn trusted(held: &BTreeMap<String, ByteString>, now: Timestamp) -> Vec<(Pem, Timestamp)> {
-    let all = held.get(TlsPlan::AUTHORITY).and_then(|all| pem::parse_many(&all.0).ok()).unwrap_or_default();
+    let all = held
+        .get(StoreCertificate::AUTHORITY)
+        .and_then(|all| pem::parse_many(&all.0).ok())
+        .unwrap_or_default();
     let read = |pem: Pem| {
         let (_, parsed) = X509Certificate::from_der(pem.contents()).ok()?;
         let end = Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()?;
@@ -171,7 +174,7 @@ mod tests {
     /// Whether the certificate is of this authority, and good.
     fn is_of(made: &Made, authority: &Pem, now: Timestamp) -> bool {
         let (_, issuer) = X509Certificate::from_der(authority.contents()).expect("it is one");
-        let leaf = pems(made, TlsPlan::CERTIFICATE).remove(0);
+        let leaf = pems(made, StoreCertificate::CERTIFICATE).remove(0);
         let (_, leaf) = X509Certificate::from_der(leaf.contents()).expect("it is one");
         let validity = leaf.validity();
         let good = validity.not_before.timestamp()..validity.not_after.timestamp();
@@ -181,61 +184,64 @@ mod tests {
     #[test]
     fn a_renewed_certificate_is_of_the_same_authority() {
         let first = made(&BTreeMap::new(), start());
-        let authority = pems(&first, TlsPlan::AUTHORITY);
+        let authority = pems(&first, StoreCertificate::AUTHORITY);
         assert_eq!(authority.len(), 1);
         assert!(is_of(&first, &authority[0], start()));
         assert_eq!(first.renew, "2027-01-29T12:00:00Z".parse().expect("it is a time"));
 
         let second = made(&first.data, first.renew);
-        assert_eq!(pems(&second, TlsPlan::AUTHORITY), authority);
-        assert_eq!(second.data[TlsPlan::AUTHORITY_KEY], first.data[TlsPlan::AUTHORITY_KEY]);
+        assert_eq!(pems(&second, StoreCertificate::AUTHORITY), authority);
+        assert_eq!(second.data[StoreCertificate::AUTHORITY_KEY], first.data[StoreCertificate::AUTHORITY_KEY]);
         assert!(is_of(&second, &authority[0], first.renew));
-        assert_ne!(second.data[TlsPlan::KEY], first.data[TlsPlan::KEY]);
+        assert_ne!(second.data[StoreCertificate::KEY], first.data[StoreCertificate::KEY]);
     }
 
     #[test]
     fn another_authority_is_trusted_before_a_certificate_is_of_it() {
         let mut held = made(&BTreeMap::new(), start());
-        let first = pems(&held, TlsPlan::AUTHORITY).remove(0);
+        let first = pems(&held, StoreCertificate::AUTHORITY).remove(0);
         let mut now = start();
         let mut before = vec![first.clone()];
-        while pems(&held, TlsPlan::AUTHORITY).len() == 1 {
+        while pems(&held, StoreCertificate::AUTHORITY).len() == 1 {
             now = held.renew;
             assert!(now < start() + DAY * AUTHORITY_DAYS, "the authority ends");
-            before = pems(&held, TlsPlan::AUTHORITY);
+            before = pems(&held, StoreCertificate::AUTHORITY);
             held = made(&held.data, now);
             // Who trusts what there was before trusts what there is now.
             assert!(before.iter().any(|authority| is_of(&held, authority, now)));
         }
         assert_eq!(before, [first.clone()]);
-        let both = pems(&held, TlsPlan::AUTHORITY);
+        let both = pems(&held, StoreCertificate::AUTHORITY);
         assert_eq!((both.len(), &both[1]), (2, &first));
         assert!(is_of(&held, &first, now));
         let later = made(&held.data, held.renew);
-        assert_eq!(pems(&later, TlsPlan::AUTHORITY), both);
+        assert_eq!(pems(&later, StoreCertificate::AUTHORITY), both);
         assert!(is_of(&later, &both[0], held.renew));
 
         // What has ended is not trusted for ever.
         let much_later = made(&later.data, start() + DAY * (AUTHORITY_DAYS + 1));
-        assert_eq!(pems(&much_later, TlsPlan::AUTHORITY), both[..1]);
+        assert_eq!(pems(&much_later, StoreCertificate::AUTHORITY), both[..1]);
     }
 
     #[test]
     fn where_the_key_is_lost_both_are_trusted() {
         let first = made(&BTreeMap::new(), start());
-        let old = pems(&first, TlsPlan::AUTHORITY).remove(0);
+        let old = pems(&first, StoreCertificate::AUTHORITY).remove(0);
         for damage in [None, Some(&b"no key"[..])] {
             let mut held = first.data.clone();
             match damage {
-                None => held.remove(TlsPlan::AUTHORITY_KEY),
-                Some(text) => held.insert(TlsPlan::AUTHORITY_KEY.to_owned(), ByteString(text.to_vec())),
+                None => held.remove(StoreCertificate::AUTHORITY_KEY),
+                Some(text) => {
+                    held.insert(StoreCertificate::AUTHORITY_KEY.to_owned(), ByteString(text.to_vec()))
+                }
             };
             let second = made(&held, start());
-            let both = pems(&second, TlsPlan::AUTHORITY);
+            let both = pems(&second, StoreCertificate::AUTHORITY);
             assert_eq!((both.len(), &both[1]), (2, &old));
             assert!(is_of(&second, &both[0], start()) && !is_of(&second, &old, start()));
         }
-        let garbage = [(TlsPlan::AUTHORITY.to_owned(), ByteString(b"no certificate".to_vec()))].into();
-        assert_eq!(pems(&made(&garbage, start()), TlsPlan::AUTHORITY).len(), 1);
+        let garbage =
+            [(StoreCertificate::AUTHORITY.to_owned(), ByteString(b"no certificate".to_vec()))].into();
+        assert_eq!(pems(&made(&garbage, start()), StoreCertificate::AUTHORITY).len(), 1);
     }
 }

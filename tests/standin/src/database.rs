@@ -45,7 +45,8 @@ impl Table {
             .dbname(&database.name)
             .user(&database.user)
             .password(&database.password)
-            .ssl_mode(if database.authority.is_some() { SslMode::Require } else { SslMode::Prefer })
+            // Without an authority this program can't encrypt: it then says so instead of sending a password.
+            .ssl_mode(if database.encrypted { SslMode::Require } else { SslMode::Prefer })
             .connect_timeout(PATIENCE)
             .application_name("trading-standin");
         Self { config, authority: database.authority.clone(), client: Mutex::default() }

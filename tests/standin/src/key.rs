@@ -1,16 +1,20 @@
 //! Keys in Redis; I/O. One connection, made anew after every error.
 
+use std::fs;
+
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
+use redis::sentinel::{
+    SentinelClient, SentinelClientBuilder, SentinelNodeConnectionInfo, SentinelServerType,
+};
 use redis::{
     Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, IntoConnectionInfo, Pipeline,
-    RedisConnectionInfo, RedisResult, cmd, pipe,
+    RedisConnectionInfo, RedisResult, TlsCertificates, TlsMode, cmd, pipe,
 };
 use tokio::sync::Mutex;
 
-use crate::settings::Redis;
+use crate::settings::{Redis, Servers};
 use crate::store::{StoreError, patiently};
 
 /// For a replica to say that it has something.
@@ -105,16 +109,41 @@ impl Keys {
     }
 
     async fn connect(&self) -> RedisResult<Connection> {
-        match &self.settings {
-            Redis::Standalone { host, port, password } => {
+        // As the file is now.
+        let trusted = self.settings.authority.as_ref().map(fs::read).transpose()?;
+        let trusted = trusted.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) });
+        match (&self.settings.servers, trusted) {
+            (Servers::Standalone { host, port, password }, None) => {
                 let client = Client::open(info(host, *port, password)?)?;
                 Ok(Connection::Server(client.get_multiplexed_async_connection().await?))
             }
-            Redis::Cluster { host, port, password } => {
+            (Servers::Standalone { host, port, password }, Some(trusted)) => {
+                let info = encrypted(host, *port).into_connection_info()?.set_redis_settings(login(password));
+                let client = Client::build_with_tls(info, trusted)?;
+                Ok(Connection::Server(client.get_multiplexed_async_connection().await?))
+            }
+            (Servers::Cluster { host, port, password }, None) => {
                 let client = ClusterClientBuilder::new([info(host, *port, password)?]).build()?;
                 Ok(Connection::Cluster(client.get_async_connection().await?))
             }
-            Redis::Sentinel { host, port, master, password } => {
+            (Servers::Cluster { host, port, password }, Some(trusted)) => {
+                let info = encrypted(host, *port).into_connection_info()?.set_redis_settings(login(password));
+                let client = ClusterClientBuilder::new([info]).certs(trusted).build()?;
+                Ok(Connection::Cluster(client.get_async_connection().await?))
+            }
+            (Servers::Sentinel { host, port, master, password }, Some(trusted)) => {
+                let at = [encrypted(host, *port)];
+                let mut client = SentinelClientBuilder::new(at, master.clone(), SentinelServerType::Master)?
+                    .set_client_to_redis_password(password)
+                    .set_client_to_redis_tls_mode(TlsMode::Secure)
+                    .set_client_to_redis_certificates(trusted.clone())
+                    .set_client_to_sentinel_password(password)
+                    .set_client_to_sentinel_tls_mode(TlsMode::Secure)
+                    .set_client_to_sentinel_certificates(trusted)
+                    .build()?;
+                Ok(Connection::Server(client.get_async_connection().await?))
+            }
+            (Servers::Sentinel { host, port, master, password }, None) => {
                 let login = login(password);
                 let node = SentinelNodeConnectionInfo::default().set_redis_connection_info(login);
                 let sentinels = vec![info(host, *port, password)?];
@@ -124,6 +153,11 @@ impl Keys {
             }
         }
     }
+}
+
+/// A server that speaks TLS and has a certificate for this name.
+fn encrypted(host: &str, port: u16) -> ConnectionAddr {
+    ConnectionAddr::TcpTls { host: host.to_owned(), port, insecure: false, tls_params: None }
 }
 
 fn set(key: &str) -> Cmd {

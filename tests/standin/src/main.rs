@@ -55,6 +55,8 @@ async fn wait_for_the_end() -> std::io::Result<()> {
 
 /// Begins to listen on every port that it may.
 async fn serve() -> Result<(), String> {
+    // Both stores' libraries ask for it; it is the first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let application = Arc::new(Application::from_environment().map_err(|error| error.to_string())?);
     let mut servers = JoinSet::new();
     for port in PORTS {

@@ -29,13 +29,23 @@ pub struct Database {
     pub name: String,
     pub user: String,
     pub password: String,
-    /// The authority of the server's certificate, where nothing may be said but to that server.
+    /// Whether nothing may be said in the clear.
+    pub encrypted: bool,
+    /// File of the authority of the server's certificate, where that is checked.
     pub authority: Option<String>,
 }
 
 /// How to reach Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Redis {
+pub struct Redis {
+    pub servers: Servers,
+    /// File of the authority of the servers' certificates, where they speak TLS.
+    pub authority: Option<String>,
+}
+
+/// Whom to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Servers {
     /// One server.
     Standalone { host: String, port: u16, password: String },
     /// Servers that know who has which key; any of them is asked first.
@@ -50,11 +60,11 @@ impl Database {
         let Some(host) = variable("PGHOST") else { return Ok(None) };
         let needed = |name| variable(name).ok_or(SettingsError::Absent(name));
         let mode = needed("PGSSLMODE")?;
-        let authority = match mode.as_str() {
-            "disable" | "allow" | "prefer" => None,
-            "verify-full" => Some(needed("PGSSLROOTCERT")?),
+        let encrypted = match mode.as_str() {
+            "disable" | "allow" | "prefer" => false,
+            "require" | "verify-ca" | "verify-full" => true,
             _ => {
-                let known = "disable, allow, prefer and verify-full";
+                let known = "libpq's modes";
                 return Err(SettingsError::Unknown { name: "PGSSLMODE", value: mode, known });
             }
         };
@@ -64,7 +74,8 @@ impl Database {
             name: needed("PGDATABASE")?,
             user: needed("PGUSER")?,
             password: needed("PGPASSWORD")?,
-            authority,
+            encrypted,
+            authority: variable("PGSSLROOTCERT").filter(|_| encrypted),
         }))
     }
 }
@@ -76,24 +87,27 @@ impl Redis {
         let needed = |name| variable(name).ok_or(SettingsError::Absent(name));
         let password = variable("REDIS_PASSWORD").unwrap_or_default();
         let at = |host, port| Ok((needed(host)?, number(port, needed(port)?)?));
-        Ok(Some(match mode.as_str() {
+        let is_encrypted = variable("REDIS_TLS").is_some_and(|tls| tls == "true");
+        let authority = is_encrypted.then(|| needed("REDIS_TLS_CA_FILE")).transpose()?;
+        let servers = match mode.as_str() {
             "standalone" => {
                 let (host, port) = at("REDIS_HOST", "REDIS_PORT")?;
-                Self::Standalone { host, port, password }
+                Servers::Standalone { host, port, password }
             }
             "cluster" => {
                 let (host, port) = at("REDIS_HOST", "REDIS_PORT")?;
-                Self::Cluster { host, port, password }
+                Servers::Cluster { host, port, password }
             }
             "sentinel" => {
                 let (host, port) = at("REDIS_SENTINEL_HOST", "REDIS_SENTINEL_PORT")?;
-                Self::Sentinel { host, port, master: needed("REDIS_SENTINEL_MASTER")?, password }
+                Servers::Sentinel { host, port, master: needed("REDIS_SENTINEL_MASTER")?, password }
             }
             _ => {
                 let known = "standalone, cluster and sentinel";
                 return Err(SettingsError::Unknown { name: "REDIS_MODE", value: mode, known });
             }
-        }))
+        };
+        Ok(Some(Self { servers, authority }))
     }
 }
 
@@ -125,9 +139,12 @@ mod tests {
             ("PGPASSWORD", "s"),
             ("PGSSLMODE", "prefer"),
         ];
-        assert!(matches!(Database::read(of(&all)), Ok(Some(Database { port: 5432, authority: None, .. }))));
+        assert!(matches!(Database::read(of(&all)), Ok(Some(Database { port: 5432, encrypted: false, .. }))));
         all[5].1 = "verify-full";
-        assert_eq!(Database::read(of(&all)), Err(SettingsError::Absent("PGSSLROOTCERT")));
+        assert!(matches!(
+            Database::read(of(&all)),
+            Ok(Some(Database { encrypted: true, authority: None, .. }))
+        ));
         all.push(("PGSSLROOTCERT", "/ca.crt"));
         assert!(matches!(Database::read(of(&all)), Ok(Some(Database { authority: Some(_), .. }))));
         all[5].1 = "sometimes";
@@ -143,7 +160,13 @@ mod tests {
             ("REDIS_SENTINEL_PORT", "26379"),
             ("REDIS_SENTINEL_MASTER", "shop"),
         ];
-        assert!(matches!(Redis::read(of(&all)), Ok(Some(Redis::Sentinel { port: 26379, .. }))));
+        let read = |all: &[(&str, &str)]| Redis::read(of(all));
+        let found = read(&all).expect("they are whole").expect("there is one");
+        assert!(matches!(found.servers, Servers::Sentinel { port: 26379, .. }) && found.authority.is_none());
+        let tls = [&all[..], &[("REDIS_TLS", "true")]].concat();
+        assert_eq!(read(&tls), Err(SettingsError::Absent("REDIS_TLS_CA_FILE")));
+        let tls = [&tls[..], &[("REDIS_TLS_CA_FILE", "/ca.crt")]].concat();
+        assert!(read(&tls).is_ok_and(|found| found.is_some_and(|found| found.authority.is_some())));
         assert_eq!(Redis::read(of(&[("REDIS_MODE", "cluster")])), Err(SettingsError::Absent("REDIS_HOST")));
         assert!(Redis::read(of(&[("REDIS_MODE", "other")])).is_err());
     }

@@ -31,7 +31,7 @@ pub fn run(args: &PoolArgs) -> Result<u8, SuperviseError> {
     let program = supervise::find("pgbouncer")?;
     let server = Supervised::start(&program, &[args.config.as_os_str()])?.stopped_by(Signal::SIGINT);
     if let Some(folder) = args.tls.clone() {
-        let reload = server.reload();
+        let reload = server.signal(Signal::SIGHUP);
         thread::spawn(move || keep_certified(&folder, reload));
     }
     server.until_end(|| {})

@@ -1,6 +1,7 @@
 //! Redis: the command line and the environment; reads the environment, no other I/O.
 
 mod accounts;
+mod certified;
 mod cluster;
 mod config;
 mod hosts;
@@ -20,6 +21,7 @@ mod resp;
 mod run;
 mod settings;
 mod start;
+mod stream;
 mod users;
 mod verdict;
 
@@ -84,6 +86,19 @@ pub struct ComposeArgs {
     /// Port of the server, and of all that it copies or makes a cluster with
     #[arg(long, default_value_t = 6379, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
+    #[command(flatten)]
+    tls: TlsArgs,
+}
+
+/// How servers are talked to.
+#[derive(Args)]
+pub struct TlsArgs {
+    /// Folder with the certificate, its key and the authority; no TLS without
+    #[arg(long, requires = "tls_name")]
+    tls: Option<PathBuf>,
+    /// Name that is in the certificate of every server
+    #[arg(long)]
+    tls_name: Option<String>,
 }
 
 impl ComposeArgs {
@@ -148,6 +163,8 @@ pub struct ProbeArgs {
     /// Be ready only while the cluster, as this node sees it, serves; liveness does not ask
     #[arg(long)]
     cluster: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Time for the whole probe; shorter than the kubelet's, or its reason is lost
     #[arg(long, default_value_t = 900, value_parser = clap::value_parser!(u64).range(1..=600_000))]
     timeout_ms: u64,
@@ -171,6 +188,9 @@ pub enum RedisError {
     /// `run` failed.
     #[error(transparent)]
     Run(#[from] run::RunError),
+    /// Servers can't be talked to.
+    #[error(transparent)]
+    Stream(#[from] stream::StreamError),
     /// `probe` failed, or found the server unwell.
     #[error(transparent)]
     Probe(#[from] probe::ProbeError),
@@ -182,6 +202,14 @@ pub fn run(command: Command) -> Result<ExitCode, RedisError> {
         ip: std::env::var_os("POD_IP"),
         host: std::env::var("POD_HOST").ok().filter(|host| !host.is_empty()),
     };
+    let tls = match &command {
+        Command::Prepare(args) => &args.compose.tls,
+        Command::Run(args) => &args.compose.tls,
+        Command::Probe(args) => &args.tls,
+    };
+    if let (Some(folder), Some(name)) = (&tls.tls, &tls.tls_name) {
+        stream::encrypt(folder, name)?;
+    }
     match command {
         Command::Prepare(args) => prepare::run(&args, &own())?,
         Command::Run(args) => return Ok(ExitCode::from(run::run(&args, &own())?)),

@@ -1,13 +1,14 @@
 //! Probe stage, I/O: asks the server in this pod over loopback, within one deadline for it all.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 use super::password::{PasswordError, Passwords};
 use super::resp::{self, Reply, RespError};
+use super::stream::Stream;
 use super::verdict::{self, VerdictError};
 use super::{Check, ProbeArgs};
 
@@ -125,14 +126,14 @@ fn is_timeout(error: &io::Error) -> bool {
 
 /// A connection to a server.
 pub struct Server {
-    stream: TcpStream,
+    stream: Stream,
     deadline: Deadline,
 }
 
 impl Server {
     pub fn connect(address: SocketAddr, deadline: Deadline) -> Result<Self, ProbeError> {
         let step = "connecting";
-        let stream = TcpStream::connect_timeout(&address, deadline.left(step)?).map_err(|source| {
+        let stream = Stream::connect(address, deadline.left(step)?).map_err(|source| {
             if is_timeout(&source) {
                 return deadline.missed(step);
             }
@@ -154,8 +155,9 @@ impl Server {
     fn send(&mut self, step: &'static str, command: &[u8]) -> Result<(), ProbeError> {
         let left = self.deadline.left(step)?;
         self.stream
-            .set_write_timeout(Some(left))
+            .set_timeout(left)
             .and_then(|()| self.stream.write_all(command))
+            .and_then(|()| self.stream.flush())
             .map_err(|source| self.deadline.lost(step, source))
     }
 
@@ -169,7 +171,7 @@ impl Server {
             }
             // Anew each time, or a server that sends byte by byte would outlast the deadline.
             let left = self.deadline.left(step)?;
-            let read = self.stream.set_read_timeout(Some(left)).and_then(|()| self.stream.read(&mut chunk));
+            let read = self.stream.set_timeout(left).and_then(|()| self.stream.read(&mut chunk));
             match read {
                 Ok(0) => {
                     let source = io::ErrorKind::UnexpectedEof.into();

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use signal_hook::consts::SIGTERM;
 use signal_hook::flag;
 use thiserror::Error;
@@ -17,6 +18,7 @@ use trading_report::{Failure, REDIS_TOPOLOGY, Report};
 
 use super::RunArgs;
 use super::accounts::Accounts;
+use super::certified::Certified;
 use super::cluster::{Cluster, ClusterError};
 use super::hosts::Hosts;
 use super::leave::Watched;
@@ -35,6 +37,7 @@ use super::{cluster, config, live, replicated};
 use crate::http::{self, Answer};
 use crate::install::InstallError;
 use crate::supervise::{self, SuperviseError, Supervised};
+use crate::tls::{Identity, TlsError};
 use crate::{report, termination, with_causes};
 
 /// Time for the server to answer a scrape.
@@ -64,6 +67,9 @@ pub enum RunError {
     /// Its configuration can't be put in place.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// Its certificate is none.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Its place in the cluster can't be told.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
@@ -103,6 +109,7 @@ impl RunError {
             | Self::Passwords(_)
             | Self::Prepare(_)
             | Self::Install(_)
+            | Self::Tls(_)
             | Self::Cluster(_)
             | Self::BadPodIp(_)
             | Self::NoPodHost => "BadConfiguration",
@@ -216,7 +223,20 @@ fn run_to_end(args: &RunArgs, own: &Own, known: &Known) -> Result<u8, RunError> 
     if is_sentinel {
         arguments.push(OsStr::new("--sentinel"));
     }
+    let certificate = args.compose.tls.tls.as_deref().map(Identity::read).transpose()?;
     let server = Supervised::start(&program, &arguments)?;
+    if let Some(folder) = args.compose.tls.tls.clone() {
+        let certified = Certified { folder, ip, port: args.compose.port, passwords: passwords.clone() };
+        let (pod, stop) = (report::own_name(own.host.as_deref()), server.signal(Signal::SIGTERM));
+        thread::spawn(move || {
+            if is_sentinel {
+                certified.outlive(certificate.as_ref(), &pod);
+                stop();
+            } else {
+                certified.tend_server(certificate);
+            }
+        });
+    }
     if let Some(in_force) = in_force {
         let told = Arc::clone(&known.in_force);
         let live = live(args, ip, passwords.clone(), oracle, in_force, pending, told);

@@ -9,7 +9,7 @@ pub type Settings = BTreeMap<String, String>;
 
 /// Without these, or with other values, the server would not be the one that it is: where Redis does not
 /// take them it must not start.
-const INDISPENSABLE: [&str; 8] = [
+const INDISPENSABLE: [&str; 14] = [
     "appendonly",
     "bind",
     "cluster-config-file",
@@ -18,6 +18,12 @@ const INDISPENSABLE: [&str; 8] = [
     "maxmemory-policy",
     "port",
     "replicaof",
+    "tls-ca-cert-file",
+    "tls-cert-file",
+    "tls-cluster",
+    "tls-key-file",
+    "tls-port",
+    "tls-replication",
 ];
 
 /// What the template sets.

@@ -2,6 +2,7 @@
 //! tests run as root and there is no user `postgres` to run them as.
 
 mod api;
+#[path = "../support/authority.rs"]
 mod authority;
 mod cluster;
 mod encryption;

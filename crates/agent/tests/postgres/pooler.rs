@@ -126,10 +126,10 @@ fn encrypted(folder: &Path) -> String {
     let file = |name| folder.join(name).display().to_string();
     format!(
         "client_tls_sslmode = require\nclient_tls_cert_file = {}\nclient_tls_key_file = {}\n\
-         server_tls_sslmode = verify-full\nserver_tls_ca_file = {}\n",
+         client_tls_ca_file = {ca}\nserver_tls_sslmode = verify-full\nserver_tls_ca_file = {ca}\n",
         file("tls.crt"),
         file("tls.key"),
-        file("ca.crt")
+        ca = file("ca.crt")
     )
 }
 

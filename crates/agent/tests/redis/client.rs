@@ -10,11 +10,36 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustls::crypto::ring;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use crate::authority::Authority;
+
+/// In the certificate of every server.
+pub const SERVER: &str = "shop-redis";
 pub const PASSWORD: &str = "s e\"cret";
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Whom clients trust at servers that speak TLS, by their port.
+static TRUSTED: Mutex<BTreeMap<u16, Arc<ClientConfig>>> = Mutex::new(BTreeMap::new());
+
+/// From now on servers at this port have to have a certificate of this authority.
+pub fn encrypt(port: u16, authority: &Authority) {
+    let mut trusted = RootCertStore::empty();
+    trusted.add(authority.der().into()).expect("it is a certificate");
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("it has some")
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    TRUSTED.lock().expect("no panic").insert(port, Arc::new(config));
+}
+
+trait Stream: io::Read + io::Write + Send {}
+impl<T: io::Read + io::Write + Send> Stream for T {}
+
 /// One connection, its password told.
-pub struct Connection(BufReader<TcpStream>);
+pub struct Connection(BufReader<Box<dyn Stream>>);
 
 impl Connection {
     pub fn open(address: SocketAddr) -> io::Result<Self> {
@@ -26,6 +51,15 @@ impl Connection {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
+        let config = TRUSTED.lock().expect("no panic").get(&address.port()).cloned();
+        let stream: Box<dyn Stream> = match config {
+            None => Box::new(stream),
+            Some(config) => {
+                let name = SERVER.try_into().expect("it is one");
+                let session = ClientConnection::new(config, name).map_err(io::Error::other)?;
+                Box::new(StreamOwned::new(session, stream))
+            }
+        };
         let mut connection = Self(BufReader::new(stream));
         connection.ask(login)?;
         Ok(connection)
@@ -39,6 +73,7 @@ impl Connection {
             let _ = write!(bytes, "${}\r\n{word}\r\n", word.len());
         }
         self.0.get_mut().write_all(bytes.as_bytes())?;
+        self.0.get_mut().flush()?;
         self.reply()
     }
 

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::client::{PASSWORD, Seeds, address, ask_with};
+use crate::authority::Authority;
+use crate::client::{PASSWORD, SERVER, Seeds, address, ask_with, encrypt};
 use crate::support::{Scratch, free_port, mount};
 
 pub const METRICS_PORT: u16 = 9121;
@@ -47,6 +48,7 @@ pub struct Fleet {
     by_address: bool,
     /// What this machine's own questions log in with.
     pub password: String,
+    encrypted: bool,
 }
 
 struct Pod {
@@ -74,7 +76,22 @@ impl Fleet {
             template: template.to_owned(),
             by_address: false,
             password: PASSWORD.to_owned(),
+            encrypted: false,
         }
+    }
+
+    /// Servers, agents and clients speak TLS alone.
+    pub fn encrypt(&mut self, authority: &Authority) {
+        self.encrypted = true;
+        self.certify(authority, &authority.pem());
+        encrypt(self.port, authority);
+    }
+
+    /// The kubelets bring another certificate, and whom to trust.
+    pub fn certify(&self, authority: &Authority, trusted: &str) {
+        let [certificate, key] = authority.certify(&[SERVER.to_owned()]);
+        let files = [("tls.crt", certificate.as_str()), ("tls.key", &key), ("ca.crt", trusted)];
+        mount(&self.scratch.file("tls"), &files.map(|(file, text)| (file, OsStr::new(text))));
     }
 
     /// Six servers of a Redis Cluster, with the configuration that the operator writes.
@@ -88,12 +105,16 @@ impl Fleet {
 
     /// A cluster that has formed, with a replica for each master.
     pub fn formed(shards: usize) -> Self {
-        let mut fleet = Self::cluster("shop-redis", free_port(), shards, 1);
-        for ordinal in 0..shards * 2 {
-            fleet.start(ordinal);
+        Self::cluster("shop-redis", free_port(), shards, 1).form_servers(0..shards * 2)
+    }
+
+    /// Starts these, and lets them form.
+    pub fn form_servers(mut self, ordinals: std::ops::Range<usize>) -> Self {
+        for ordinal in ordinals {
+            self.start(ordinal);
         }
-        fleet.until("the cluster forms", Duration::from_mins(1), Self::is_settled);
-        fleet
+        self.until("the cluster forms", Duration::from_mins(1), Self::is_settled);
+        self
     }
 
     /// The operator says how the cluster should be.
@@ -191,6 +212,9 @@ impl Fleet {
             .arg("--hosts")
             .arg(self.scratch.file("hosts"))
             .args(&self.further)
+            .args(self.encrypted.then(|| self.scratch.file("tls")).iter().flat_map(|folder| {
+                [OsStr::new("--tls"), folder.as_os_str(), OsStr::new("--tls-name"), OsStr::new(SERVER)]
+            }))
             .stdin(Stdio::null())
             .stdout(File::try_clone(&log).expect("cloned"))
             .stderr(log)
@@ -203,7 +227,20 @@ impl Fleet {
     fn write_template(&self, ordinal: usize) {
         let folder = self.folder(ordinal);
         let (port, ip, data) = (self.port, self.ips[&ordinal], folder.join("data"));
-        let text = format!("{}port {port}\nbind {ip}\ndir {}\nsave \"\"\n", self.template, data.display());
+        let listens = if self.encrypted {
+            let file = |name: &str| self.scratch.file("tls").join(name).display().to_string();
+            format!(
+                "port 0\ntls-port {port}\ntls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\n\
+                 tls-auth-clients no\ntls-replication yes\n{}",
+                file("tls.crt"),
+                file("tls.key"),
+                file("ca.crt"),
+                if self.template.contains("cluster-enabled") { "tls-cluster yes\n" } else { "" }
+            )
+        } else {
+            format!("port {port}\n")
+        };
+        let text = format!("{}{listens}bind {ip}\ndir {}\nsave \"\"\n", self.template, data.display());
         replace(&folder.join("template.conf"), &text);
     }
 

@@ -1,5 +1,8 @@
 //! The built program, as the kubelet runs it: against files, a scripted server and real Redis.
 
+#[path = "../support/authority.rs"]
+mod authority;
+mod certified;
 mod client;
 mod cluster;
 mod fake;

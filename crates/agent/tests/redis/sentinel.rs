@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::authority::Authority;
 use crate::client::{Load, PASSWORD, Secret, Seeds, address, ask_with, lost};
 use crate::fleet::{Fleet, has_redis, measured};
 use crate::support::free_port;
@@ -28,6 +29,11 @@ pub struct Watched {
 
 impl Watched {
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// With certificates of this authority.
+    pub fn start_with(authority: Option<&Authority>) -> Self {
         let (port, sentinel_port) = (free_port(), free_port());
         let mut servers = Fleet::at_addresses("shop-redis", port, 3);
         let mut sentinels = Fleet::at_addresses("shop-sentinel", sentinel_port, 3);
@@ -44,6 +50,9 @@ impl Watched {
              sentinel failover-timeout shop 60000\nsentinel parallel-syncs shop 1\n"
         );
         sentinels.configure(&watch, &known);
+        for fleet in [&mut servers, &mut sentinels] {
+            authority.into_iter().for_each(|authority| fleet.encrypt(authority));
+        }
         for ordinal in 0..3 {
             servers.start(ordinal);
             sentinels.start(ordinal);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use trading_api::{
     network::Cidr,
     postgres::{PredefinedRole, SslMode},
@@ -11,7 +10,7 @@ use trading_api::{
 
 use super::{
     AccountPlan, CLUSTER_RW, DatabaseCluster, Host, POOLER, PasswordSource, PoolerPlan, ResourcesPlan,
-    VolumePlan,
+    StoreCertificate, VolumePlan,
 };
 use crate::tls::Level;
 
@@ -129,26 +128,11 @@ pub struct TlsPlan {
     pub wished: Option<Level>,
     /// How far it is.
     pub level: Level,
-    /// Secret with the authority, the certificate and its key.
-    pub secret: String,
-    /// Names that the certificate is for.
-    pub names: Vec<String>,
-    /// Whether the Secret has all of them, as far as is known.
-    pub is_whole: bool,
-    /// The time, by which certificates are due.
-    pub now: Timestamp,
+    /// The servers' certificate.
+    pub certificate: StoreCertificate,
 }
 
 impl TlsPlan {
-    /// Key of the authorities that clients trust: the one that the certificate is of, and while it changes another.
-    pub const AUTHORITY: &str = "ca.crt";
-    /// Key of the certificate.
-    pub const CERTIFICATE: &str = "tls.crt";
-    /// Key of its private key.
-    pub const KEY: &str = "tls.key";
-    /// Key of the authority's private key, which no pod gets.
-    pub const AUTHORITY_KEY: &str = "ca.key";
-
     /// What clients are told.
     #[must_use]
     pub fn ssl_mode(&self) -> SslMode {

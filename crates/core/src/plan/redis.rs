@@ -7,7 +7,7 @@ use trading_api::{
     scheduling::Scheduling,
 };
 
-use super::{AccountPlan, Host, PasswordSource, ResourcesPlan};
+use super::{AccountPlan, Host, PasswordSource, ResourcesPlan, StoreCertificate};
 
 /// Name of the Redis store among components.
 pub const REDIS: &str = "redis";
@@ -51,6 +51,8 @@ pub struct RedisPlan {
     pub password: PasswordSource,
     /// Which generation of it is wished, and which are there.
     pub passwords: RedisPasswords,
+    /// The certificate of servers and Sentinels, where all of them speak TLS alone.
+    pub tls: Option<StoreCertificate>,
     /// Further users.
     pub users: Vec<RedisUserPlan>,
     /// Digest of what replaces the servers where it changes.

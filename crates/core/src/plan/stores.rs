@@ -1,5 +1,6 @@
 //! What data stores have in common.
 
+use jiff::Timestamp;
 use trading_api::{Quantity, deletion::Store};
 
 use super::{POSTGRES, Plan, REDIS, SENTINEL};
@@ -29,6 +30,32 @@ pub struct AccountPlan {
     pub password_digest: String,
     /// Its generated Secret is gone, but the servers have its password.
     pub is_lost: bool,
+}
+
+/// The certificate of a store's servers, and the authority that it is of.
+#[derive(Clone, Debug)]
+pub struct StoreCertificate {
+    /// Secret that holds them.
+    pub secret: String,
+    /// Names that the certificate is for.
+    pub names: Vec<String>,
+    /// Whether the Secret has all keys, as far as is known.
+    pub is_whole: bool,
+    /// The time, by which certificates are due.
+    pub now: Timestamp,
+}
+
+impl StoreCertificate {
+    /// Key of the authorities that clients trust: the one that the certificate is of, and while it changes another.
+    pub const AUTHORITY: &str = "ca.crt";
+    /// Key of the authority's private key, which no pod gets.
+    pub const AUTHORITY_KEY: &str = "ca.key";
+    /// Key of the certificate.
+    pub const CERTIFICATE: &str = "tls.crt";
+    /// Key of its private key.
+    pub const KEY: &str = "tls.key";
+    /// All of them.
+    pub const KEYS: [&str; 4] = [Self::AUTHORITY, Self::AUTHORITY_KEY, Self::CERTIFICATE, Self::KEY];
 }
 
 /// A volume of a data store.

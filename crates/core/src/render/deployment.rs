@@ -22,7 +22,7 @@ use super::{env, mesh, meta, pod, runtime, scheduling};
 use crate::{
     kinds::Kind,
     object::{Lifetime, Object},
-    plan::{ComponentPlan, POSTGRES, Plan, RUNTIME, Scaling, Target},
+    plan::{ComponentPlan, POSTGRES, Plan, REDIS, RUNTIME, Scaling, StoreCertificate, Target},
     resolve::component::GRACE_SECONDS,
 };
 
@@ -127,20 +127,14 @@ fn volumes(plan: &Plan, name: &str, component: &ComponentPlan) -> (Vec<Volume>, 
         mounts.push(pod::mount(&volume, &given.mount_path, given.read_only.unwrap_or(false)));
     }
     if let Some((secret, key)) = authority(plan, component) {
-        volumes.push(Volume {
-            name: "postgres-ca".to_owned(),
-            secret: Some(SecretVolumeSource {
-                secret_name: Some(plan.login(&component.name, POSTGRES, secret)),
-                items: Some(vec![KeyToPath {
-                    key: key.clone(),
-                    path: env::AUTHORITY_FILE.to_owned(),
-                    mode: None,
-                }]),
-                ..SecretVolumeSource::default()
-            }),
-            ..Volume::default()
-        });
+        volumes.push(trusted("postgres-ca", plan.login(&component.name, POSTGRES, secret), key));
         mounts.push(pod::mount("postgres-ca", env::AUTHORITY_FOLDER, true));
+    }
+    let tls = plan.redis.iter().filter_map(|redis| redis.tls.as_ref());
+    for tls in tls.filter(|_| component.targets.contains(&Target::Redis)) {
+        let secret = plan.login(&component.name, REDIS, &tls.secret);
+        volumes.push(trusted("redis-ca", secret, StoreCertificate::AUTHORITY));
+        mounts.push(pod::mount("redis-ca", env::REDIS_AUTHORITY_FOLDER, true));
     }
     let tls = plan.runtime.iter().filter_map(|runtime| runtime.tls.as_ref());
     for tls in tls.filter(|_| component.targets.contains(&Target::Runtime)) {
@@ -149,6 +143,17 @@ fn volumes(plan: &Plan, name: &str, component: &ComponentPlan) -> (Vec<Volume>, 
         mounts.push(pod::mount("docker", env::DOCKER_FOLDER, true));
     }
     (volumes, mounts)
+}
+
+/// Whom clients of a store trust.
+fn trusted(name: &str, secret: String, key: &str) -> Volume {
+    let item = KeyToPath { key: key.to_owned(), path: env::AUTHORITY_FILE.to_owned(), mode: None };
+    let source = SecretVolumeSource {
+        secret_name: Some(secret),
+        items: Some(vec![item]),
+        ..SecretVolumeSource::default()
+    };
+    Volume { name: name.to_owned(), secret: Some(source), ..Volume::default() }
 }
 
 /// A claim of the platform's own, or one that was there before.

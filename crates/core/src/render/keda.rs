@@ -16,7 +16,7 @@ use crate::{
     object::{Lifetime, Object},
     plan::{
         ComponentPlan, ExternalRedisPlan, Plan, REDIS, REDIS_PORT, RedisPlan, SENTINEL, SENTINEL_PORT,
-        Scaling,
+        Scaling, StoreCertificate,
     },
 };
 
@@ -130,7 +130,7 @@ fn own(plan: &Plan, redis: &RedisPlan) -> Connection {
         let identity = &plan.identity;
         format!("{}.{}.svc:{port}", identity.child(component), identity.namespace_of(component))
     };
-    match redis.mode {
+    let mut connection = match redis.mode {
         RedisMode::Replicated => Connection {
             topology: "-sentinel",
             metadata: json!({
@@ -144,7 +144,11 @@ fn own(plan: &Plan, redis: &RedisPlan) -> Connection {
         RedisMode::Standalone | RedisMode::External => {
             Connection { topology: "", metadata: json!({ "address": at(REDIS, REDIS_PORT) }) }
         }
+    };
+    if redis.tls.is_some() {
+        connection.metadata["enableTLS"] = json!("true");
     }
+    connection
 }
 
 fn outside(redis: &ExternalRedisPlan) -> Connection {
@@ -167,6 +171,11 @@ fn login(plan: &Plan, component: &ComponentPlan) -> Option<Object> {
     let outside = plan.external_redis.as_ref().and_then(|redis| redis.password.as_ref());
     let (secret, key) = own.or(outside.map(|(secret, key)| (secret, key)))?;
     let name = plan.login(&component.name, REDIS, secret);
-    let spec = json!({ "secretTargetRef": [{ "parameter": "password", "name": name, "key": key }] });
+    let mut from = vec![json!({ "parameter": "password", "name": name, "key": key })];
+    from.extend(plan.redis.iter().filter_map(|redis| redis.tls.as_ref()).map(|tls| {
+        let name = plan.login(&component.name, REDIS, &tls.secret);
+        json!({ "parameter": "ca", "name": name, "key": StoreCertificate::AUTHORITY })
+    }));
+    let spec = json!({ "secretTargetRef": from });
     Some(object(plan, component, Kind::TriggerAuthentication, &spec))
 }

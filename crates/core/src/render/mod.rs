@@ -2,6 +2,7 @@
 
 mod accounts;
 mod autoscaler;
+mod certificate;
 mod cilium;
 mod config_map;
 mod copies;
@@ -23,7 +24,6 @@ mod postgres_lease;
 mod postgres_logins;
 mod postgres_objects;
 mod postgres_servers;
-mod postgres_tls;
 mod quota;
 mod redis;
 mod redis_users;

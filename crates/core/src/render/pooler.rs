@@ -21,7 +21,7 @@ use serde_json::json;
 use trading_api::labels;
 
 use super::{
-    mesh, meta, pod, postgres_tls, scheduling,
+    certificate, mesh, meta, pod, scheduling,
     store::{AGENT, Store, container_port, port, strings},
 };
 use crate::{
@@ -29,7 +29,8 @@ use crate::{
     kinds::Kind,
     object::{Content, Lifetime, Object, PASSWORD},
     plan::{
-        POOLER, POOLER_USER, POSTGRES, POSTGRES_PORT, PasswordSource, Plan, PoolerPlan, PostgresPlan, TlsPlan,
+        POOLER, POOLER_USER, POSTGRES, POSTGRES_PORT, PasswordSource, Plan, PoolerPlan, PostgresPlan,
+        StoreCertificate, TlsPlan,
     },
     resolve::references,
     tls::Level,
@@ -198,14 +199,15 @@ fn tls(database: &PostgresPlan) -> Option<&TlsPlan> {
 
 /// It asks of servers and lets clients do what they are told to. It reads the files again when it is told to.
 fn encrypted(tls: &TlsPlan) -> Vec<(&'static str, String)> {
-    let file = |key: &str| format!("{}/{key}", postgres_tls::FOLDER);
     let is_required = tls.level == Level::Required;
     vec![
         ("client_tls_sslmode", if is_required { "require" } else { "allow" }.to_owned()),
-        ("client_tls_cert_file", file(TlsPlan::CERTIFICATE)),
-        ("client_tls_key_file", file(TlsPlan::KEY)),
+        ("client_tls_cert_file", certificate::file(StoreCertificate::CERTIFICATE)),
+        ("client_tls_key_file", certificate::file(StoreCertificate::KEY)),
+        // It checks no client's, but reads a file all the same, and the default is not in every image.
+        ("client_tls_ca_file", certificate::file(StoreCertificate::AUTHORITY)),
         ("server_tls_sslmode", if is_required { "verify-full" } else { "prefer" }.to_owned()),
-        ("server_tls_ca_file", file(TlsPlan::AUTHORITY)),
+        ("server_tls_ca_file", certificate::file(StoreCertificate::AUTHORITY)),
     ]
 }
 
@@ -255,7 +257,9 @@ fn template(plan: &Plan, database: &PostgresPlan, pooler: &PoolerPlan, checksum:
             ..Volume::default()
         },
     ]);
-    spec.volumes.get_or_insert_default().extend(tls(database).map(postgres_tls::volume));
+    spec.volumes
+        .get_or_insert_default()
+        .extend(tls(database).map(|tls| certificate::volume(&tls.certificate)));
     scheduling::place(plan, POOLER, &pooler.scheduling, pooler.instances > 1, &mut spec);
     let store = Store { plan, name: POOLER, tier: meta::DATABASE };
     store.template(&pooler.version, checksum, spec)
@@ -284,8 +288,8 @@ fn container(plan: &Plan, database: &PostgresPlan, pooler: &PoolerPlan) -> Conta
         pod::mount("users", "/users", true),
     ];
     if tls(database).is_some() {
-        command.extend(strings(&["--tls", postgres_tls::FOLDER]));
-        mounts.push(postgres_tls::mount());
+        command.extend(strings(&["--tls", certificate::FOLDER]));
+        mounts.push(certificate::mount());
     }
     Container {
         name: POOLER.to_owned(),

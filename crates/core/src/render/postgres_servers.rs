@@ -14,7 +14,7 @@ use trading_api::labels;
 use trading_report::POSTGRES_ACCESS;
 
 use super::{
-    env, meta, pod, pooler, postgres_lease, postgres_logins, postgres_objects, postgres_tls, scheduling,
+    certificate, env, meta, pod, pooler, postgres_lease, postgres_logins, postgres_objects, scheduling,
     store::{AGENT, Store, container_port, http_probe, port, strings},
 };
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
         POSTGRES, POSTGRES_AGENT_PORT, POSTGRES_ANY, POSTGRES_PORT, POSTGRES_RO, PasswordSource, Plan,
         PostgresPlan, PostgresServers,
     },
+    tls::Level,
 };
 
 /// Role that replicas log in as.
@@ -72,7 +73,7 @@ pub(super) fn render(plan: &Plan, database: &PostgresPlan, servers: &PostgresSer
     }
     objects.extend(postgres_logins::render(&store, database, servers));
     objects.extend(postgres_objects::render(&store, servers));
-    objects.extend(postgres_tls::render(&store, servers));
+    objects.extend(servers.tls.as_ref().map(|tls| certificate::render(&store, &tls.certificate)));
     objects.extend(store.budget(servers.instances));
     objects
 }
@@ -115,7 +116,8 @@ fn config(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> 
 
 /// Who may connect, and how: the text of `pg_hba.conf`.
 pub(crate) fn access_file(servers: &PostgresServers) -> String {
-    let host = postgres_tls::connections(servers);
+    let is_required = servers.tls.as_ref().is_some_and(|tls| tls.level == Level::Required);
+    let host = if is_required { "hostssl" } else { "host" };
     // Who reaches the socket is in the server's own container and runs as its user, which images
     // call otherwise.
     format!(
@@ -168,7 +170,9 @@ fn template(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -
             ..Volume::default()
         },
     ]);
-    spec.volumes.get_or_insert_default().extend(servers.tls.as_ref().map(postgres_tls::volume));
+    spec.volumes
+        .get_or_insert_default()
+        .extend(servers.tls.as_ref().map(|tls| certificate::volume(&tls.certificate)));
     scheduling::place(plan, POSTGRES, &servers.scheduling, servers.instances > 1, &mut spec);
     let mut template = store.template(&servers.version, &servers.checksum, spec);
     if let Some(labels) = template.metadata.as_mut().and_then(|metadata| metadata.labels.as_mut()) {
@@ -231,7 +235,7 @@ fn run(plan: &Plan, database: &PostgresPlan, servers: &PostgresServers) -> Vec<S
     }
     if servers.tls.is_some() {
         let access = format!("/config/{POSTGRES_ACCESS}");
-        command.extend(strings(&["--tls", postgres_tls::FOLDER, "--access", &access]));
+        command.extend(strings(&["--tls", certificate::FOLDER, "--access", &access]));
     }
     command
 }
@@ -262,7 +266,7 @@ fn mounts(servers: &PostgresServers) -> Vec<VolumeMount> {
         pod::mount("roles", ROLES, true),
     ];
     mounts.extend(servers.wal_storage.as_ref().map(|_| pod::mount("wal", WAL_VOLUME, false)));
-    mounts.extend(servers.tls.as_ref().map(|_| postgres_tls::mount()));
+    mounts.extend(servers.tls.as_ref().map(|_| certificate::mount()));
     mounts
 }
 

@@ -6,13 +6,13 @@ use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{
         ConfigMap, ConfigMapVolumeSource, Container, EnvVar, KeyToPath, PodSpec, PodTemplateSpec, Probe,
-        SecretVolumeSource, ServicePort, Volume,
+        SecretVolumeSource, ServicePort, Volume, VolumeMount,
     },
 };
 use trading_api::{labels, redis::RedisMode};
 
 use super::{
-    env, meta, pod, redis_users, scheduling, sentinel,
+    certificate, env, meta, pod, redis_users, scheduling, sentinel,
     store::{AGENT, Store, container_port, port, probe, strings},
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     object::{Object, PASSWORD},
     plan::{
         ClusterPlan, Plan, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, RedisPlan, SENTINEL_PORT,
+        StoreCertificate,
     },
 };
 
@@ -33,7 +34,8 @@ pub(super) const PASSWORDS: &str = "/passwords";
 pub(super) fn render(plan: &Plan, redis: &RedisPlan) -> Vec<Object> {
     let store = Store { plan, name: REDIS, tier: meta::CACHE };
     let topology = redis.cluster.map(|cluster| topology(&store, cluster));
-    let mut files = vec![("redis.conf", redis.config.as_slice())];
+    let config = config(redis);
+    let mut files = vec![("redis.conf", config.as_slice())];
     files.extend(topology.as_deref().map(|lines| ("cluster", lines)));
     let users: Vec<_> =
         redis.users.iter().map(|user| (user.account.name.clone(), user.rules.clone())).collect();
@@ -49,6 +51,7 @@ pub(super) fn render(plan: &Plan, redis: &RedisPlan) -> Vec<Object> {
         objects.push(password(&store, redis));
     }
     objects.extend(redis_users::render(&store, redis));
+    objects.extend(redis.tls.as_ref().map(|tls| certificate::render(&store, tls)));
     // With fewer masters than a majority a cluster stops.
     objects.extend(store.budget(redis.servers));
     if let Some(sentinels) = &redis.sentinel {
@@ -65,6 +68,45 @@ fn password(store: &Store, redis: &RedisPlan) -> Object {
         1 => secret.generated_once([password]),
         wished => secret.generated_once([password, ("generation", wished.to_string())]),
     }
+}
+
+/// All that is in redis.conf but for secrets and addresses.
+fn config(redis: &RedisPlan) -> Vec<(String, String)> {
+    let lines = redis.config.iter();
+    if redis.tls.is_none() {
+        return lines.cloned().collect();
+    }
+    let others = lines.filter(|(directive, _)| directive != "port").cloned();
+    others.chain(encrypted(REDIS_PORT, redis.cluster.is_some())).collect()
+}
+
+/// What has a server or Sentinel listen with TLS alone, and use it towards others.
+pub(super) fn encrypted(port: i32, is_of_cluster: bool) -> Vec<(String, String)> {
+    let mut lines = vec![
+        ("port", "0".to_owned()),
+        ("tls-port", port.to_string()),
+        ("tls-cert-file", certificate::file(StoreCertificate::CERTIFICATE)),
+        ("tls-key-file", certificate::file(StoreCertificate::KEY)),
+        ("tls-ca-cert-file", certificate::file(StoreCertificate::AUTHORITY)),
+        // Who may come in is the passwords' matter.
+        ("tls-auth-clients", "no".to_owned()),
+        ("tls-replication", "yes".to_owned()),
+    ];
+    if is_of_cluster {
+        // Clients are led to names, for which the certificate is.
+        lines.extend([
+            ("tls-cluster", "yes".to_owned()),
+            ("cluster-preferred-endpoint-type", "hostname".to_owned()),
+        ]);
+    }
+    lines.into_iter().map(|(directive, value)| (directive.to_owned(), value)).collect()
+}
+
+/// How an agent talks to servers with certificates.
+pub(super) fn talking(plan: &Plan, redis: &RedisPlan) -> Vec<String> {
+    let name = plan.identity.child(REDIS);
+    let arguments = redis.tls.iter().flat_map(|_| ["--tls", certificate::FOLDER, "--tls-name", &name]);
+    arguments.map(str::to_owned).collect()
 }
 
 type Lines = [(String, String)];
@@ -141,7 +183,7 @@ fn template(store: &Store, redis: &RedisPlan) -> PodTemplateSpec {
 
 /// The agent, the configuration without secrets, the passwords, and the configuration with them.
 pub(super) fn volumes(config_map: String, redis: &RedisPlan) -> Vec<Volume> {
-    vec![
+    let mut volumes = vec![
         passwords(redis),
         pod::empty_dir("agent", None),
         // The composed configuration holds the password: memory only.
@@ -151,7 +193,9 @@ pub(super) fn volumes(config_map: String, redis: &RedisPlan) -> Vec<Volume> {
             config_map: Some(ConfigMapVolumeSource { name: config_map, ..ConfigMapVolumeSource::default() }),
             ..Volume::default()
         },
-    ]
+    ];
+    volumes.extend(redis.tls.as_ref().map(certificate::volume));
+    volumes
 }
 
 /// A file, because it changes in running pods: of a generated one there are several while it is replaced.
@@ -219,6 +263,7 @@ pub(super) fn prepare_container(
     let mut command = strings(&["/trading-agent", "redis", "prepare"]);
     command.extend(composing(file));
     command.extend(strings(&["--binary", AGENT]));
+    command.extend(talking(plan, redis));
     command.extend_from_slice(further);
     Container {
         name: "prepare".to_owned(),
@@ -228,14 +273,23 @@ pub(super) fn prepare_container(
         env: Some(variables),
         resources: Some(pod::resources(&redis.resources)),
         security_context: Some(pod::container_security()),
-        volume_mounts: Some(vec![
-            pod::mount("agent", "/agent", false),
-            pod::mount("config", "/config", true),
-            pod::mount("passwords", PASSWORDS, true),
-            pod::mount("run", "/run/redis", false),
-        ]),
+        volume_mounts: Some(with_certificate(
+            redis,
+            vec![
+                pod::mount("agent", "/agent", false),
+                pod::mount("config", "/config", true),
+                pod::mount("passwords", PASSWORDS, true),
+                pod::mount("run", "/run/redis", false),
+            ],
+        )),
         ..Container::default()
     }
+}
+
+/// The same mounts, and the certificate where there is one.
+pub(super) fn with_certificate(redis: &RedisPlan, mut mounts: Vec<VolumeMount>) -> Vec<VolumeMount> {
+    mounts.extend(redis.tls.as_ref().map(|_| certificate::mount()));
+    mounts
 }
 
 /// From which template to which file.
@@ -255,6 +309,7 @@ pub(super) fn run(file: &str, further: &[String]) -> Vec<String> {
 fn server(store: &Store, redis: &RedisPlan) -> Container {
     let mut ports = vec![container_port("redis", REDIS_PORT), container_port("metrics", REDIS_METRICS_PORT)];
     let mut further = place(store, redis);
+    further.extend(talking(store.plan, redis));
     further.extend(strings(&["--users", "/config/users", "--user-passwords", redis_users::FOLDER]));
     if redis.sentinel.is_some() {
         further.extend(memory(store, redis));
@@ -274,27 +329,31 @@ fn server(store: &Store, redis: &RedisPlan) -> Container {
         env: Some(variables(store, redis)),
         resources: Some(pod::resources(&redis.resources)),
         // Loading a large append-only file takes minutes; only then may liveness kill.
-        startup_probe: Some(check(redis, "liveness", 180)),
-        liveness_probe: Some(check(redis, "liveness", 6)),
-        readiness_probe: Some(check(redis, "readiness", 3)),
+        startup_probe: Some(check(store.plan, redis, "liveness", 180)),
+        liveness_probe: Some(check(store.plan, redis, "liveness", 6)),
+        readiness_probe: Some(check(store.plan, redis, "readiness", 3)),
         security_context: Some(pod::container_security()),
-        volume_mounts: Some(vec![
-            pod::mount("agent", "/agent", true),
-            pod::mount("config", "/config", true),
-            pod::mount("data", "/data", false),
-            pod::mount("passwords", PASSWORDS, true),
-            pod::mount("run", "/run/redis", false),
-            pod::mount("users", redis_users::FOLDER, true),
-        ]),
+        volume_mounts: Some(with_certificate(
+            redis,
+            vec![
+                pod::mount("agent", "/agent", true),
+                pod::mount("config", "/config", true),
+                pod::mount("data", "/data", false),
+                pod::mount("passwords", PASSWORDS, true),
+                pod::mount("run", "/run/redis", false),
+                pod::mount("users", redis_users::FOLDER, true),
+            ],
+        )),
         ..Container::default()
     }
 }
 
-fn check(redis: &RedisPlan, what: &str, failures: i32) -> Probe {
-    let port = REDIS_PORT.to_string();
+fn check(plan: &Plan, redis: &RedisPlan, what: &str, failures: i32) -> Probe {
+    let (port, talking) = (REDIS_PORT.to_string(), talking(plan, redis));
     let mut command = vec![AGENT, "redis", "probe", what, "--port", &port, "--passwords", PASSWORDS];
     if redis.cluster.is_some() {
         command.push("--cluster");
     }
+    command.extend(talking.iter().map(String::as_str));
     probe(&command, failures)
 }

@@ -8,7 +8,10 @@ use k8s_openapi::api::{
 
 use super::{
     env, pod,
-    redis::{PASSWORDS, config_map, memory, own_host, prepare_container, run, volumes},
+    redis::{
+        PASSWORDS, config_map, encrypted, memory, own_host, prepare_container, run, talking, volumes,
+        with_certificate,
+    },
     scheduling,
     store::{AGENT, Store, container_port, port, probe, strings},
 };
@@ -32,7 +35,7 @@ pub(super) fn render(redis_store: &Store, redis: &RedisPlan, sentinels: &Sentine
     let ports = || vec![port("sentinel", SENTINEL_PORT)];
     let mut objects = vec![
         store.account(),
-        config_map(&store, NAME, &[(FILE, &config(redis_store, sentinels))]),
+        config_map(&store, NAME, &[(FILE, &config(redis_store, redis, sentinels))]),
         store.service(NAME, ports(), store.selector()),
         store.headless_service(ports()),
         stateful_set(&store, redis, sentinels),
@@ -42,10 +45,13 @@ pub(super) fn render(redis_store: &Store, redis: &RedisPlan, sentinels: &Sentine
 }
 
 /// Names instead of addresses: a pod that comes back has another address.
-fn config(redis_store: &Store, sentinels: &SentinelPlan) -> Vec<(String, String)> {
+fn config(redis_store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> Vec<(String, String)> {
     let (name, first) = (&redis_store.plan.identity.name, redis_store.first_host());
-    [
-        ("port", SENTINEL_PORT.to_string()),
+    let listens = match redis.tls {
+        None => vec![("port".to_owned(), SENTINEL_PORT.to_string())],
+        Some(_) => encrypted(SENTINEL_PORT, false),
+    };
+    let lines = [
         ("dir", "/run/redis".to_owned()),
         ("sentinel", "resolve-hostnames yes".to_owned()),
         ("sentinel", "announce-hostnames yes".to_owned()),
@@ -53,9 +59,8 @@ fn config(redis_store: &Store, sentinels: &SentinelPlan) -> Vec<(String, String)
         ("sentinel", format!("down-after-milliseconds {name} {DOWN_AFTER}")),
         ("sentinel", format!("failover-timeout {name} {FAILOVER_TIMEOUT}")),
         ("sentinel", format!("parallel-syncs {name} 1")),
-    ]
-    .map(|(directive, value)| (directive.to_owned(), value))
-    .into()
+    ];
+    listens.into_iter().chain(lines.map(|(directive, value)| (directive.to_owned(), value))).collect()
 }
 
 fn stateful_set(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> Object {
@@ -92,6 +97,7 @@ fn server(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> Contain
     let mut further = watched(store.plan);
     further.extend(memory(&Store { name: REDIS, ..*store }, redis));
     further.extend(strings(&["--port", &SENTINEL_PORT.to_string()]));
+    further.extend(talking(store.plan, redis));
     Container {
         name: SENTINEL.to_owned(),
         image: Some(redis.image.clone()),
@@ -103,22 +109,27 @@ fn server(store: &Store, redis: &RedisPlan, sentinels: &SentinelPlan) -> Contain
         ]),
         env: Some(variables(store)),
         resources: Some(pod::resources(&sentinels.resources)),
-        startup_probe: Some(check("liveness", 60)),
-        liveness_probe: Some(check("liveness", 6)),
-        readiness_probe: Some(check("readiness", 3)),
+        startup_probe: Some(check(store.plan, redis, "liveness", 60)),
+        liveness_probe: Some(check(store.plan, redis, "liveness", 6)),
+        readiness_probe: Some(check(store.plan, redis, "readiness", 3)),
         security_context: Some(pod::container_security()),
-        volume_mounts: Some(vec![
-            pod::mount("agent", "/agent", true),
-            pod::mount("config", "/config", true),
-            pod::mount("passwords", PASSWORDS, true),
-            // A Sentinel writes what it learns into its own configuration.
-            pod::mount("run", "/run/redis", false),
-        ]),
+        volume_mounts: Some(with_certificate(
+            redis,
+            vec![
+                pod::mount("agent", "/agent", true),
+                pod::mount("config", "/config", true),
+                pod::mount("passwords", PASSWORDS, true),
+                // A Sentinel writes what it learns into its own configuration.
+                pod::mount("run", "/run/redis", false),
+            ],
+        )),
         ..Container::default()
     }
 }
 
-fn check(what: &str, failures: i32) -> Probe {
-    let port = SENTINEL_PORT.to_string();
-    probe(&[AGENT, "redis", "probe", what, "--port", &port, "--passwords", PASSWORDS], failures)
+fn check(plan: &Plan, redis: &RedisPlan, what: &str, failures: i32) -> Probe {
+    let (port, talking) = (SENTINEL_PORT.to_string(), talking(plan, redis));
+    let mut command = vec![AGENT, "redis", "probe", what, "--port", &port, "--passwords", PASSWORDS];
+    command.extend(talking.iter().map(String::as_str));
+    probe(&command, failures)
 }

@@ -2,6 +2,7 @@
 //! defaults live.
 
 mod accounts;
+mod certificate;
 mod cloudnative;
 pub(crate) mod component;
 pub mod directives;

@@ -18,7 +18,7 @@ use crate::{
     digest,
     plan::{
         Host, LoginsPlan, POSTGRES, POSTGRES_PORT, POSTGRES_RO, PasswordSource, PostgresPasswords,
-        PostgresPlan, PostgresServers, TlsPlan, VolumePlan,
+        PostgresPlan, PostgresServers, StoreCertificate, TlsPlan, VolumePlan,
     },
     postgres_parameters::needs_restart,
 };
@@ -81,7 +81,7 @@ fn managed(context: &mut Context, postgres: &Postgres, major: i32) -> PostgresPl
     // Without TLS the policies keep everybody else away.
     let ssl_mode = tls.map_or(SslMode::Prefer, TlsPlan::ssl_mode);
     let ca = tls.filter(|_| ssl_mode != SslMode::Prefer);
-    let ca = ca.map(|tls| (tls.secret.clone(), TlsPlan::AUTHORITY.to_owned()));
+    let ca = ca.map(|tls| (tls.certificate.secret.clone(), StoreCertificate::AUTHORITY.to_owned()));
     PostgresPlan {
         host: Host::Name(context.identity.child(POSTGRES)),
         port: POSTGRES_PORT,

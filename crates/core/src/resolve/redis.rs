@@ -10,13 +10,13 @@ use trading_api::{
 };
 
 use super::{
-    Context, accounts::Accounts, blocks, directives, host_of, image_reference, preset, redis_passwords,
-    references,
+    Context, accounts::Accounts, blocks, certificate, directives, host_of, image_reference, preset,
+    redis_passwords, references,
 };
 use crate::{
     plan::{
         ClusterPlan, ExternalRedisPlan, PasswordSource, REDIS, REDIS_PORT, REDIS_USERS as USERS, RedisPlan,
-        RedisUserPlan, ResourcesPlan, SentinelPlan,
+        RedisUserPlan, ResourcesPlan, SENTINEL, SentinelPlan,
     },
     problem::Problem,
 };
@@ -75,6 +75,8 @@ fn servers_of(context: &mut Context, redis: &Redis) -> RedisPlan {
     );
     let user = redis.run_as_user.unwrap_or(DEFAULT_USER);
     let config = config(redis, maxmemory, policy);
+    let sets = [REDIS, SENTINEL];
+    let tls = redis.tls.as_ref().map(|_| certificate::resolve(context, REDIS, &sets, &sets));
     let sentinel = (redis.mode == RedisMode::Replicated).then(|| sentinel(context, redis));
 
     let cluster = (redis.mode == RedisMode::Cluster).then(|| cluster(context, redis));
@@ -92,6 +94,7 @@ fn servers_of(context: &mut Context, redis: &Redis) -> RedisPlan {
         storage_size,
         storage_class: storage.and_then(|storage| storage.storage_class_name.clone()),
         users: users(context, redis),
+        tls,
         passwords: redis_passwords::resolve(context, generation, &password),
         password,
         scheduling: redis.scheduling.clone(),

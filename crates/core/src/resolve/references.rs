@@ -14,7 +14,7 @@ use crate::{
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
     plan::{
         AccountPlan, ComponentPlan, ConsumedReference, CopyPlan, Identity, POSTGRES, POSTGRES_ROLES, Plan,
-        PostgresPlan, REDIS, REDIS_USERS, RUNTIME, RuntimeTlsPlan, Target,
+        PostgresPlan, REDIS, REDIS_USERS, RUNTIME, RuntimeTlsPlan, StoreCertificate, Target,
     },
     problem::Problem,
 };
@@ -36,8 +36,13 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
     let servers_of_database = plan.postgres.iter().filter_map(|database| database.servers.as_ref());
     let chosen = servers_of_database.clone().filter_map(|servers| servers.logins.chosen.as_ref());
     let chosen = chosen.map(|password| secret(plan.identity.namespace_of(POSTGRES), &password.secret));
-    let certificate = servers_of_database.clone().filter_map(|servers| servers.tls.as_ref());
-    let certificate = certificate.map(|tls| secret(plan.identity.namespace_of(POSTGRES), &tls.secret));
+    let certificates = servers_of_database
+        .clone()
+        .filter_map(|servers| Some((POSTGRES, &servers.tls.as_ref()?.certificate)));
+    let of_redis = plan.redis.iter().filter_map(|redis| Some((REDIS, redis.tls.as_ref()?)));
+    let certificates = certificates
+        .chain(of_redis)
+        .map(|(store, certificate)| secret(plan.identity.namespace_of(store), &certificate.secret));
     let roles = servers_of_database.flat_map(|servers| {
         let roles = servers.roles.iter().map(|role| &role.account);
         of_accounts(&plan.identity, POSTGRES, POSTGRES_ROLES, roles)
@@ -54,7 +59,7 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
         .chain(roles)
         .chain(chosen)
         .chain(pooler)
-        .chain(certificate)
+        .chain(certificates)
         .collect();
     found.sort();
     found.dedup();
@@ -119,10 +124,12 @@ pub(super) fn consumed(
 /// The logins of a store, where the store is: components elsewhere get copies.
 fn of_store(identity: &Identity, target: &Target, stores: &Stores) -> Vec<ConsumedReference> {
     match target {
-        Target::Redis => redis_password(stores)
-            .map(|(secret, key)| secret_key(identity.namespace_of(REDIS), secret, key))
-            .into_iter()
-            .collect(),
+        Target::Redis => {
+            let authority = stores.redis.iter().filter_map(|redis| redis.tls.as_ref());
+            let authority = authority.map(|tls| (tls.secret.as_str(), StoreCertificate::AUTHORITY));
+            let all = redis_password(stores).into_iter().chain(authority);
+            merged(all.map(|(secret, key)| secret_key(identity.namespace_of(REDIS), secret, key)).collect())
+        }
         Target::Postgres | Target::PostgresReadOnly => stores
             .postgres
             .iter()

@@ -14,6 +14,8 @@ use targets::Client;
 
 /// Where the certificate authority of the database is in a component's container.
 pub(super) const AUTHORITY_FOLDER: &str = "/etc/platform/postgres";
+/// The same of Redis.
+pub(super) const REDIS_AUTHORITY_FOLDER: &str = "/etc/platform/redis";
 /// And what the file is called.
 pub(super) const AUTHORITY_FILE: &str = "ca.crt";
 

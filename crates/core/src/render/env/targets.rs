@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::EnvVar;
 use trading_api::redis::RedisMode;
 
-use super::{AUTHORITY_FILE, AUTHORITY_FOLDER, DOCKER_FOLDER, literal, secret};
+use super::{AUTHORITY_FILE, AUTHORITY_FOLDER, DOCKER_FOLDER, REDIS_AUTHORITY_FOLDER, literal, secret};
 use crate::plan::{
     ComponentPlan, ExternalRedisPlan, Host, POSTGRES, POSTGRES_RO, Plan, PostgresPlan, REDIS, REDIS_PORT,
     RUNTIME, RedisPlan, RuntimePlan, SENTINEL, SENTINEL_PORT, Target,
@@ -48,12 +48,18 @@ impl Client<'_> {
         let login = self.login(REDIS, &store.password.secret);
         let password = secret("REDIS_PASSWORD", &login, &store.password.key);
         let mode = match store.mode {
-            RedisMode::Replicated => return self.sentinels(&host, password),
+            RedisMode::Replicated => {
+                let tls =
+                    store.tls.iter().flat_map(|_| [literal("REDIS_TLS", "true".to_owned()), authority()]);
+                return self.sentinels(&host, password).into_iter().chain(tls).collect();
+            }
             RedisMode::Cluster => "cluster",
             RedisMode::Standalone | RedisMode::External => "standalone",
         };
-        let mut all = at("redis", &host, REDIS_PORT, mode);
+        let scheme = if store.tls.is_some() { "rediss" } else { "redis" };
+        let mut all = at(scheme, &host, REDIS_PORT, mode);
         all.push(password);
+        all.extend(store.tls.iter().map(|_| authority()));
         all
     }
 
@@ -149,6 +155,11 @@ impl Client<'_> {
             literal(&format!("{prefix}_URL"), format!("http://{host}:{}", port.container_port)),
         ]
     }
+}
+
+/// Whom clients of Redis trust. There is no name that all libraries know.
+fn authority() -> EnvVar {
+    literal("REDIS_TLS_CA_FILE", format!("{REDIS_AUTHORITY_FOLDER}/{AUTHORITY_FILE}"))
 }
 
 fn at(scheme: &str, host: &str, port: i32, mode: &str) -> Vec<EnvVar> {

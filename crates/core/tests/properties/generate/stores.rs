@@ -12,7 +12,7 @@ use trading_api::{
     },
     redis::{
         AppendFsync, ConfigValue, ExternalRedis, MaxmemoryPolicy, Redis, RedisAuth, RedisMode,
-        RedisPersistence, RedisUser, Sentinel, Storage,
+        RedisPersistence, RedisTls, RedisTlsMode, RedisUser, Sentinel, Storage,
     },
     scheduling::Scheduling,
 };
@@ -41,6 +41,7 @@ fn bare_redis(mode: RedisMode) -> Redis {
         maxmemory: None,
         maxmemory_policy: None,
         auth: None,
+        tls: None,
         users: BTreeMap::new(),
         config: BTreeMap::new(),
         run_as_user: None,
@@ -110,6 +111,7 @@ pub(super) fn redis(tape: &mut Tape) -> Redis {
     Redis {
         mode,
         image: tape.maybe(50, image),
+        tls: tape.maybe(30, |_| RedisTls { mode: RedisTlsMode::Required }),
         shards: if is_cluster { tape.maybe(50, |tape| tape.copy(&[3, 4, 100])) } else { None },
         replicas_per_shard: if is_cluster { tape.maybe(50, |tape| tape.between(0, 5)) } else { None },
         resources,
