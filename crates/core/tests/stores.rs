@@ -494,8 +494,7 @@ fn configured(objects: &[Object], map: &str, file: &str) -> String {
 #[test]
 fn redis_speaks_tls_alone_where_it_is_asked_for() {
     for mode in ["Standalone", "Replicated", "Cluster"] {
-        let spec =
-            |tls: Value| json!({"redis": {"mode": mode, "tls": tls}, "backend": {"connectsTo": ["redis"]}});
+        let spec = |tls: Value| json!({"redis": {"mode": mode, "tls": tls}});
         let (_, plain) = rendered(&shop(&spec(Value::Null)));
         let (_, objects) = rendered(&shop(&spec(json!({"mode": "Required"}))));
         assert!(!configured(&plain, "shop-redis", "redis.conf").contains("tls"));
