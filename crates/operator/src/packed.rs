@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use trading_api::{TradingPlatform, TradingPlatformSpec, deletion::Deletion};
 
+use crate::cache::{self, Text};
+
 /// What `kubectl apply` keeps for itself: the whole resource once more.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -18,8 +20,9 @@ pub struct Packed {
     metadata: ObjectMeta,
     #[serde(default, deserialize_with = "text")]
     spec: Box<str>,
-    #[serde(default, deserialize_with = "text")]
-    status: Box<str>,
+    /// There once with what is remembered of the status that was last written.
+    #[serde(default, deserialize_with = "shared")]
+    status: Option<Text>,
 }
 
 /// A platform with fields of the wrong types.
@@ -33,6 +36,11 @@ pub struct Unreadable {
 
 fn text<'de, D: Deserializer<'de>>(value: D) -> Result<Box<str>, D::Error> {
     Ok(Value::deserialize(value)?.to_string().into())
+}
+
+fn shared<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Text>, D::Error> {
+    let value = Value::deserialize(value)?;
+    Ok((!value.is_null()).then(|| cache::text(&value.to_string())))
 }
 
 impl Packed {
@@ -52,8 +60,8 @@ impl Packed {
         let unreadable = |error| Box::new(Unreadable { metadata: self.metadata.clone(), error });
         let spec = serde_json::from_str(&self.spec).map_err(unreadable)?;
         let mut platform = Box::new(TradingPlatform::new("", spec));
-        if !self.status.is_empty() {
-            platform.status = serde_json::from_str(&self.status).map_err(unreadable)?;
+        if let Some(status) = &self.status {
+            platform.status = serde_json::from_str(status).map_err(unreadable)?;
         }
         platform.metadata = self.metadata.clone();
         Ok(platform)
@@ -73,7 +81,7 @@ impl Packed {
         let spec = TradingPlatformSpec { deletion: going.deletion, ..TradingPlatformSpec::default() };
         let mut platform = Box::new(TradingPlatform::new("", spec));
         // What is written of a deletion replaces a status that can't be read.
-        platform.status = serde_json::from_str(&self.status).ok();
+        platform.status = self.status.as_ref().and_then(|status| serde_json::from_str(status).ok());
         platform.metadata = self.metadata.clone();
         Ok(platform)
     }
@@ -111,7 +119,7 @@ impl Resource for Packed {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use trading_api::deletion::DataPolicy;
+    use trading_api::{deletion::DataPolicy, status::TradingPlatformStatus};
 
     use super::*;
 
@@ -131,6 +139,18 @@ mod tests {
         let annotations: Vec<_> =
             platform.metadata.annotations.iter().flatten().map(|(key, _)| key).collect();
         assert_eq!(annotations, ["team"], "what kubectl keeps for itself is dropped");
+    }
+
+    #[test]
+    fn a_status_that_was_written_and_came_back_is_there_once() {
+        let condition = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1});
+        let came = json!({"conditions": [condition], "summary": "4/4", "observedGeneration": 1});
+        let status: TradingPlatformStatus = serde_json::from_value(came.clone()).expect("it is a status");
+        let packed: Packed = serde_json::from_value(json!({"metadata": {}, "spec": {}, "status": came}))
+            .expect("anything can be packed");
+        let wrote = serde_json::to_value(&status).expect("it can be text").to_string();
+        assert_eq!(packed.status.as_deref(), Some(&*wrote));
     }
 
     #[test]

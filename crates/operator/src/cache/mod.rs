@@ -26,6 +26,7 @@ pub use add_ons::AddOns;
 pub use children::Children;
 pub use consents::Consents;
 pub use entry::{Entry, child};
+pub use kept::{Text, text};
 pub use latest::Latest;
 pub use live::{Live, answered, cluster, pooler, scaled_object};
 pub use references::{Known, References};
