@@ -117,9 +117,10 @@ pub async fn run(
                 let key = PlatformKey { namespace, name: gone.name.clone() };
                 shared.forget(&key);
                 if look(&key, &newest, &shared.caches.triggers).is_some() {
-                    shared.caches.triggers.wake(key, "it was made anew");
+                    shared.caches.triggers.wake(key.clone(), "it was made anew");
                 }
             }
+                shared.caches.triggers.ended(&key);
             future::ready(())
         })
     });
@@ -149,13 +150,16 @@ async fn in_turn(
         tokio::time::sleep(DEBOUNCE).await;
     }
     let Ok(_turn) = turns.acquire().await else { return Ok(Action::await_change()) };
-    if let Some(platform) = look(&key, &platforms, &context.caches.triggers) {
+    let result = if let Some(platform) = look(&key, &platforms, &context.caches.triggers) {
         // As a task of its own: what it waits for wakes it alone, and not all that wait for their turn.
-        let work = tokio::spawn(guarded(platform, key, context));
-        return work.await.unwrap_or_else(|error| Err(ReconcileError::Panic(error.to_string())));
-    }
-    context.forget(&key);
-    Ok(Action::await_change())
+        let work = tokio::spawn(guarded(platform, key.clone(), Arc::clone(&context)));
+        work.await.unwrap_or_else(|error| Err(ReconcileError::Panic(error.to_string())))
+    } else {
+        context.forget(&key);
+        Ok(Action::await_change())
+    };
+    context.caches.triggers.ended(&key);
+    result
 }
 
 /// One reconcile, measured, bounded in time, and with panics kept in.

@@ -50,6 +50,7 @@ impl Context {
         self.members.iter().for_each(|book| book.forget(key));
         self.caches.references.consumed_by(key, &[]);
         self.caches.add_ons.forget(key);
+        self.caches.triggers.spoke(key);
         self.metrics.forget_platform(&key.namespace, &key.name);
     }
 

@@ -29,8 +29,6 @@ const PROGRESS: Duration = Duration::from_secs(10);
 /// While other platforms wait for their objects, the first word on one that has all of its own waits
 /// too, but not longer than this.
 const FIRST_WORD: Duration = Duration::from_secs(10);
-/// When it is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Writes the status where it differs from the previous one, and an Event for each transition. Returns
 /// when it is to be tried again, where it has something to say that can wait.
@@ -52,14 +50,12 @@ pub async fn report(
     if let Some(wait) = last.filter(|_| !is_urgent).and_then(|at| PROGRESS.checked_sub(at.elapsed())) {
         return Ok(Some(wait));
     }
-    if previous.is_none()
-        && wished.conditions.iter().any(is_on_its_way)
-        && context.caches.triggers.others_wait(key)
-    {
+    if previous.is_none() && wished.conditions.iter().any(is_on_its_way) {
         let since =
             context.memories.update(key, |memory| *memory.silent_since.get_or_insert_with(Instant::now));
-        if since.elapsed() < FIRST_WORD {
-            return Ok(Some(TRY_AGAIN));
+        let left = FIRST_WORD.checked_sub(since.elapsed()).filter(|left| !left.is_zero());
+        if let Some(left) = left.filter(|_| context.caches.triggers.keeps_silent(key)) {
+            return Ok(Some(left));
         }
     }
     write(&platform.metadata, context, &wished).await?;
@@ -68,6 +64,8 @@ pub async fn report(
         publish(platform, context, &event).await;
     }
     context.memories.update(key, |memory| memory.reported = Reported::now(uid, &wished).ok());
+    // Only now: others who may speak must not take this one for one that makes objects.
+    context.caches.triggers.spoke(key);
     Ok(None)
 }
 

@@ -263,6 +263,10 @@ async fn the_first_word_on_one_platform_waits_for_the_objects_of_others() {
     scenario.run().await.expect("reconciled");
     assert_eq!(scenario.calls(), [STATUS]);
 }
+    assert_eq!(scenario.calls(), Vec::<String>::new(), "the other is being made");
+
+    scenario.context.caches.triggers.ended(&other);
+    scenario.run().await.expect("reconciled");
 
 #[tokio::test]
 async fn what_is_wrong_is_told_at_once_however_many_wait() {
