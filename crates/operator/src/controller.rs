@@ -66,6 +66,7 @@ pub async fn run(
         metrics,
         operator,
         members: settings.scope().is_open().then(Arc::default),
+        turns: Semaphore::new(settings.concurrency.into()),
         memories: Memories::default(),
     });
     let asking = Arc::clone(&context);
@@ -119,8 +120,8 @@ pub async fn run(
                 if look(&key, &newest, &shared.caches.triggers).is_some() {
                     shared.caches.triggers.wake(key.clone(), "it was made anew");
                 }
-            }
                 shared.caches.triggers.ended(&key);
+            }
             future::ready(())
         })
     });

@@ -10,7 +10,7 @@ use trading_core::{kinds::Kind, object::Key, step::Observed, tls::Level, told::T
 
 use super::{
     Entry, PlatformKey,
-    kept::{Kept, KeptKey, Owner, Uid},
+    kept::{Kept, KeptKey, Owner, Text, Uid, text},
 };
 
 /// The cache.
@@ -22,6 +22,8 @@ struct Inner {
     by_platform: HashMap<PlatformKey, BTreeMap<KeptKey, Kept>>,
     /// Platform of each object.
     owners: HashMap<KeptKey, Owner>,
+    /// Digests of documents that are being applied. The watch may tell of one before the answer comes.
+    underway: HashMap<KeptKey, Text>,
 }
 
 impl Children {
@@ -35,9 +37,18 @@ impl Children {
         self.put(entry, None)
     }
 
-    /// The answer to our own apply: every field of the document with this digest is ours.
-    pub fn applied(&self, entry: Entry, digest: &str) {
-        self.put(entry, Some(digest));
+    /// A document with this digest is being applied as long as what is returned lives. What the watch says of it is
+    /// no news: whoever applies it looks again afterwards.
+    pub fn applying(&self, key: &Key, digest: &str) -> Applying<'_> {
+        let key = KeptKey::from(key);
+        self.lock().underway.insert(key.clone(), text(digest));
+        Applying { children: self, key }
+    }
+
+    /// The answer to our own apply: every field of the document with this digest is ours. Returns the platform to
+    /// wake, if somebody else has changed the object meanwhile.
+    pub fn applied(&self, entry: Entry, digest: &str) -> Option<PlatformKey> {
+        self.put(entry, Some(digest))
     }
 
     fn put(&self, entry: Entry, verified: Option<&str>) -> Option<PlatformKey> {
@@ -46,6 +57,7 @@ impl Children {
         let owner = new.owner();
         let platform = PlatformKey::from(&owner);
         let mut inner = self.lock();
+        let inner = &mut *inner;
         let previous_owner = inner.owners.insert(key.clone(), owner.clone());
         if let Some(other) = previous_owner.filter(|previous| *previous != owner) {
             inner.by_platform.get_mut(&PlatformKey::from(&other)).map(|children| children.remove(&key));
@@ -54,14 +66,15 @@ impl Children {
         let known = children.get(&key);
         // Of what was made anew the watch may still tell how the earlier one went.
         if known.is_some_and(|known| known.version > new.version) {
-            return None;
+            return verified.and(Some(platform));
         }
         if let Some(digest) = verified {
             new.verify(digest);
         } else if let Some(known) = known {
             new.learn_from(known);
         }
-        let matters = known.is_none_or(|known| known.differs(&new));
+        let is_news = verified.is_none() && new.digest.as_ref() != inner.underway.get(&key);
+        let matters = is_news && known.is_none_or(|known| known.differs(&new));
         children.insert(key, new);
         matters.then_some(platform)
     }
@@ -174,6 +187,18 @@ impl Children {
     }
 }
 
+/// See [`Children::applying`].
+pub struct Applying<'a> {
+    children: &'a Children,
+    key: KeptKey,
+}
+
+impl Drop for Applying<'_> {
+    fn drop(&mut self) {
+        self.children.lock().underway.remove(&self.key);
+    }
+}
+
 /// The children at one moment.
 #[derive(Default)]
 pub struct Snapshot {
@@ -209,6 +234,22 @@ mod tests {
             ..ObjectMeta::default()
         };
         child(Kind::PodDisruptionBudget, &meta).expect("it is the operator's")
+    }
+
+    #[test]
+    fn what_is_being_applied_is_no_news_unless_somebody_else_comes_between() {
+        let children = Children::default();
+        let key = Key::new(Kind::PodDisruptionBudget, "trading", "shop-backend");
+        let applying = children.applying(&key, "new");
+        assert!(children.seen(budget(2, "new")).is_none());
+        assert!(children.applied(budget(2, "new"), "new").is_none());
+        assert!(children.seen(budget(3, "other")).is_some());
+
+        assert!(children.seen(budget(5, "new")).is_none());
+        assert!(children.applied(budget(4, "new"), "new").is_some(), "what came after it was swallowed");
+        drop(applying);
+        assert!(children.seen(budget(6, "other")).is_some());
+        assert!(children.seen(budget(7, "new")).is_some());
     }
 
     #[test]

@@ -32,6 +32,8 @@ struct State {
     /// Resource version, where it exists.
     version: Option<Box<str>>,
     digests: Option<Digests>,
+    /// The operator is making it for this platform, at which it looks again afterwards.
+    maker: Option<Owner>,
     /// Which platforms consume it.
     consumers: Vec<Owner>,
 }
@@ -39,6 +41,12 @@ struct State {
 impl State {
     fn consumers(&self) -> Vec<PlatformKey> {
         self.consumers.iter().map(PlatformKey::from).collect()
+    }
+
+    /// Those who don't look anyway.
+    fn others(&self) -> Vec<PlatformKey> {
+        let others = self.consumers.iter().filter(|consumer| Some(*consumer) != self.maker.as_ref());
+        others.map(PlatformKey::from).collect()
     }
 
     fn is_of_interest(&self) -> bool {
@@ -83,7 +91,20 @@ impl References {
         if state.version.replace(version.into()).as_deref() == Some(version) {
             return Vec::new();
         }
-        state.consumers()
+        state.others()
+    }
+
+    /// The operator makes it for a platform as long as what is returned lives, and looks at it afterwards: that one
+    /// need not be woken for it.
+    pub fn making<'a>(&'a self, reference: &'a Reference, platform: &PlatformKey) -> Making<'a> {
+        self.set_maker(reference, Some(platform.into()));
+        Making { references: self, reference }
+    }
+
+    fn set_maker(&self, reference: &Reference, maker: Option<Owner>) {
+        if let Some(state) = self.lock().states.get_mut(&reference.into()) {
+            state.maker = maker;
+        }
     }
 
     /// It is gone. Returns who must look again.
@@ -147,13 +168,33 @@ impl References {
         }
     }
 
-    /// Its values were read.
-    pub fn read(&self, reference: &Reference, version: &str, digests: &BTreeMap<String, String>) {
+    /// Its values were read, or made. Returns who must look again, where nobody knew that it exists.
+    #[must_use]
+    pub fn read(
+        &self,
+        reference: &Reference,
+        version: &str,
+        digests: &BTreeMap<String, String>,
+    ) -> Vec<PlatformKey> {
         let mut inner = self.lock();
         let state = inner.states.entry(reference.into()).or_default();
+        let is_new = state.version.is_none();
         state.version.get_or_insert_with(|| version.into());
         let by_key = digests.iter().map(|(key, digest)| (text(key), text(digest))).collect();
         state.digests = Some(Digests { version: version.into(), by_key });
+        if is_new { state.others() } else { Vec::new() }
+    }
+}
+
+/// See [`References::making`].
+pub struct Making<'a> {
+    references: &'a References,
+    reference: &'a Reference,
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.references.set_maker(self.reference, None);
     }
 }
 
@@ -166,5 +207,37 @@ impl Inner {
             self.states.remove(reference);
         }
         consumers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_makes_a_secret_is_not_woken_for_it_and_others_are() {
+        let references = References::default();
+        let platform = |name: &str| PlatformKey { namespace: "trading".to_owned(), name: name.to_owned() };
+        let [maker, other] = ["maker", "other"].map(platform);
+        let secret = Reference {
+            kind: ReferenceKind::Secret,
+            namespace: "trading".to_owned(),
+            name: "maker-redis-auth".to_owned(),
+        };
+        for platform in [&maker, &other] {
+            references.consumed_by(platform, std::slice::from_ref(&secret));
+        }
+        let making = references.making(&secret, &maker);
+        // The answer comes before the watch tells of it.
+        assert_eq!(references.read(&secret, "1", &BTreeMap::new()), std::slice::from_ref(&other));
+        assert_eq!(references.seen(&secret, "1"), []);
+        assert_eq!(references.seen(&secret, "2"), std::slice::from_ref(&other));
+        drop(making);
+        assert_eq!(references.seen(&secret, "3"), [maker.clone(), other.clone()]);
+        // One that goes while it is made is made again.
+        let making = references.making(&secret, &maker);
+        assert_eq!(references.gone(&secret), [maker.clone(), other.clone()]);
+        drop(making);
+        assert_eq!(references.seen(&secret, "4"), [maker, other]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, ResourceExt,
@@ -103,22 +104,33 @@ pub struct Outcome {
     pub unserved: Vec<Object>,
 }
 
-/// Applies everything in order.
+/// Applies everything, one kind after the other: what pods need is there before them.
 pub async fn apply(steps: &[Apply], key: &PlatformKey, context: &Context) -> Outcome {
     let mut outcome = Outcome::default();
-    for step in steps {
-        match one(step, key, context).await {
-            Ok(()) => context.metrics.objects(step.object.kind, ObjectOutcome::Applied, 1),
-            Err(Cause::Unserved) => outcome.unserved.push(step.object.clone()),
-            Err(cause) => outcome.failures.push(Failure {
-                kind: step.object.kind,
-                name: step.object.name.clone(),
-                component: step.object.component.clone(),
-                cause,
-            }),
+    for of_kind in steps.chunk_by(|a, b| a.object.kind == b.object.kind) {
+        let results = join_all(of_kind.iter().map(|step| in_turn(step, key, context))).await;
+        for (step, result) in of_kind.iter().zip(results) {
+            match result {
+                Ok(()) => context.metrics.objects(step.object.kind, ObjectOutcome::Applied, 1),
+                Err(Cause::Unserved) => outcome.unserved.push(step.object.clone()),
+                Err(cause) => outcome.failures.push(Failure {
+                    kind: step.object.kind,
+                    name: step.object.name.clone(),
+                    component: step.object.component.clone(),
+                    cause,
+                }),
+            }
         }
     }
     outcome
+}
+
+/// However many platforms are worked on, the apiserver gets only so many objects at once.
+async fn in_turn(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
+    // Nobody closes the semaphore.
+    let _turn = context.turns.acquire().await;
+    let _applying = context.caches.children.applying(&step.object.key(), &step.object.digest);
+    one(step, key, context).await
 }
 
 async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), Cause> {
@@ -246,8 +258,9 @@ async fn hand_over(object: &Object, known: bool, key: &PlatformKey, context: &Co
 }
 
 pub(super) fn remember(object: &Object, live: Option<Entry>, context: &Context) {
-    if let Some(entry) = live {
-        context.caches.children.applied(entry, &object.digest);
+    let overtaken = live.and_then(|entry| context.caches.children.applied(entry, &object.digest));
+    if let Some(platform) = overtaken {
+        context.caches.triggers.wake(platform, "an object changed while it was applied");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What every reconcile shares, and what is remembered of each platform between two.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -10,8 +10,12 @@ use kube::{
     Client,
     runtime::events::{Recorder, Reporter},
 };
+use tokio::sync::Semaphore;
 use trading_api::{TradingPlatform, status::TradingPlatformStatus};
-use trading_core::{inputs::OperatorSettings, step::Steps};
+use trading_core::{
+    inputs::{OperatorSettings, Reference},
+    step::Steps,
+};
 
 use crate::{
     cache::{Caches, PlatformKey, Text, text},
@@ -34,6 +38,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// What the servers of data stores say of themselves, where they are asked.
     pub members: Option<Arc<Book>>,
+    /// How many objects are applied at once, of all platforms together.
+    pub turns: Semaphore,
     /// What is remembered.
     pub memories: Memories,
 }
@@ -47,11 +53,18 @@ impl Context {
     /// A platform is gone.
     pub fn forget(&self, key: &PlatformKey) {
         self.memories.forget(key);
+        self.caches.triggers.spoke(key);
         self.members.iter().for_each(|book| book.forget(key));
         self.caches.references.consumed_by(key, &[]);
         self.caches.add_ons.forget(key);
-        self.caches.triggers.spoke(key);
         self.metrics.forget_platform(&key.namespace, &key.name);
+    }
+
+    /// Remembers what a Secret or `ConfigMap` holds, and wakes those who wait for one that nobody knew of.
+    pub fn has_read(&self, reference: &Reference, version: &str, digests: &BTreeMap<String, String>) {
+        for platform in self.caches.references.read(reference, version, digests) {
+            self.caches.triggers.wake(platform, "what it consumes is there");
+        }
     }
 
     /// Counts what a reconcile found and did.

@@ -23,7 +23,7 @@ use super::{
     certify::certify,
     references,
 };
-use crate::cache::{PlatformKey, child};
+use crate::cache::{Caches, PlatformKey, child};
 
 /// Length of generated passwords: 62 different characters, so 190 bits.
 const PASSWORD_LENGTH: usize = 32;
@@ -49,11 +49,15 @@ pub async fn all(
 ) -> Result<Vec<(Object, ReconcileError)>, ReconcileError> {
     let mut unusable = Vec::new();
     for step in steps.iter().filter(|step| is_due(step)) {
-        if let Content::Certified { names, now, .. } = &step.object.content {
-            certify(&step.object, names, *now, key, context).await?;
+        let (object, reference) = (&step.object, reference(&step.object));
+        let Caches { children, references, .. } = &*context.caches;
+        let _applying = children.applying(&object.key(), &object.digest);
+        let _making = references.making(&reference, key);
+        if let Content::Certified { names, now, .. } = &object.content {
+            certify(object, names, *now, key, context).await?;
             continue;
         }
-        match generate(&step.object, context).await {
+        match generate(object, context).await {
             Err(error @ ReconcileError::Unusable { .. }) => unusable.push((step.object.clone(), error)),
             made => made?,
         }
@@ -169,15 +173,14 @@ pub fn generator() -> String {
     format!("{FIELD_MANAGER}-generated")
 }
 
+fn reference(object: &Object) -> Reference {
+    Reference { kind: ReferenceKind::Secret, namespace: object.namespace.clone(), name: object.name.clone() }
+}
+
 /// What was just made need not be read again.
 pub fn note(object: &Object, live: &Secret, data: Option<BTreeMap<String, ByteString>>, context: &Context) {
-    let reference = Reference {
-        kind: ReferenceKind::Secret,
-        namespace: object.namespace.clone(),
-        name: object.name.clone(),
-    };
     let version = live.resource_version().unwrap_or_default();
-    context.caches.references.read(&reference, &version, &references::digests(data));
+    context.has_read(&reference(object), &version, &references::digests(data));
     remember(object, child(object.kind, &live.metadata), context);
 }
 

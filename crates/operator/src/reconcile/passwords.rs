@@ -60,7 +60,7 @@ pub async fn change(change: &Change, plan: &Plan, context: &Context) -> Result<(
         name: secret.name.clone(),
     };
     let version = live.resource_version().unwrap_or_default();
-    context.caches.references.read(&reference, &version, &references::digests(live.data));
+    context.has_read(&reference, &version, &references::digests(live.data));
     Ok(())
 }
 

@@ -81,7 +81,7 @@ async fn read(reference: &Reference, context: &Context) -> Result<ReferenceState
             }),
     };
     let Some((version, digests)) = found else { return Ok(ReferenceState::Absent) };
-    context.caches.references.read(reference, &version.unwrap_or_default(), &digests);
+    context.has_read(reference, &version.unwrap_or_default(), &digests);
     Ok(ReferenceState::Present(digests))
 }
 

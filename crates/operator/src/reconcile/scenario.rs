@@ -16,6 +16,7 @@ use kube::{
     runtime::{controller::Action, events::Recorder},
 };
 use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
 use trading_api::labels::{FIELD_MANAGER, NAME, ROLE_REPLICA, STORE_ROLE};
 use trading_core::inputs::{OperatorSettings, Reference, ReferenceKind};
 
@@ -159,6 +160,7 @@ impl Scenario {
             metrics,
             operator: OperatorSettings::default(),
             members: None,
+            turns: Semaphore::new(8),
             memories: Memories::default(),
         });
         Self { server, context, platform }
@@ -261,12 +263,12 @@ async fn the_first_word_on_one_platform_waits_for_the_objects_of_others() {
 
     scenario.context.caches.triggers.started(&other);
     scenario.run().await.expect("reconciled");
-    assert_eq!(scenario.calls(), [STATUS]);
-}
     assert_eq!(scenario.calls(), Vec::<String>::new(), "the other is being made");
 
     scenario.context.caches.triggers.ended(&other);
     scenario.run().await.expect("reconciled");
+    assert_eq!(scenario.calls(), [STATUS]);
+}
 
 #[tokio::test]
 async fn what_is_wrong_is_told_at_once_however_many_wait() {
@@ -408,7 +410,7 @@ async fn a_kept_secret_that_already_exists_is_taken_up() {
         name: "shop-redis-auth".to_owned(),
     };
     let digests = BTreeMap::from([("password".to_owned(), "digest".to_owned())]);
-    scenario.context.caches.references.read(&reference, "1", &digests);
+    scenario.context.has_read(&reference, "1", &digests);
     scenario.run().await.expect("reconciled");
     let calls = scenario.calls();
     assert!(calls.contains(&"PATCH statefulsets/shop-redis".to_owned()), "{calls:?}");

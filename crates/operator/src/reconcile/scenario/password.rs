@@ -7,6 +7,7 @@ use std::{
 };
 
 use k8s_openapi::ByteString;
+use tokio::sync::Semaphore;
 use trading_api::labels::{CONFIG_CHECKSUM, INSTANCE};
 use trading_core::{
     digest,
@@ -69,6 +70,7 @@ impl World {
             metrics: Arc::new(Metrics::new().expect("metrics")),
             operator: OperatorSettings::default(),
             members: Some(Arc::new(Book::default())),
+            turns: Semaphore::new(8),
             memories: Memories::default(),
         };
         let objects = self.scenario.server.lock().expect("no panic").objects.clone();
