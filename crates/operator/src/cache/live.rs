@@ -7,11 +7,13 @@ use k8s_openapi::api::{
     autoscaling::v2::HorizontalPodAutoscaler,
     coordination::v1::Lease,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Resource, ResourceExt,
     core::{DynamicObject, NamespaceResourceScope},
 };
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use trading_core::{
     cnpg,
     kinds::Kind,
@@ -120,5 +122,26 @@ pub fn answered(kind: Kind, live: &DynamicObject) -> Option<Entry> {
         Kind::Cluster => cluster(live),
         Kind::Pooler => pooler(live),
         _ => child(kind, &live.metadata),
+    }
+}
+
+/// Whether what the caches keep of a new object of the kind is in its document and its metadata.
+pub fn starts_blank(kind: Kind) -> bool {
+    matches!(kind, Kind::Deployment | Kind::DaemonSet | Kind::StatefulSet | Kind::HorizontalPodAutoscaler)
+}
+
+/// A new object of such a kind as the cache keeps it. Should it have existed, its watch tells what it was.
+pub fn made(kind: Kind, metadata: ObjectMeta, body: &Value) -> Option<Entry> {
+    fn of<K: Live>(metadata: ObjectMeta, body: &Value) -> Option<Entry> {
+        let mut live = K::deserialize(body).ok()?;
+        *live.meta_mut() = metadata;
+        live.entry()
+    }
+    match kind {
+        Kind::Deployment => of::<Deployment>(metadata, body),
+        Kind::DaemonSet => of::<DaemonSet>(metadata, body),
+        Kind::StatefulSet => of::<StatefulSet>(metadata, body),
+        Kind::HorizontalPodAutoscaler => of::<HorizontalPodAutoscaler>(metadata, body),
+        _ => child(kind, &metadata),
     }
 }

@@ -28,7 +28,7 @@ pub use consents::Consents;
 pub use entry::{Entry, child};
 pub use kept::{Text, text};
 pub use latest::Latest;
-pub use live::{Live, answered, cluster, pooler, scaled_object};
+pub use live::{Live, answered, cluster, made, pooler, scaled_object, starts_blank};
 pub use references::{Known, References};
 pub use sync::Sync;
 pub use triggers::Triggers;

@@ -23,7 +23,7 @@ use trading_core::{
 
 use super::{Context, ReconcileError, repair};
 use crate::{
-    cache::{Entry, PlatformKey, answered, child},
+    cache::{Entry, PlatformKey, answered, child, made, starts_blank},
     metrics::ObjectOutcome,
     objects::{apply_as, resource},
 };
@@ -154,7 +154,7 @@ async fn one(step: &Apply, key: &PlatformKey, context: &Context) -> Result<(), C
             let body = with_replicas(object, replicas);
             // Without force: a number that is another's, or changed meanwhile, is a conflict and stays.
             let params = apply_as(FIELD_MANAGER);
-            match send(&api(object, context), object, &body, &params, context).await {
+            match send(&api(object, context), object, &body, known, &params, context).await {
                 Ok(()) => Ok(()),
                 Err(kube::Error::Api(status)) if status.code == 409 || (status.code == 422 && known) => {
                     hand_over(object, known, key, context).await
@@ -270,12 +270,17 @@ async fn send(
     api: &Api<DynamicObject>,
     object: &Object,
     body: &Value,
+    known: bool,
     params: &PatchParams,
     context: &Context,
 ) -> Result<(), kube::Error> {
     let (name, patch) = (&object.name, Patch::Apply(body));
     let live = match object.kind.info().watch {
         Watch::Metadata => child(object.kind, &api.patch_metadata(name, params, &patch).await?.metadata),
+        // Nobody has said anything of a new one, but what was sent.
+        Watch::Status if !known && starts_blank(object.kind) => {
+            made(object.kind, api.patch_metadata(name, params, &patch).await?.metadata, body)
+        }
         Watch::Status => answered(object.kind, &api.patch(name, params, &patch).await?),
     };
     remember(object, live, context);
@@ -290,7 +295,8 @@ async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context)
     let api = api(object, context);
     let careful = apply_as(FIELD_MANAGER);
     let forceful = careful.clone().force();
-    match send(&api, object, &object.body, if known { &forceful } else { &careful }, context).await {
+    let params = if known { &forceful } else { &careful };
+    match send(&api, object, &object.body, known, params, context).await {
         Err(kube::Error::Api(status)) if status.code == 409 && !known => {
             // It exists though we had not seen it: ours from before (kept data, a stale cache) or
             // somebody else's?
@@ -299,7 +305,7 @@ async fn put(object: &Object, known: bool, key: &PlatformKey, context: &Context)
             if !is_ours(&live.metadata, key) {
                 return Err(Cause::Foreign);
             }
-            send(&api, object, &object.body, &forceful, context).await
+            send(&api, object, &object.body, true, &forceful, context).await
         }
         Err(kube::Error::Api(status)) if status.code == 422 && known => {
             match repair::apply(&api, &object.name, &object.body).await {
@@ -334,7 +340,7 @@ async fn keep_replicas(object: &Object, live: &DynamicObject, context: &Context)
         "metadata": {"name": object.name, "namespace": object.namespace, "uid": live.uid()},
         "spec": {"replicas": live.data.pointer("/spec/replicas")},
     });
-    send(&api(object, context), object, &body, &apply_as(REPLICAS_MANAGER), context)
+    send(&api(object, context), object, &body, true, &apply_as(REPLICAS_MANAGER), context)
         .await
         .map_err(|error| cause(object.kind, &object.name, error))
 }
