@@ -104,19 +104,21 @@ pub struct Outcome {
     pub unserved: Vec<Object>,
 }
 
-/// Applies everything, one kind after the other: what pods need is there before them.
-pub async fn apply(steps: &[Apply], key: &PlatformKey, context: &Context) -> Outcome {
+/// Applies everything, one kind after the other: what pods need is there before them. What is applied is dropped.
+pub async fn apply(mut steps: Vec<Apply>, key: &PlatformKey, context: &Context) -> Outcome {
     let mut outcome = Outcome::default();
-    for of_kind in steps.chunk_by(|a, b| a.object.kind == b.object.kind) {
+    while let Some(kind) = steps.first().map(|step| step.object.kind) {
+        let others = steps.iter().position(|step| step.object.kind != kind).unwrap_or(steps.len());
+        let of_kind: Vec<_> = steps.drain(..others).collect();
         let results = join_all(of_kind.iter().map(|step| in_turn(step, key, context))).await;
-        for (step, result) in of_kind.iter().zip(results) {
+        for (step, result) in of_kind.into_iter().zip(results) {
             match result {
                 Ok(()) => context.metrics.objects(step.object.kind, ObjectOutcome::Applied, 1),
-                Err(Cause::Unserved) => outcome.unserved.push(step.object.clone()),
+                Err(Cause::Unserved) => outcome.unserved.push(step.object),
                 Err(cause) => outcome.failures.push(Failure {
                     kind: step.object.kind,
-                    name: step.object.name.clone(),
-                    component: step.object.component.clone(),
+                    name: step.object.name,
+                    component: step.object.component,
                     cause,
                 }),
             }

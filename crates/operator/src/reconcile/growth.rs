@@ -71,7 +71,7 @@ async fn one(
     }
     let object = growth.object.clone();
     let anew = Apply { object, known: false, replicas: Replicas::AsRendered, certifies: false };
-    let outcome = apply::apply(&[anew], key, context).await;
+    let outcome = apply::apply(vec![anew], key, context).await;
     tracing::info!(set = growth.set.key.name, "volumes grow; the set was made anew around its pods");
     Ok(outcome.failures)
 }

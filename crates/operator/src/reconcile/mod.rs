@@ -179,7 +179,11 @@ async fn keep(
 
     next.apply.retain(|step| !generate::holds_up(&unusable, &step.object));
     prune::prune(&next.prune_first, platform, key, context).await?;
-    let apply::Outcome { mut failures, unserved } = apply::apply(&next.apply, key, context).await;
+    // Documents are large, and are waited for: what is still to be known of them is found out before.
+    let (wished_keys, estimate) = (keys(&desired), cost::Estimated::of(&desired, context));
+    drop(desired);
+    let apply::Outcome { mut failures, unserved } =
+        apply::apply(std::mem::take(&mut next.apply), key, context).await;
     failures.extend(unusable.into_iter().map(|(object, error)| Failure::failed(&object, error)));
     failures.extend(growth::grow(&next.grow, platform, key, context).await);
     hibernate::hibernate(&next.hibernate, platform, key, context).await?;
@@ -193,14 +197,14 @@ async fn keep(
 
     next.problems.extend(failures.iter().map(Failure::problem));
     next.problems.extend(add_ons::missing(&unserved));
-    let live = context.caches.children.observed(key, keys(&desired).iter());
+    let live = context.caches.children.observed(key, wished_keys.iter());
     if let Some(book) = &context.members {
         book.watch(key, targets(&plan, &live.observed));
     }
     let previous = context.memories.status_of(platform, key);
     let now = references::whole_seconds(inputs.now);
     let mut wished = status(&plan, &next, &live.observed, previous.as_ref(), now);
-    cost::estimate(&desired, key, context, &mut wished);
+    estimate.tell(key, context, &mut wished);
     let again = report::report(platform, key, context, wished, previous).await?;
     // Nobody tells when a pod is gone, or a certificate is due.
     let renewal =
