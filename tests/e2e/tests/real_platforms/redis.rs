@@ -58,7 +58,9 @@ async fn six_servers_form_a_cluster_in_which_each_may_die() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_replaced_and_grows_while_it_serves() -> Result<()> {
     let _shared = MACHINE.read().await;
-    let patch = json!({ "redis": { "mode": "Cluster" }, "postgres": null });
+    // With TLS, between servers as from clients.
+    let redis = json!({ "mode": "Cluster", "tls": { "mode": "Required" } });
+    let patch = json!({ "redis": redis, "postgres": null });
     let trial = Trial::begin(&STAGE, "growth", &["redis"], &patch).await?;
     let happens = async || {
         STAGE.kubectl()?.run(&["rollout", "restart", "statefulset/shop-redis", "-n", &trial.space.name])?;
@@ -150,7 +152,9 @@ async fn is_settled(trial: &Trial, servers: usize) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn sentinels_replace_a_master() -> Result<()> {
     let _shared = MACHINE.read().await;
-    let patch = json!({ "redis": { "mode": "Replicated" }, "postgres": null });
+    // With TLS, between servers as from clients, who ask Sentinels with it as well.
+    let redis = json!({ "mode": "Replicated", "tls": { "mode": "Required" } });
+    let patch = json!({ "redis": redis, "postgres": null });
     let trial = Trial::begin(&STAGE, "sentinel", &BOTH, &patch).await?;
     let happens = async || {
         let master = master(&trial).await?;
