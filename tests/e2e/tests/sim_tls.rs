@@ -218,3 +218,31 @@ async fn a_new_database_has_it_at_once_and_certificates_are_renewed() -> Result<
     space.ready(NAME).await?;
     is_over(&space).await
 }
+
+#[tokio::test]
+async fn a_new_redis_speaks_tls_and_its_clients_know_whom_to_trust() -> Result<()> {
+    let space = STACK.space("tls-redis").await?;
+    let redis = json!({ "mode": "Replicated", "tls": { "mode": "Required" } });
+    let worker = json!({ "image": { "repository": "shop/worker" }, "connectsTo": ["redis"] });
+    let patch = json!({ "redis": redis, "frontend": null, "worker": worker });
+    space.put(&platform(NAME, &patch)).await?;
+    space.ready(NAME).await?;
+    let secret = space.get("Secret", "shop-redis-tls").await?;
+    for key in ["ca.crt", "ca.key", "tls.crt", "tls.key"] {
+        ensure!(secret["data"][key].is_string(), "{key} is missing");
+    }
+    let config = space.get("ConfigMap", "shop-redis").await?;
+    ensure!(text(&config, "/data/redis.conf").contains("port 0\n"), "{config}");
+    ensure!(having(&space, "redis", "tls").await? == (3, 3));
+    ensure!(having(&space, "sentinel", "tls").await? == (3, 3));
+    let (knowing, clients) = having(&space, "worker", "redis-ca").await?;
+    ensure!(clients > 0 && knowing == clients, "{knowing} of {clients} know whom to trust");
+    // Kept for who adopts the data, and found again.
+    space.delete("TradingPlatform", NAME, Propagation::Background).await?;
+    space.gone("TradingPlatform", NAME, SETTLE).await?;
+    space.put(&platform(NAME, &patch)).await?;
+    space.ready(NAME).await?;
+    let again = space.get("Secret", "shop-redis-tls").await?;
+    ensure!(again["data"]["ca.crt"] == secret["data"]["ca.crt"], "clients would have to trust another");
+    Ok(())
+}

@@ -17,7 +17,7 @@ use serde_json::json;
 use trading_api::{TradingPlatform, labels::FIELD_MANAGER, status::TradingPlatformStatus};
 use trading_core::{
     problem::Problem,
-    status::conditions::{Verdict, timed},
+    status::conditions::{TLS_REQUIRED, Verdict, timed},
 };
 
 use super::{Context, ReconcileError, context::Reported, references::whole_seconds};
@@ -218,12 +218,12 @@ fn is_transition(before: &TradingPlatformStatus, now: &TradingPlatformStatus) ->
             .map(|condition| (condition.status.clone(), condition.reason.clone()))
     };
     before.observed_generation != now.observed_generation
-        || ["Ready", "Stalled", "Degraded", "AddOnsAvailable", "CredentialsRotated"]
+        || ["Ready", "Stalled", "Degraded", "AddOnsAvailable", "CredentialsRotated", TLS_REQUIRED]
             .iter()
             .any(|type_| verdict(before, type_) != verdict(now, type_))
 }
 
-/// An Event where `Ready` changed its reason, `Degraded` began, or the change of a login went on.
+/// An Event where `Ready` changed its reason, `Degraded` began, or the change of a login or of TLS went on.
 fn transitions(before: &[Condition], now: &[Condition]) -> Vec<Event> {
     let changed = |type_: &str| {
         let find =
@@ -256,7 +256,8 @@ fn transitions(before: &[Condition], now: &[Condition]) -> Vec<Event> {
     let degraded =
         degraded.filter(|degraded| add_ons.as_ref().is_none_or(|add_ons| add_ons.reason != degraded.reason));
     let login = changed("CredentialsRotated").map(|condition| event(condition, true));
-    ready.into_iter().chain(degraded).chain(add_ons).chain(login).collect()
+    let tls = changed(TLS_REQUIRED).map(|condition| event(condition, true));
+    ready.into_iter().chain(degraded).chain(add_ons).chain(login).chain(tls).collect()
 }
 
 #[cfg(test)]
