@@ -133,7 +133,9 @@ fn leaf(names: &[String], issuer: &Authority, now: Timestamp) -> Result<(String,
     let mut params = CertificateParams::new(names.to_vec())?;
     params.distinguished_name.push(DnType::CommonName, "server");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    // Servers of a Redis Cluster are each other's clients, and ask for a certificate on their bus whatever is set.
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     valid(&mut params, DAYS, now)?;
     let by = Issuer::from_ca_cert_der(&issuer.certificate.contents().into(), &issuer.key)?;
@@ -176,6 +178,8 @@ mod tests {
         let (_, issuer) = X509Certificate::from_der(authority.contents()).expect("it is one");
         let leaf = pems(made, StoreCertificate::CERTIFICATE).remove(0);
         let (_, leaf) = X509Certificate::from_der(leaf.contents()).expect("it is one");
+        let usage = leaf.extended_key_usage().expect("it can be read").expect("it is there");
+        assert!(usage.value.server_auth && usage.value.client_auth);
         let validity = leaf.validity();
         let good = validity.not_before.timestamp()..validity.not_after.timestamp();
         good.contains(&now.as_second()) && leaf.verify_signature(Some(issuer.public_key())).is_ok()
