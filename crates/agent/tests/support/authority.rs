@@ -1,6 +1,9 @@
 //! Authorities that tests trust.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
 
 /// One of them.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -29,6 +32,9 @@ impl Authority {
         let mut params = CertificateParams::new(names.to_vec()).expect("they are names");
         // What is called as its issuer is taken for its own.
         params.distinguished_name.push(DnType::CommonName, "server");
+        // As the operator has it.
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         [params.signed_by(&key, &self.0).expect("made").pem(), key.serialize_pem()]
     }
 }
