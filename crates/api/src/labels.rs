@@ -41,7 +41,7 @@ pub const APPLIED: &str = "platform.trading/applied";
 pub const CONFIG_CHECKSUM: &str = "platform.trading/config-checksum";
 /// Annotation of a Secret with a login: which generation it is.
 pub const GENERATION: &str = "platform.trading/generation";
-/// Annotation of a database's servers: how far TLS to them is.
+/// Annotation of a store's servers: how far TLS to them is.
 pub const TLS: &str = "platform.trading/tls";
 /// Annotation of a Secret with a certificate: when it is to be renewed, and for which names it is.
 pub const CERTIFICATE: &str = "platform.trading/certificate";

@@ -2,6 +2,7 @@
 //! server accepts it, clients get it, and only when no pod has the old one is that refused.
 
 use crate::{
+    growth,
     inputs::ReferenceKind,
     kinds::Kind,
     object::{Key, Object},
@@ -96,15 +97,20 @@ pub(crate) fn is_rolled_out(
     desired: &[Object],
     observed: &Observed,
 ) -> bool {
-    is_in_place(&plan.identity.key(Kind::Deployment, &component.name), desired, observed)
+    is_in_place(plan, &plan.identity.key(Kind::Deployment, &component.name), desired, observed)
 }
 
-/// Whether a workload is as it should be, and so are all its pods but those that are ending.
-pub(crate) fn is_in_place(key: &Key, desired: &[Object], observed: &Observed) -> bool {
+/// Whether a workload is as it should be, but for volumes that can't be as large as that, and so are all its pods but
+/// those that are ending.
+pub(crate) fn is_in_place(plan: &Plan, key: &Key, desired: &[Object], observed: &Observed) -> bool {
     let wished = desired.iter().find(|object| object.key() == *key);
     let live = observed.get(key);
     let workload = live.and_then(|live| live.workload.as_ref());
-    let is_same = wished.zip(live).is_some_and(|(wished, live)| live.digest.as_ref() == Some(&wished.digest));
+    let is_same = wished.zip(live).is_some_and(|(wished, live)| {
+        let resized = growth::resized(plan, wished, live);
+        let wished = resized.as_ref().map_or(wished, |resized| &resized.object);
+        live.digest.as_ref() == Some(&wished.digest)
+    });
     is_same && workload.is_some_and(|workload| workload.observed && workload.rolled_out)
 }
 

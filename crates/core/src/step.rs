@@ -219,7 +219,7 @@ pub struct Steps {
     pub login: Option<Stage>,
     /// How far a change of Redis' password is, where there was one.
     pub redis_password: Option<redis_password::Stage>,
-    /// How far TLS to the database is, where everybody has to use it.
+    /// How far TLS to the database is, where everybody has to use it or had to.
     pub tls: Option<tls::Stage>,
     /// When the next certificate is to be renewed.
     pub renewal: Option<Timestamp>,

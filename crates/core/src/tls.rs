@@ -10,6 +10,7 @@ use crate::{
     credentials::{consumers, is_in_place, is_rolled_out},
     digest,
     kinds::Kind,
+    members::Answers,
     object::{Key, Object},
     plan::{POOLER, POSTGRES, POSTGRES_AGENT_PORT, Plan, PostgresServers, TlsPlan},
     render::access_file,
@@ -92,13 +93,13 @@ pub enum Stage {
     Refusing(Vec<String>),
     /// It is as the resource says.
     Done,
-    /// These components come to do without it.
+    /// These, clients, pooler or servers, come to do without it.
     Leaving(Vec<String>),
     /// All Deployments do without. Pods of before may still be ending.
     Left,
 }
 
-/// How far it is; `None` where nobody has to use it.
+/// How far it is; `None` where nobody had to use it, and nobody has to.
 #[must_use]
 pub fn stage(plan: &Plan, desired: &[Object], observed: &Observed) -> Option<Stage> {
     let servers = servers(plan)?;
@@ -112,17 +113,41 @@ pub fn stage(plan: &Plan, desired: &[Object], observed: &Observed) -> Option<Sta
         if names.is_empty() { then } else { waits(names) }
     };
     Some(match (wished, level) {
-        (Some(Level::Required), Level::Offered) if set.is_none() => Stage::Beginning,
+        (Some(Level::Required), Level::Offered) if set.is_none() && !is_led(plan, observed) => {
+            Stage::Beginning
+        }
         (Some(Level::Required), Level::Offered) => {
             some(unsettled(plan, desired, observed), Stage::ServersRoll, Stage::Offered)
         }
         (Some(Level::Required), Level::Checked) => some(rolling(), Stage::ClientsRoll, Stage::Ending),
-        (Some(Level::Required), Level::Required) => {
-            some(not_refusing(plan, servers), Stage::Refusing, Stage::Done)
-        }
+        (Some(Level::Required), Level::Required) => some(behind(plan, servers), Stage::Refusing, Stage::Done),
         (Some(_), _) => return None,
-        (None, _) => some(rolling(), Stage::Leaving, Stage::Left),
+        (None, _) => {
+            let mut insisting = rolling();
+            insisting.extend(insisting_on_servers(plan, servers, desired, observed));
+            some(insisting, Stage::Leaving, Stage::Left)
+        }
     })
+}
+
+/// Whether some server leads, whatever became of the set.
+fn is_led(plan: &Plan, observed: &Observed) -> bool {
+    let lease = observed.get(&plan.identity.key(Kind::Lease, POSTGRES));
+    lease.is_some_and(|lease| lease.holder.as_ref().is_some_and(|holder| !holder.is_empty()))
+}
+
+/// The pooler, and replicas, which insist on TLS towards servers until they have heard that they need not.
+fn insisting_on_servers(
+    plan: &Plan,
+    servers: &PostgresServers,
+    desired: &[Object],
+    observed: &Observed,
+) -> Vec<String> {
+    let pooler = pooler(plan).filter(|key| !is_in_place(plan, key, desired, observed));
+    // Where nobody answers, kubelets have had the time that clients took to roll.
+    let is_heard = plan.members.of(POSTGRES).is_some_and(Answers::is_heard);
+    let replicas = if is_heard { behind(plan, servers) } else { Vec::new() };
+    pooler.map(|key| key.name).into_iter().chain(replicas).collect()
 }
 
 /// Where it goes from there; the inner `None` is: without TLS. `no_pod_is_left` of before is looked up where
@@ -144,6 +169,12 @@ pub fn waits_for_pods(stage: &Stage) -> bool {
     matches!(stage, Stage::Ending | Stage::Left)
 }
 
+/// Whether it goes on when something has rolled out.
+#[must_use]
+pub fn waits_for_rollouts(stage: &Stage) -> bool {
+    matches!(stage, Stage::ServersRoll(_) | Stage::ClientsRoll(_) | Stage::Leaving(_))
+}
+
 fn servers(plan: &Plan) -> Option<&PostgresServers> {
     plan.postgres.as_ref()?.servers.as_ref()
 }
@@ -154,14 +185,17 @@ fn set(plan: &Plan) -> Key {
 
 /// What takes connections and is not all of the newest kind.
 fn unsettled(plan: &Plan, desired: &[Object], observed: &Observed) -> Vec<String> {
-    let pooler = plan.postgres.as_ref().and_then(|database| database.pooler.as_ref());
-    let pooler = pooler.map(|_| plan.identity.key(Kind::Deployment, POOLER));
-    let all = [set(plan)].into_iter().chain(pooler);
-    all.filter(|key| !is_in_place(key, desired, observed)).map(|key| key.name).collect()
+    let all = [set(plan)].into_iter().chain(pooler(plan));
+    all.filter(|key| !is_in_place(plan, key, desired, observed)).map(|key| key.name).collect()
+}
+
+fn pooler(plan: &Plan) -> Option<Key> {
+    let pooler = plan.postgres.as_ref()?.pooler.as_ref();
+    pooler.map(|_| plan.identity.key(Kind::Deployment, POOLER))
 }
 
 /// Servers that don't say that they go by what the operator says of who may connect.
-fn not_refusing(plan: &Plan, servers: &PostgresServers) -> Vec<String> {
+fn behind(plan: &Plan, servers: &PostgresServers) -> Vec<String> {
     let digest = digest::of_bytes(access_file(servers).as_bytes());
     let set = || vec![plan.identity.child(POSTGRES)];
     let Some(answers) = plan.members.of(POSTGRES) else { return set() };
@@ -176,8 +210,9 @@ fn not_refusing(plan: &Plan, servers: &PostgresServers) -> Vec<String> {
 /// What servers of the database say when they go by what is wished, where that is waited for.
 pub(crate) fn awaited(plan: &Plan) -> Option<(&'static str, String)> {
     let servers = servers(plan)?;
-    let is_last = servers.tls.as_ref()?.level == Level::Required;
-    is_last.then(|| (POSTGRES_ACCESS, digest::of_bytes(access_file(servers).as_bytes())))
+    let tls = servers.tls.as_ref()?;
+    (tls.level == Level::Required || tls.wished.is_none())
+        .then(|| (POSTGRES_ACCESS, digest::of_bytes(access_file(servers).as_bytes())))
 }
 
 /// In words.
@@ -227,7 +262,7 @@ pub(crate) fn verdict(stage: &Stage) -> Verdict {
             false,
             "Leaving",
             format!(
-                "servers of the database offer TLS until no client insists on it any more: {} roll",
+                "servers of the database offer TLS until nobody insists on it any more: {} still do",
                 in_short(names)
             ),
         ),

@@ -151,6 +151,13 @@ fn a_new_database_begins_with_it() {
     let found = steps(&plan, &render(&plan), &Observed::new());
     assert_eq!(found.tls, Some(Stage::Beginning));
     assert_eq!(next(&Stage::Beginning, false), Some(Some(Level::Required)));
+    // A set that is gone for a moment, as while its volumes grow, is no new database.
+    let mut live = observed(&render(&NONE.plan()));
+    live.remove(&here(Kind::StatefulSet, "shop-postgres"));
+    live.get_mut(&here(Kind::Lease, "shop-postgres")).unwrap().holder =
+        Some("shop-postgres-1/life".to_owned());
+    let found = steps(&plan, &render(&plan), &live);
+    assert_eq!(found.tls, Some(Stage::ServersRoll(vec!["shop-postgres".to_owned()])));
     let offline = |mode: &str| {
         let postgres = json!({"mode": "Managed", "version": 16, "tls": {"mode": mode}});
         let platform = shop(&json!({"postgres": postgres, "backend": {"connectsTo": ["postgres"]}}));
@@ -171,6 +178,18 @@ fn it_goes_in_an_order_in_which_nobody_is_refused() {
     let (_, _, found) = left.after(&leaving);
     assert_eq!(found.tls, Some(Stage::Left));
     assert_eq!((next(&Stage::Left, false), next(&Stage::Left, true)), (None, Some(None)));
+    // The pooler insists on it towards servers, and so do replicas until they have heard.
+    let [pooled, before] = [leaving, REQUIRED].map(|known| Known { pooled: true, ..known });
+    let (plan, mut live, _) = pooled.after(&pooled);
+    live.remove(&here(Kind::Deployment, "shop-postgres-pooler"));
+    let names = |names: &[&str]| Some(Stage::Leaving(names.iter().map(|&name| name.to_owned()).collect()));
+    assert_eq!(steps(&plan, &render(&plan), &live).tls, names(&["shop-postgres-pooler"]));
+    assert_eq!(pooled.after(&before).2.tls, names(&["backend", "shop-postgres-pooler"]));
+    let (_, _, found) = Known { access: Some(STRICT), ..leaving }.after(&leaving);
+    assert_eq!(found.tls, names(&["shop-postgres-0", "shop-postgres-1"]));
+    let open = STRICT.replace("hostssl", "host");
+    let (_, _, found) = Known { access: Some(&open), ..leaving }.after(&leaving);
+    assert_eq!(found.tls, Some(Stage::Left));
     // Who asks for less gets it without a detour, and the Secret is not needed any more at the end.
     let less = Known { mode: Some("Offered"), ..REQUIRED };
     assert_eq!(told(&less), ("prefer".to_owned(), false));

@@ -533,3 +533,19 @@ fn redis_speaks_tls_alone_where_it_is_asked_for() {
         }
     }
 }
+
+#[test]
+fn a_redis_that_runs_is_not_given_tls_and_does_not_lose_it() {
+    let with = |tls: Value| shop(&json!({"redis": {"mode": "Cluster", "tls": tls}}));
+    let [plain, encrypted] = [Value::Null, json!({"mode": "Required"})].map(|tls| rendered(&with(tls)));
+    for ((plan, objects), (_, live), what) in
+        [(&encrypted, &plain, "without TLS"), (&plain, &encrypted, "with TLS alone")]
+    {
+        let found = steps(plan, objects, &observed(live));
+        let problem = found.problems.iter().find(|it| it.reason == "StoreModeDiffers").unwrap();
+        assert!(problem.message.contains(what), "{}", problem.message);
+        assert!(found.apply.iter().all(|apply| apply.object.kind != Kind::StatefulSet), "{what}");
+    }
+    let (plan, objects) = &encrypted;
+    assert!(steps(plan, objects, &observed(objects)).problems.is_empty());
+}

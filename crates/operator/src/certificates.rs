@@ -24,6 +24,8 @@ const AUTHORITY_LEFT_DAYS: i32 = 365;
 /// How long a certificate is good, and when it is renewed: as cert-manager has it.
 const DAYS: i32 = 90;
 const RENEWED_AFTER_DAYS: i32 = 60;
+/// Most characters of a common name (RFC 5280, `ub-common-name`).
+const LONGEST_NAME: usize = 64;
 /// Clocks of those who check it may be behind by so much.
 const BEHIND: SignedDuration = SignedDuration::from_hours(1);
 
@@ -91,7 +93,8 @@ impl Authority {
     fn new(owner: &str, now: Timestamp) -> Result<Self, CertificateError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, owner);
+        let name: String = owner.chars().take(LONGEST_NAME).collect();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let end = valid(&mut params, AUTHORITY_DAYS, now)?;

@@ -29,17 +29,18 @@ pub struct PoolArgs {
 /// Runs it to its end; its exit status.
 pub fn run(args: &PoolArgs) -> Result<u8, SuperviseError> {
     let program = supervise::find("pgbouncer")?;
+    // Before it reads the same, so that nothing newer is missed.
+    let known = args.tls.as_deref().and_then(|folder| Identity::read(folder).ok());
     let server = Supervised::start(&program, &[args.config.as_os_str()])?.stopped_by(Signal::SIGINT);
     if let Some(folder) = args.tls.clone() {
         let reload = server.signal(Signal::SIGHUP);
-        thread::spawn(move || keep_certified(&folder, reload));
+        thread::spawn(move || keep_certified(&folder, known, reload));
     }
     server.until_end(|| {})
 }
 
 /// Has it read its configuration again, and the files with it, whenever there is another certificate.
-fn keep_certified(folder: &Path, reload: impl Fn()) {
-    let mut known = Identity::read(folder).ok();
+fn keep_certified(folder: &Path, mut known: Option<Identity>, reload: impl Fn()) {
     let mut said = crate::said::Said::default();
     loop {
         thread::sleep(PAUSE);

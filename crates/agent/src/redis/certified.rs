@@ -16,8 +16,8 @@ use crate::with_causes;
 const PAUSE: Duration = Duration::from_secs(5);
 /// Time for the server to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Between the starts of Sentinels, so that a majority is there.
-const APART: Duration = Duration::from_mins(1);
+/// Minutes between the starts of Sentinels, so that a majority is there: kubelets bring the files up to two apart.
+const APART: u32 = 3;
 
 /// What has the certificate.
 pub struct Certified {
@@ -56,9 +56,10 @@ impl Certified {
         while other(&self.folder, known, &mut said).is_none() {
             thread::sleep(PAUSE);
         }
-        let turn = pod.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or_default();
-        println!("certificate: it is another one, with which this Sentinel starts in {turn} minutes");
-        thread::sleep(APART * turn);
+        let turn = pod.rsplit('-').next().and_then(|number| number.parse::<u32>().ok()).unwrap_or_default();
+        let minutes = APART * turn;
+        println!("certificate: it is another one, with which this Sentinel starts in {minutes} minutes");
+        thread::sleep(Duration::from_mins(minutes.into()));
     }
 
     /// Redis reads the key and the authorities with it, though the name stays the same.

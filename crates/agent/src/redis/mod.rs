@@ -208,7 +208,7 @@ pub fn run(command: Command) -> Result<ExitCode, RedisError> {
         Command::Probe(args) => &args.tls,
     };
     if let (Some(folder), Some(name)) = (&tls.tls, &tls.tls_name) {
-        stream::encrypt(folder, name)?;
+        stream::encrypt(folder, name, own().ip.as_deref())?;
     }
     match command {
         Command::Prepare(args) => prepare::run(&args, &own())?,

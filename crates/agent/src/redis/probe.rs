@@ -133,7 +133,8 @@ pub struct Server {
 impl Server {
     pub fn connect(address: SocketAddr, deadline: Deadline) -> Result<Self, ProbeError> {
         let step = "connecting";
-        let stream = Stream::connect(address, deadline.left(step)?).map_err(|source| {
+        let left = || deadline.left(step).map_err(|_| io::ErrorKind::TimedOut.into());
+        let stream = Stream::connect(address, left).map_err(|source| {
             if is_timeout(&source) {
                 return deadline.missed(step);
             }

@@ -125,3 +125,21 @@ fn a_server_without_a_certificate_says_what_is_wrong() {
     assert!(!fleet.wait(0).success());
     assert!(fleet.log(0).contains("is not the key of tls.crt"), "{}", fleet.log(0));
 }
+
+#[test]
+fn a_server_whose_authority_is_lost_lives_and_takes_up_the_next() {
+    if !has_redis() {
+        return;
+    }
+    let [first, second] = ["first", "second"].map(Authority::new);
+    let mut fleet = Fleet::new("shop-redis", free_port(), "appendonly yes\n", &[]);
+    fleet.encrypt(&first);
+    fleet.start(0);
+    let at = fleet.at(0);
+    fleet.until("it answers", PATIENCE, |_| ask(at, &["PING"]) == "PONG");
+    fleet.certify(&second, &second.pem());
+    fleet.until("it has the next", PATIENCE, |it| it.log(0).contains("certificate: it is another one"));
+    assert_eq!(ask(at, &["PING"]), "");
+    encrypt(fleet.port, &second);
+    assert_eq!(ask(at, &["PING"]), "PONG");
+}

@@ -78,6 +78,8 @@ pub struct StoreFacts<'a> {
     pub mode: &'static str,
     /// Kind of the object that is its servers.
     pub kind: Kind,
+    /// Whether its servers speak TLS alone, where that is of the data's making.
+    pub tls: Option<bool>,
     /// Where its passwords are.
     pub passwords: Vec<&'a PasswordSource>,
 }
@@ -105,6 +107,7 @@ impl Plan {
             name: REDIS,
             mode: redis.mode.as_str(),
             kind: Kind::StatefulSet,
+            tls: Some(redis.tls.is_some()),
             passwords: vec![&redis.password],
         });
         let servers = self.postgres.as_ref().and_then(|database| database.servers.as_ref());
@@ -113,6 +116,7 @@ impl Plan {
             name: POSTGRES,
             mode: "Managed",
             kind: Kind::StatefulSet,
+            tls: None,
             passwords: servers.passwords.all(),
         });
         let cluster = self.postgres.as_ref().and_then(|database| database.cluster.as_ref());
@@ -121,6 +125,7 @@ impl Plan {
             name: POSTGRES,
             mode: "CloudNativePG",
             kind: Kind::Cluster,
+            tls: None,
             passwords: vec![&cluster.password],
         });
         redis.into_iter().chain(postgres).chain(cluster).collect()

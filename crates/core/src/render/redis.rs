@@ -23,6 +23,7 @@ use crate::{
         ClusterPlan, Plan, REDIS, REDIS_BUS_PORT, REDIS_METRICS_PORT, REDIS_PORT, RedisPlan, SENTINEL_PORT,
         StoreCertificate,
     },
+    tls::Level,
 };
 
 /// Seconds for a replica to take over (at most 25, the agent's default) and for the server to write
@@ -161,6 +162,10 @@ fn stateful_set(store: &Store, redis: &RedisPlan) -> Object {
         .labels
         .get_or_insert_default()
         .insert(labels::STORE_MODE.to_owned(), redis.mode.as_str().to_owned());
+    if redis.tls.is_some() {
+        let level = Level::Required.as_str().to_owned();
+        metadata.annotations.get_or_insert_default().insert(labels::TLS.to_owned(), level);
+    }
     let mut spec = store.set(redis.servers, template(store, redis));
     spec.volume_claim_templates =
         Some(vec![store.claim("data", &redis.storage_size, redis.storage_class.as_ref())]);

@@ -91,8 +91,11 @@ impl From<&StatefulSet> for Workload {
             observed: status.observed_generation >= set.metadata.generation,
             desired,
             ready: status.ready_replicas.unwrap_or_default(),
+            // One that was made anew around its pods, or goes back to what it was, has one revision and pods of another.
             rolled_out: status.replicas >= desired
-                && (status.update_revision.is_none() || status.current_revision == status.update_revision),
+                && (status.update_revision.is_none()
+                    || status.current_revision == status.update_revision
+                        && status.updated_replicas.unwrap_or_default() >= desired),
             version: version(set.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref())),
             volumes: volumes(set),
             ..Self::default()
@@ -235,5 +238,31 @@ impl Autoscaler {
         let ready = conditions.into_iter().find(|condition| condition["type"] == "Ready");
         let failed = ready.filter(|ready| ready["status"] == "False");
         Self { failure: failed.map(|ready| ready["reason"].as_str().unwrap_or_default().to_owned()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::StatefulSetStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_set_with_one_revision_may_have_pods_of_another() {
+        let with = |updated: i32| {
+            let status = StatefulSetStatus {
+                replicas: 3,
+                ready_replicas: Some(3),
+                updated_replicas: Some(updated),
+                current_revision: Some("a".to_owned()),
+                update_revision: Some("a".to_owned()),
+                ..StatefulSetStatus::default()
+            };
+            let spec =
+                k8s_openapi::api::apps::v1::StatefulSetSpec { replicas: Some(3), ..Default::default() };
+            Workload::from(&StatefulSet { spec: Some(spec), status: Some(status), ..StatefulSet::default() })
+        };
+        assert!(with(3).is_settled());
+        assert!(!with(0).is_settled());
     }
 }

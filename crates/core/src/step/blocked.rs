@@ -24,6 +24,7 @@ pub(super) fn blocked_stores(plan: &Plan, observed: &Observed, steps: &mut Steps
         let Some(live) = found.next() else { continue };
         let problems: Vec<Problem> = mode_differs(&facts, live)
             .into_iter()
+            .chain(tls_differs(&facts, live))
             .chain(facts.passwords.iter().filter_map(|password| password_lost(plan, &facts, password, live)))
             .collect();
         if !problems.is_empty() {
@@ -63,6 +64,22 @@ fn mode_differs(facts: &StoreFacts, live: &Child) -> Option<Problem> {
         format!(
             "{title} runs in mode {mode} and holds data; the resource asks for {}: set {name}.mode back to {mode}, or make a second platform and move the data",
             facts.mode
+        ),
+    ))
+}
+
+/// Admission sees only a resource that had the store before.
+fn tls_differs(facts: &StoreFacts, live: &Child) -> Option<Problem> {
+    let has = live.tls.is_some();
+    facts.tls.filter(|wished| *wished != has)?;
+    let (name, title) = (facts.name, title(facts.store));
+    let (runs, remedy) =
+        if has { ("with TLS alone", "set it to what it was") } else { ("without TLS", "remove it") };
+    Some(Problem::of(
+        name,
+        "StoreModeDiffers",
+        format!(
+            "{title} runs {runs} and holds data, which {name}.tls can't change: {remedy}, or make a second platform and move the data"
         ),
     ))
 }

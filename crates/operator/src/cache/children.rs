@@ -6,7 +6,7 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use trading_core::{kinds::Kind, object::Key, step::Observed, tls::Level, told::Told};
+use trading_core::{kinds::Kind, object::Key, plan::POSTGRES, step::Observed, tls::Level, told::Told};
 
 use super::{
     Entry, PlatformKey,
@@ -163,7 +163,8 @@ impl Children {
     pub fn tls(&self, platform: &PlatformKey) -> Option<Level> {
         let inner = self.lock();
         let all = inner.by_platform.get(platform)?.iter();
-        all.filter(|(key, _)| key.kind == Kind::StatefulSet).find_map(|(_, kept)| kept.tls)
+        let servers = |key: &KeptKey, kept: &Kept| key.kind == Kind::StatefulSet && kept.is_of(POSTGRES);
+        all.filter(|(key, kept)| servers(key, kept)).find_map(|(_, kept)| kept.tls)
     }
 
     /// Remembers that these objects were found as they should be in a snapshot, and drops what

@@ -157,6 +157,11 @@ impl Kept {
         Owner { namespace: self.home.clone(), name: self.platform.clone() }
     }
 
+    /// Whether it belongs to this component.
+    pub fn is_of(&self, component: &str) -> bool {
+        &*self.component == component
+    }
+
     /// As the core needs it.
     pub fn child(&self, key: &KeptKey) -> Child {
         Child {

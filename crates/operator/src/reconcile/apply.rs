@@ -57,7 +57,11 @@ impl Failure {
     /// What went wrong on the way to this object.
     pub fn failed(object: &Object, error: ReconcileError) -> Self {
         let (kind, name, component) = (object.kind, object.name.clone(), object.component.clone());
-        Self { kind, name, component, cause: Cause::Failed(error) }
+        let cause = match error {
+            ReconcileError::Foreign { .. } => Cause::Foreign,
+            error => Cause::Failed(error),
+        };
+        Self { kind, name, component, cause }
     }
 
     /// In words.

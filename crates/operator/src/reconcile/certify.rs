@@ -21,10 +21,10 @@ use crate::{
     certificates::{self, Made},
 };
 
-/// Makes the Secret's certificate, or another one. What is somebody else's is left alone: applying it says so.
+/// Makes the Secret's certificate, or another one.
 ///
 /// # Errors
-/// Where the apiserver refuses or fails, or somebody changes it meanwhile.
+/// Where the apiserver refuses or fails, somebody changes it meanwhile, or it is somebody else's.
 pub async fn certify(
     object: &Object,
     names: &[String],
@@ -39,7 +39,7 @@ pub async fn certify(
         return generate::create(object, data, &annotation(names, renew), context).await.map(drop);
     };
     if !is_ours(&live.metadata, key) {
-        return Ok(());
+        return Err(ReconcileError::Foreign { name: object.name.clone() });
     }
     let Made { data, renew } = make(object, names, &live.data.clone().unwrap_or_default(), now)?;
     tracing::info!(secret = object.name, namespace = object.namespace, %renew, "the certificate is made anew");

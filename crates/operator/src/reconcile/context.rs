@@ -182,6 +182,9 @@ pub enum ReconcileError {
         /// A store waits for it; otherwise it serves with the one that it has.
         is_first: bool,
     },
+    /// A Secret that is to get a certificate is not the operator's.
+    #[error("Secret {name:?} was not made by this operator")]
+    Foreign { name: String },
     /// No certificate was made.
     #[error("no certificate for Secret {secret:?}: {source}")]
     Certificate { secret: String, source: CertificateError },
@@ -199,9 +202,10 @@ impl ReconcileError {
         match self {
             Self::Read { .. } => "read_failed",
             Self::Write { .. } => "write_failed",
-            Self::Refused(_) | Self::Unusable { .. } => "refused",
+            Self::Refused(_) | Self::Unusable { .. } | Self::Foreign { .. } => "refused",
+            Self::Certificate { .. } => "certificate_failed",
             Self::TimedOut(_) => "timed_out",
-            Self::Panic(_) | Self::Certificate { .. } => "panicked",
+            Self::Panic(_) => "panicked",
         }
     }
 

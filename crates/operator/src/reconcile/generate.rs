@@ -13,7 +13,9 @@ use serde_json::json;
 use trading_api::labels::FIELD_MANAGER;
 use trading_core::{
     inputs::{Reference, ReferenceKind},
+    kinds::Kind,
     object::{Chosen, Content, Object},
+    plan::{POOLER, POSTGRES, REDIS, SENTINEL},
     step::Apply,
 };
 
@@ -41,7 +43,8 @@ pub fn is_due(step: &Apply) -> bool {
     }
 }
 
-/// Makes all that is due. Returns the objects whose password a person chose and that can't be used.
+/// Makes all that is due. Returns the objects whose password a person chose and that can't be used, and those that are
+/// somebody else's.
 pub async fn all(
     steps: &[Apply],
     key: &PlatformKey,
@@ -53,12 +56,14 @@ pub async fn all(
         let Caches { children, references, .. } = &*context.caches;
         let _applying = children.applying(&object.key(), &object.digest);
         let _making = references.making(&reference, key);
-        if let Content::Certified { names, now, .. } = &object.content {
-            certify(object, names, *now, key, context).await?;
-            continue;
-        }
-        match generate(object, context).await {
-            Err(error @ ReconcileError::Unusable { .. }) => unusable.push((step.object.clone(), error)),
+        let made = match &object.content {
+            Content::Certified { names, now, .. } => certify(object, names, *now, key, context).await,
+            _ => generate(object, context).await,
+        };
+        match made {
+            Err(error @ (ReconcileError::Unusable { .. } | ReconcileError::Foreign { .. })) => {
+                unusable.push((object.clone(), error));
+            }
             made => made?,
         }
     }
@@ -73,7 +78,19 @@ fn is_first(object: &Object) -> bool {
 /// Whether an object waits for one of these. A Secret without its password would be taken for one that lost it, as
 /// would one that servers never had.
 pub fn holds_up(unusable: &[(Object, ReconcileError)], object: &Object) -> bool {
-    let lacks = |of: &Object| is_first(of) && object.kind.serves_data() && of.component == object.component;
+    let lacks = |of: &Object| match of.content {
+        // Pods that can't have it would take the place of such as serve.
+        Content::Certified { .. } => {
+            let runs_pods = object.kind.serves_data() || object.kind == Kind::Deployment;
+            let part = match object.component.as_str() {
+                SENTINEL => REDIS,
+                POOLER => POSTGRES,
+                component => component,
+            };
+            runs_pods && part == of.component
+        }
+        _ => is_first(of) && object.kind.serves_data() && of.component == object.component,
+    };
     unusable.iter().any(|(of, _)| of.key() == object.key() || lacks(of))
 }
 

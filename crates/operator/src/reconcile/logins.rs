@@ -28,7 +28,10 @@ pub async fn are_settled(
         let name = &component.name;
         let api: Api<Pod> = Api::namespaced(context.client.clone(), identity.namespace_of(name));
         let selector = format!("{INSTANCE}={},{NAME}={name}", identity.name);
-        let pods = api.list_metadata(&ListParams::default().labels(&selector)).await;
+        // One that was evicted stays for long, and does nothing.
+        let running =
+            ListParams::default().labels(&selector).fields("status.phase!=Failed,status.phase!=Succeeded");
+        let pods = api.list_metadata(&running).await;
         let pods = pods.map_err(ReconcileError::reading(format!("pods of {name:?}")))?;
         let checksum =
             |pod: &kube::core::PartialObjectMeta<Pod>| pod.annotations().get(CONFIG_CHECKSUM).cloned();

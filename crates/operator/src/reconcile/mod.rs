@@ -28,7 +28,7 @@ use kube::{Resource, runtime::controller::Action};
 use trading_api::TradingPlatform;
 use trading_core::{
     add_ons, admission,
-    credentials::consumers,
+    credentials::{Stage, consumers},
     inputs::Inputs,
     leaving,
     members::{Members, targets},
@@ -52,6 +52,9 @@ const UNSERVED: Duration = Duration::from_secs(30);
 const SOONEST_RENEWAL: Duration = Duration::from_secs(60);
 /// Timers are not set further ahead.
 const LATEST_LOOK: Duration = Duration::from_hours(24 * 30);
+
+/// Between looks how far a change of login or TLS is: an edit of labels can end what it waits for, and is no news.
+const ROLLS: Duration = Duration::from_secs(30);
 
 /// Between looks whether pods with an old login are gone.
 const PODS_END: Duration = Duration::from_secs(10);
@@ -210,7 +213,10 @@ async fn keep(
     let renewal =
         next.renewal.map(|at| SignedDuration::max(at.duration_since(inputs.now), SignedDuration::ZERO));
     let renewal = renewal.map(|left| left.unsigned_abs().clamp(SOONEST_RENEWAL, LATEST_LOOK));
-    let again = [again, waits_for_pods.then_some(PODS_END), renewal].into_iter().flatten().min();
+    let rolls = matches!(next.login, Some(Stage::Rolling(_)))
+        || next.tls.as_ref().is_some_and(tls::waits_for_rollouts);
+    let rolls = rolls.then_some(ROLLS);
+    let again = [again, waits_for_pods.then_some(PODS_END), rolls, renewal].into_iter().flatten().min();
     // What there is to say does not wait for a failure to be repeated.
     context.memories.update(key, |memory| memory.report_again = again);
     marked?;

@@ -266,7 +266,7 @@ impl Agent {
             tracing::warn!("how the server took its parameters is not known yet: {error}");
         }
         if let Err(error) = self.end_plain(look).await {
-            tracing::warn!("connections without TLS are not ended yet: {error}");
+            tracing::warn!("connections without TLS are not ended yet: {}", crate::with_causes(&error));
         }
         let refused = self.memory.parameters.refused().map(str::to_owned);
         let lease = &observed.lease;
@@ -378,6 +378,7 @@ impl Agent {
             Action::Stop(how) => self.stop(how).await?,
             Action::Copy(from) => {
                 self.end(Stop::Fast).await?;
+                self.prepare_encryption()?;
                 let connection = self.connection(&from, "copy")?;
                 let slot = config::slot(&self.settings.rules.me.name);
                 self.volume().copy(&connection, &slot).await?;
@@ -385,6 +386,7 @@ impl Agent {
             Action::Rewind(from) => {
                 tracing::info!(from, status = ?peers.get(&from), own = ?look.status, "goes back to where the primary went on");
                 self.end(Stop::Fast).await?;
+                self.prepare_encryption()?;
                 let connection = self.connection(&from, "rewind")? + " dbname=postgres";
                 self.volume().rewind(&connection).await?;
                 self.memory.failed_starts = 0;
@@ -478,6 +480,7 @@ impl Agent {
         command.arg("-D").arg(&self.local.data);
         command.arg("-c").arg(format!("config_file={}", self.settings.output.display()));
         self.memory.server.start(command).map_err(AgentError::Process)?;
+        self.tell_access();
         self.memory.parameters.begin();
         self.local.runs.store(true, Ordering::Relaxed);
         Ok(())

@@ -28,6 +28,8 @@ pub struct Encryption {
     access: Option<String>,
     /// Connections without TLS are refused by now, and those that are there are to end.
     ends_plain: bool,
+    /// The server was told who may connect, and the operator not yet.
+    is_new: bool,
     said: Said,
 }
 
@@ -67,10 +69,16 @@ impl Agent {
         })?;
         let access = read(sources)?;
         self.put_certificate(&found)?;
-        self.local.runs_by(POSTGRES_ACCESS, &access);
         self.memory.encryption.identity = Some(found);
         self.memory.encryption.access = Some(access);
         Ok(())
+    }
+
+    /// The server goes by what was prepared, or taken up.
+    pub(super) fn tell_access(&self) {
+        if let Some(access) = &self.memory.encryption.access {
+            self.local.runs_by(POSTGRES_ACCESS, access);
+        }
     }
 
     /// The certificate may have been renewed, and others may be let in.
@@ -96,23 +104,33 @@ impl Agent {
         if renewed.is_none() && !is_other {
             return Ok(());
         }
-        if let Some(renewed) = renewed {
-            self.put_certificate(&renewed)?;
+        if let Some(renewed) = &renewed {
+            self.put_certificate(renewed)?;
+        }
+        let before = self.memory.encryption.access.replace(access);
+        let is_required = self.memory.encryption.is_required();
+        let taken = self.take_up(before.as_deref().is_some_and(requires) != is_required);
+        if taken.is_err() {
+            // Once more, from the beginning.
+            self.memory.encryption.access = before;
+        } else if let Some(renewed) = renewed {
             self.memory.encryption.identity = Some(renewed);
             tracing::info!("the certificate is another one");
         }
-        let was_required = self.memory.encryption.is_required();
-        self.memory.encryption.access = Some(access.clone());
-        let is_required = self.memory.encryption.is_required();
-        if was_required != is_required {
-            // Whether it checks whom it follows.
-            self.configure()?;
+        if taken.is_ok() && is_other {
             self.memory.encryption.ends_plain = is_required;
-            tracing::info!(is_required, "connections without TLS");
+            self.memory.encryption.is_new = true;
+            tracing::info!(is_required, "who may connect is another matter");
         }
-        self.memory.server.reload().map_err(AgentError::Process)?;
-        self.local.runs_by(POSTGRES_ACCESS, &access);
-        Ok(())
+        taken
+    }
+
+    fn take_up(&self, changes_whom_it_trusts: bool) -> Result<(), AgentError> {
+        if changes_whom_it_trusts {
+            // It checks whom it follows, or does so no more.
+            self.configure()?;
+        }
+        self.memory.server.reload().map_err(AgentError::Process)
     }
 
     fn put_certificate(&self, identity: &Identity) -> Result<(), AgentError> {
@@ -123,12 +141,16 @@ impl Agent {
         Ok(())
     }
 
-    /// Ends the connections that would be refused by now.
+    /// Ends the connections that would be refused by now, and then tells that it is so.
     pub(super) async fn end_plain(&mut self, look: &Look) -> Result<(), AgentError> {
-        if self.memory.encryption.ends_plain && look.sensed.is_some() {
-            self.local.sensor.end_plain().await?;
-            self.memory.encryption.ends_plain = false;
+        if !self.memory.encryption.is_new || look.sensed.is_none() {
+            return Ok(());
         }
+        if self.memory.encryption.ends_plain {
+            self.local.sensor.end_plain().await?;
+        }
+        (self.memory.encryption.ends_plain, self.memory.encryption.is_new) = (false, false);
+        self.tell_access();
         Ok(())
     }
 }
