@@ -63,6 +63,11 @@ impl Link {
         Ok(taken.map(|()| Self(server))?)
     }
 
+    /// Has as much time again.
+    pub fn go_on(&mut self, patience: Duration) {
+        self.0.go_on(Deadline::after(patience));
+    }
+
     fn ask(&mut self, step: &'static str, words: &[&str]) -> Result<Reply, LinkError> {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         self.ask_bytes(step, &words)

@@ -143,6 +143,11 @@ impl Server {
         Ok(Self { stream, deadline })
     }
 
+    /// Has until another deadline.
+    pub fn go_on(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
+    }
+
     pub fn ask(&mut self, step: &'static str, words: &[&[u8]]) -> Result<Reply, ProbeError> {
         // A server at its maxclients says so and hangs up before it is asked: the write may
         // fail while an answer is there to be read.

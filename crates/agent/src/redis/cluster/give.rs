@@ -37,11 +37,15 @@ impl Servers {
             counted.sort_unstable();
             slots = counted.into_iter().map(|(_, slot)| slot).collect();
         }
+        // One conversation for all of them: with TLS each one that begins costs more than an empty slot.
+        let mut links = (self.link_for(giver)?, self.link_for(taker)?);
         for slot in slots {
             if self.stopping.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            self.give_one(giver, taker, slot, begun)?;
+            links.0.go_on(PATIENCE);
+            links.1.go_on(PATIENCE);
+            self.give_one(giver, taker, &mut links, slot, begun)?;
         }
         Ok(())
     }
@@ -53,9 +57,15 @@ impl Servers {
         Ok(self.link_for(taker)?.order_bytes("FUNCTION RESTORE", &words)?)
     }
 
-    fn give_one(&self, giver: &Member, taker: &Member, slot: u16, begun: bool) -> Result<(), ServerError> {
-        let (mut source, mut target) = (self.link_for(giver)?, self.link_for(taker)?);
-        let keys = keys_in(&mut target, slot)?;
+    fn give_one(
+        &self,
+        giver: &Member,
+        taker: &Member,
+        (source, target): &mut (Link, Link),
+        slot: u16,
+        begun: bool,
+    ) -> Result<(), ServerError> {
+        let keys = keys_in(target, slot)?;
         if keys > 0 && !begun {
             // From before it lost the slot: what was deleted since then would be there again.
             return Err(ServerError::Leftover { host: taker.me().host.clone(), slot, keys });
@@ -63,7 +73,7 @@ impl Servers {
         let (from, to, slot) = (&giver.id().0, &taker.id().0, slot.to_string());
         target.order("CLUSTER SETSLOT IMPORTING", &["CLUSTER", "SETSLOT", &slot, "IMPORTING", from])?;
         source.order("CLUSTER SETSLOT MIGRATING", &["CLUSTER", "SETSLOT", &slot, "MIGRATING", to])?;
-        self.migrate(&mut source, taker, &slot)?;
+        self.migrate(source, taker, &slot)?;
         // The taker first: should this end in between, it has the younger claim.
         target.order("CLUSTER SETSLOT NODE", &["CLUSTER", "SETSLOT", &slot, "NODE", to])?;
         source.order("CLUSTER SETSLOT NODE", &["CLUSTER", "SETSLOT", &slot, "NODE", to])?;
