@@ -224,7 +224,7 @@ async fn a_new_redis_speaks_tls_and_its_clients_know_whom_to_trust() -> Result<(
     let space = STACK.space("tls-redis").await?;
     let redis = json!({ "mode": "Replicated", "tls": { "mode": "Required" } });
     let worker = json!({ "image": { "repository": "shop/worker" }, "connectsTo": ["redis"] });
-    let patch = json!({ "redis": redis, "frontend": null, "worker": worker });
+    let patch = json!({ "redis": redis, "frontend": null, "postgres": null, "worker": worker });
     space.put(&platform(NAME, &patch)).await?;
     space.ready(NAME).await?;
     let secret = space.get("Secret", "shop-redis-tls").await?;
