@@ -203,9 +203,9 @@ fn it_goes_in_an_order_in_which_nobody_is_refused() {
 #[test]
 fn clients_wait_for_the_pooler_too() {
     let [asked, offered, required] = [ASKED, OFFERED, REQUIRED].map(|known| Known { pooled: true, ..known });
-    let plain = Known { mode: None, level: None, ..asked };
+    let without = Known { mode: None, level: None, ..asked };
     let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-    let (_, _, found) = asked.after(&plain);
+    let (_, _, found) = asked.after(&without);
     assert_eq!(found.tls, Some(Stage::ServersRoll(names(&["shop-postgres", "shop-postgres-pooler"]))));
     let (plan, mut live, _) = offered.after(&offered);
     let pooler = live.get_mut(&here(Kind::Deployment, "shop-postgres-pooler")).unwrap();
@@ -223,7 +223,7 @@ fn clients_wait_for_the_pooler_too() {
         assert!(has(format!("client_tls_sslmode = {clients}")), "{text}");
         assert!(has(format!("server_tls_sslmode = {servers}")), "{text}");
     }
-    assert!(!config(&plain).contains("tls"));
+    assert!(!config(&without).contains("tls"));
 }
 
 #[test]

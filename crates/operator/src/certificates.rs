@@ -217,7 +217,7 @@ mod tests {
             // Who trusts what there was before trusts what there is now.
             assert!(before.iter().any(|authority| is_of(&held, authority, now)));
         }
-        assert_eq!(before, [first.clone()]);
+        assert_eq!(before, std::slice::from_ref(&first));
         let both = pems(&held, StoreCertificate::AUTHORITY);
         assert_eq!((both.len(), &both[1]), (2, &first));
         assert!(is_of(&held, &first, now));

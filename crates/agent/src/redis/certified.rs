@@ -44,7 +44,10 @@ impl Certified {
                     known = Some(found);
                 }
                 Err(error) => {
-                    said.once("certificate", format!("the new one is not taken yet: {}", with_causes(&error)))
+                    said.once(
+                        "certificate",
+                        format!("the new one is not taken yet: {}", with_causes(&error)),
+                    );
                 }
             }
         }

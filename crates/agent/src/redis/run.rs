@@ -227,15 +227,12 @@ fn run_to_end(args: &RunArgs, own: &Own, known: &Known) -> Result<u8, RunError> 
     let server = Supervised::start(&program, &arguments)?;
     if let Some(folder) = args.compose.tls.tls.clone() {
         let certified = Certified { folder, ip, port: args.compose.port, passwords: passwords.clone() };
-        let (pod, stop) = (report::own_name(own.host.as_deref()), server.signal(Signal::SIGTERM));
-        thread::spawn(move || {
-            if is_sentinel {
-                certified.outlive(certificate.as_ref(), &pod);
-                stop();
-            } else {
-                certified.tend_server(certificate);
-            }
-        });
+        keep_certified(
+            certified,
+            certificate,
+            is_sentinel.then(|| report::own_name(own.host.as_deref())),
+            &server,
+        );
     }
     if let Some(in_force) = in_force {
         let told = Arc::clone(&known.in_force);
@@ -272,6 +269,23 @@ fn run_to_end(args: &RunArgs, own: &Own, known: &Known) -> Result<u8, RunError> 
         Keeper::Watched(watched) => watched.leave(patience),
         Keeper::Nobody => {}
     })?)
+}
+
+/// Has the server, or the Sentinel of this pod, take up other certificates.
+fn keep_certified(
+    certified: Certified,
+    known: Option<Identity>,
+    sentinel: Option<String>,
+    server: &Supervised,
+) {
+    let stop = server.signal(Signal::SIGTERM);
+    thread::spawn(move || match sentinel {
+        Some(pod) => {
+            certified.outlive(known.as_ref(), &pod);
+            stop();
+        }
+        None => certified.tend_server(known),
+    });
 }
 
 /// What changes the server while it runs.

@@ -79,7 +79,7 @@ async fn plain_connections_are_refused_once_all_may_do_without() {
     all_go_by(STRICT, &cluster).await;
     becomes("over", &cluster, async || plain.batch_execute("SELECT 1").await.is_err()).await;
     for index in 0..MEMBERS {
-        let refused = connect_as(at(index), "app", OWNER).await.err().expect("it is plain");
+        let refused = connect_as(at(index), "app", OWNER).await.expect_err("it is plain");
         assert!(
             refused.to_string().contains("db error") && format!("{refused:?}").contains("no encryption"),
             "{refused:?}"

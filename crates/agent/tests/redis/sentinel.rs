@@ -51,7 +51,9 @@ impl Watched {
         );
         sentinels.configure(&watch, &known);
         for fleet in [&mut servers, &mut sentinels] {
-            authority.into_iter().for_each(|authority| fleet.encrypt(authority));
+            if let Some(authority) = authority {
+                fleet.encrypt(authority);
+            }
         }
         for ordinal in 0..3 {
             servers.start(ordinal);

@@ -49,7 +49,7 @@ pub use context::{Context, Memories, ReconcileError, reporter};
 const UNSERVED: Duration = Duration::from_secs(30);
 
 /// A certificate that is due is not made again in a hurry where that fails.
-const SOONEST_RENEWAL: Duration = Duration::from_secs(60);
+const SOONEST_RENEWAL: Duration = Duration::from_mins(1);
 /// Timers are not set further ahead.
 const LATEST_LOOK: Duration = Duration::from_hours(24 * 30);
 
@@ -209,14 +209,7 @@ async fn keep(
     let mut wished = status(&plan, &next, &live.observed, previous.as_ref(), now);
     estimate.tell(key, context, &mut wished);
     let again = report::report(platform, key, context, wished, previous).await?;
-    // Nobody tells when a pod is gone, or a certificate is due.
-    let renewal =
-        next.renewal.map(|at| SignedDuration::max(at.duration_since(inputs.now), SignedDuration::ZERO));
-    let renewal = renewal.map(|left| left.unsigned_abs().clamp(SOONEST_RENEWAL, LATEST_LOOK));
-    let rolls = matches!(next.login, Some(Stage::Rolling(_)))
-        || next.tls.as_ref().is_some_and(tls::waits_for_rollouts);
-    let rolls = rolls.then_some(ROLLS);
-    let again = [again, waits_for_pods.then_some(PODS_END), rolls, renewal].into_iter().flatten().min();
+    let again = looks_again(&next, again, waits_for_pods, inputs.now);
     // What there is to say does not wait for a failure to be repeated.
     context.memories.update(key, |memory| memory.report_again = again);
     marked?;
@@ -228,4 +221,19 @@ async fn keep(
         }
         None => Ok(again.map_or_else(Action::await_change, Action::requeue)),
     }
+}
+
+/// When it has to look again although nobody tells of anything: that a pod is gone, or a certificate due.
+fn looks_again(
+    next: &Steps,
+    again: Option<Duration>,
+    waits_for_pods: bool,
+    now: Timestamp,
+) -> Option<Duration> {
+    let left = next.renewal.map(|at| SignedDuration::max(at.duration_since(now), SignedDuration::ZERO));
+    let renewal = left.map(|left| left.unsigned_abs().clamp(SOONEST_RENEWAL, LATEST_LOOK));
+    let rolls = matches!(next.login, Some(Stage::Rolling(_)))
+        || next.tls.as_ref().is_some_and(tls::waits_for_rollouts);
+    let all = [again, waits_for_pods.then_some(PODS_END), rolls.then_some(ROLLS), renewal];
+    all.into_iter().flatten().min()
 }
