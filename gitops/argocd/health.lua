@@ -70,6 +70,8 @@ elseif is("Degraded", "True") then
   say("Degraded")
 elseif is("CredentialsRotated", "False") then
   say("CredentialsRotated")
+elseif is("TLSRequired", "False") then
+  say("TLSRequired")
 elseif is("VolumesExpandable", "False") then
   say("VolumesExpandable")
 end

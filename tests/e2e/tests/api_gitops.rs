@@ -27,6 +27,7 @@ use trading_core::{
     },
     step::{Observed, Steps, steps},
     storage::{StorageClass, StorageClasses},
+    tls,
 };
 use trading_e2e::gitops::{argocd, flux};
 use trading_testbed::documents;
@@ -76,20 +77,24 @@ fn change(live: &mut Observed, name: &str, how: impl Fn(&mut trading_core::statu
         .expect("it is live");
 }
 
-/// The platform with a database of its own whose login changes: what is said meanwhile, and afterwards.
-fn changed_logins(platform: &TradingPlatform) -> [(&'static str, Value, &'static str); 2] {
+/// The platform with a database of its own whose login or TLS changes: what is said meanwhile, and afterwards.
+fn changed_database(platform: &TradingPlatform) -> [(&'static str, Value, &'static str); 4] {
     let mut own = platform.clone();
-    let postgres = json!({ "mode": "Managed", "version": 16, "credentials": { "generation": 2 } });
+    let postgres = json!({ "mode": "Managed", "version": 16, "credentials": { "generation": 2 },
+        "tls": { "mode": "Required" } });
     own.spec.postgres = Some(serde_json::from_value(postgres).expect("it is a database"));
     let plan = resolve(&own, &Inputs::offline(then()));
     let objects = render(&plan);
     let live = observed(&objects);
+    let rolling = tls::Stage::ClientsRoll(vec!["backend".to_owned()]);
     [
-        ("an old login ends", Stage::Ending, "older logins are refused once no pod has them"),
-        ("the login has changed", Stage::Done, "at version"),
+        ("an old login ends", Some(Stage::Ending), None, "older logins are refused once no pod has them"),
+        ("the login has changed", Some(Stage::Done), None, "at version"),
+        ("clients come to use TLS", None, Some(rolling), "its clients come to insist on it: backend roll"),
+        ("everybody uses TLS", None, Some(tls::Stage::Done), "at version"),
     ]
-    .map(|(what, stage, because)| {
-        let next = Steps { login: Some(stage), ..steps(&plan, &objects, &live) };
+    .map(|(what, login, tls, because)| {
+        let next = Steps { login, tls, ..steps(&plan, &objects, &live) };
         (what, with(&own, status(&plan, &next, &live, None, then())), because)
     })
 }
@@ -183,7 +188,7 @@ fn situations() -> Vec<Situation> {
         add(what, with(&platform, status), "Healthy", because, "Current");
     }
 
-    for (what, object, because) in changed_logins(&platform) {
+    for (what, object, because) in changed_database(&platform) {
         add(what, object, "Healthy", because, "Current");
     }
 
