@@ -34,22 +34,19 @@ pub struct Certified {
 impl Certified {
     /// Has the server read its files again whenever there is another certificate.
     pub fn tend_server(self, mut known: Option<Identity>) {
-        let mut said = Said::default();
+        let (mut of_files, mut of_server) = (Said::default(), Said::default());
         loop {
             thread::sleep(PAUSE);
-            let Some(found) = other(&self.folder, known.as_ref(), &mut said) else { continue };
-            match self.take_up() {
+            let Some(found) = other(&self.folder, known.as_ref(), &mut of_files) else { continue };
+            let news = match self.take_up() {
                 Ok(()) => {
                     println!("certificate: it is another one");
                     known = Some(found);
+                    String::new()
                 }
-                Err(error) => {
-                    said.once(
-                        "certificate",
-                        format!("the new one is not taken yet: {}", with_causes(&error)),
-                    );
-                }
-            }
+                Err(error) => format!("the new one is not taken yet: {}", with_causes(&error)),
+            };
+            of_server.once("certificate", news);
         }
     }
 
