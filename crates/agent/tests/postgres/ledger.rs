@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_postgres::config::SslMode;
@@ -64,17 +62,10 @@ pub async fn connect_checked(
     login: (&str, &str),
     authority: &Authority,
 ) -> Result<Client, tokio_postgres::Error> {
-    let mut trusted = RootCertStore::empty();
-    trusted.add(authority.der().into()).expect("it is a certificate");
-    let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("it has some")
-        .with_root_certificates(trusted)
-        .with_no_client_auth();
     let mut config = tokio_postgres::Config::new();
     config.host(server.ip().to_string()).port(server.port()).user(login.0).password(login.1).dbname("shop");
     config.ssl_mode(SslMode::Require);
-    let (client, connection) = config.connect(MakeRustlsConnect::new(tls)).await?;
+    let (client, connection) = config.connect(MakeRustlsConnect::new(authority.trusting())).await?;
     tokio::spawn(connection);
     Ok(client)
 }

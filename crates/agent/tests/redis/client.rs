@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustls::crypto::ring;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use crate::authority::Authority;
 
@@ -25,14 +24,7 @@ static TRUSTED: Mutex<BTreeMap<u16, Arc<ClientConfig>>> = Mutex::new(BTreeMap::n
 
 /// From now on servers at this port have to have a certificate of this authority.
 pub fn encrypt(port: u16, authority: &Authority) {
-    let mut trusted = RootCertStore::empty();
-    trusted.add(authority.der().into()).expect("it is a certificate");
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("it has some")
-        .with_root_certificates(trusted)
-        .with_no_client_auth();
-    TRUSTED.lock().expect("no panic").insert(port, Arc::new(config));
+    TRUSTED.lock().expect("no panic").insert(port, Arc::new(authority.trusting()));
 }
 
 trait Stream: io::Read + io::Write + Send {}

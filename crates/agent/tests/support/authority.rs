@@ -1,9 +1,13 @@
 //! Authorities that tests trust.
 
+use std::sync::Arc;
+
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
 };
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
 
 /// One of them.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -22,8 +26,15 @@ impl Authority {
         self.0.pem()
     }
 
-    pub fn der(&self) -> Vec<u8> {
-        self.0.der().to_vec()
+    /// What a client does who trusts this one alone.
+    pub fn trusting(&self) -> ClientConfig {
+        let mut trusted = RootCertStore::empty();
+        trusted.add(self.0.der().clone()).expect("it is a certificate");
+        ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("it has some")
+            .with_root_certificates(trusted)
+            .with_no_client_auth()
     }
 
     /// A certificate for these names or addresses, and its key.
