@@ -246,3 +246,22 @@ async fn a_new_redis_speaks_tls_and_its_clients_know_whom_to_trust() -> Result<(
     ensure!(again["data"]["ca.crt"] == secret["data"]["ca.crt"], "clients would have to trust another");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_secret_of_somebody_else_is_left_alone_and_no_server_takes_it() -> Result<()> {
+    let space = STACK.space("tls-foreign").await?;
+    let theirs = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": SECRET },
+        "stringData": { "tls.crt": "theirs" } });
+    space.put(&theirs).await?;
+    space.put(&with(&json!({ "tls": { "mode": "Required" } }))).await?;
+    let message = space.condition_is(NAME, "Ready", "False", "NameTaken", SETTLE).await?;
+    ensure!(message.contains(SECRET) && message.contains("delete or rename it"), "{message}");
+    stays("nothing is done with it", Duration::from_secs(3), async || {
+        ensure!(value(&space, "tls.crt").await? == "theirs", "it was written over");
+        ensure!(space.find("StatefulSet", SERVERS).await?.is_none(), "servers would take it");
+        Ok(())
+    })
+    .await?;
+    space.delete("Secret", SECRET, Propagation::Background).await?;
+    space.ready(NAME).await
+}
