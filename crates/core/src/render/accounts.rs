@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use trading_api::labels;
 
-use super::store::Store;
+use super::{pod, store::Store};
 use crate::{
     digest,
     kinds::Kind,
@@ -56,7 +56,7 @@ pub(super) fn volume(plan: &Plan, name: &str, suffix: &str) -> Volume {
         secret: Some(SecretVolumeSource {
             secret_name: Some(plan.identity.child(suffix)),
             optional: Some(true),
-            default_mode: Some(0o440),
+            default_mode: Some(pod::GROUP_READS),
             ..SecretVolumeSource::default()
         }),
         ..Volume::default()

@@ -11,8 +11,6 @@ use crate::{
 /// Where it is in their containers.
 pub(super) const FOLDER: &str = "/tls";
 const VOLUME: &str = "tls";
-/// The kubelet gives it to the group of the pod.
-const GROUP_READS: i32 = 0o440;
 
 pub(super) fn render(store: &Store, certificate: &StoreCertificate) -> Object {
     let StoreCertificate { secret, names, is_whole, now } = certificate;
@@ -28,7 +26,7 @@ pub(super) fn volume(certificate: &StoreCertificate) -> Volume {
     let source = SecretVolumeSource {
         secret_name: Some(certificate.secret.clone()),
         items: Some(items.map(item).into()),
-        default_mode: Some(GROUP_READS),
+        default_mode: Some(pod::GROUP_READS),
         ..SecretVolumeSource::default()
     };
     Volume { name: VOLUME.to_owned(), secret: Some(source), ..Volume::default() }

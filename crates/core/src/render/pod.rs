@@ -12,6 +12,9 @@ use k8s_openapi::{
 
 use crate::plan::{Plan, ResourcesPlan};
 
+/// Mode of a mounted Secret: the kubelet gives it to the group of the pod, for its user to read and no other's.
+pub(super) const GROUP_READS: i32 = 0o440;
+
 /// A pod without containers, closed down as far as it goes.
 pub(super) fn restricted(plan: &Plan, service_account: &str, user: i64, group: i64) -> PodSpec {
     PodSpec {

@@ -55,8 +55,6 @@ const PATIENCE: [(&str, &str); 7] = [
     ("tcp_user_timeout", "12000"),
     ("dns_max_ttl", "5"),
 ];
-/// The kubelet gives it to the group of the pod.
-const GROUP_READS: i32 = 0o440;
 
 pub(super) fn render(plan: &Plan, database: &PostgresPlan) -> Vec<Object> {
     let Some((pooler, password)) =
@@ -251,7 +249,7 @@ fn template(plan: &Plan, database: &PostgresPlan, pooler: &PoolerPlan, checksum:
             name: "users".to_owned(),
             secret: Some(SecretVolumeSource {
                 secret_name: Some(name),
-                default_mode: Some(GROUP_READS),
+                default_mode: Some(pod::GROUP_READS),
                 ..SecretVolumeSource::default()
             }),
             ..Volume::default()

@@ -9,7 +9,7 @@ use k8s_openapi::{
 use serde_json::json;
 use trading_api::labels;
 
-use super::{postgres_servers::REPLICATION_ROLE, store::Store};
+use super::{pod, postgres_servers::REPLICATION_ROLE, store::Store};
 use crate::{
     kinds::Kind,
     object::{Chosen, Content, Object, PASSWORD},
@@ -19,8 +19,6 @@ use crate::{
 
 /// Passwords of later logins, one key for each generation.
 const LOGINS: &str = "postgres-logins";
-/// The kubelet gives it to the group of the pod: for the server's user to read, and no other's.
-const GROUP_READS: i32 = 0o440;
 
 pub(super) fn render(store: &Store, database: &PostgresPlan, servers: &PostgresServers) -> Vec<Object> {
     let secrets = &servers.passwords;
@@ -121,7 +119,7 @@ pub(super) fn volume(name: &str, store: &Store) -> Volume {
         secret_name: Some(store.plan.identity.child(LOGINS)),
         // There is none before the first change.
         optional: Some(true),
-        default_mode: Some(GROUP_READS),
+        default_mode: Some(pod::GROUP_READS),
         ..SecretVolumeSource::default()
     };
     Volume { name: name.to_owned(), secret: Some(source), ..Volume::default() }

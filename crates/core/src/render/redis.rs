@@ -212,7 +212,7 @@ fn passwords(redis: &RedisPlan) -> Volume {
         secret: Some(SecretVolumeSource {
             secret_name: Some(source.secret.clone()),
             items: (!source.generated).then(|| vec![renamed]),
-            default_mode: Some(0o440),
+            default_mode: Some(pod::GROUP_READS),
             ..SecretVolumeSource::default()
         }),
         ..Volume::default()
