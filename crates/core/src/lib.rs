@@ -6,6 +6,7 @@
 pub mod add_ons;
 pub mod admission;
 pub mod amount;
+pub mod certificate;
 pub mod cnpg;
 pub mod cost;
 pub mod credentials;

@@ -14,6 +14,7 @@ use trading_api::{deletion::Store, labels};
 use self::{blocked::blocked_stores, prune::prune};
 use crate::{
     add_ons,
+    certificate::Certificate,
     credentials::{self, Stage},
     fields,
     growth::{self, Growth, Resized},
@@ -26,7 +27,7 @@ use crate::{
     resolve::{component::UNREACHABLE, references::MISSING},
     status::workload::{Autoscaler, Hibernation, Workload},
     storage::{Volumes, volumes},
-    tls::{self, Certificate, Level},
+    tls::{self, Level},
     told::{self, Told},
 };
 

@@ -2,8 +2,6 @@
 //! insist on it, and only when no pod is left that does not are connections without it refused. It goes the other
 //! way round.
 
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use trading_report::POSTGRES_ACCESS;
 
 use crate::{
@@ -19,7 +17,7 @@ use crate::{
 };
 
 /// How far it is; on the servers' `StatefulSet`, so that nobody has to remember it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// Servers take connections with TLS and without.
     Offered,
@@ -45,35 +43,6 @@ impl Level {
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Offered, Self::Checked, Self::Required].into_iter().find(|level| level.as_str() == text)
     }
-}
-
-/// What is known of a certificate without reading it; an annotation of its Secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Certificate {
-    /// When it is to be renewed.
-    pub renew: Timestamp,
-    /// Digest of the names that it is for.
-    pub names: String,
-}
-
-impl Certificate {
-    /// From the annotation; `None` where it is not understood, so that it is made anew.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
-    }
-
-    /// Whether it is to be made anew.
-    #[must_use]
-    pub fn is_due(&self, names: &[String], now: Timestamp) -> bool {
-        self.renew <= now || self.names != digest_of(names)
-    }
-}
-
-/// Digest of the names of a certificate.
-#[must_use]
-pub fn digest_of(names: &[String]) -> String {
-    digest::of_bytes(names.join("\n").as_bytes())
 }
 
 /// What is waited for.

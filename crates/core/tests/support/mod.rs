@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use trading_api::{Quantity, TradingPlatform, labels};
 use trading_core::{
+    certificate::{Certificate, digest_of},
     inputs::Inputs,
     kinds::Kind,
     object::{Content, Key, Object},
@@ -18,7 +19,7 @@ use trading_core::{
     resolve::resolve,
     status::workload::{Autoscaler, Workload},
     step::{Child, Observed, Ownership, ReplicasOwnership},
-    tls::{Certificate, Level, digest_of},
+    tls::Level,
 };
 
 /// Environments of the example.

@@ -8,9 +8,10 @@ use std::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use trading_api::labels::{self, FIELD_MANAGER};
 use trading_core::{
+    certificate::Certificate,
     kinds::Kind,
     step::{Child, Ownership, ReplicasOwnership},
-    tls::{Certificate, Level},
+    tls::Level,
 };
 
 /// What an event or an answer says of a child.

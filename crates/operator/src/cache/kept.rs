@@ -5,11 +5,12 @@ use std::{fmt, sync::Arc};
 
 use internment::ArcIntern;
 use trading_core::{
+    certificate::Certificate,
     kinds::Kind,
     object::Key,
     status::workload::{Autoscaler, Workload},
     step::{Child, Ownership, ReplicasOwnership},
-    tls::{Certificate, Level},
+    tls::Level,
     told::Told,
 };
 use uuid::Uuid;

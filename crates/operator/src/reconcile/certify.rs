@@ -11,8 +11,8 @@ use kube::{
 use serde_json::json;
 use trading_api::labels::CERTIFICATE;
 use trading_core::{
+    certificate::{Certificate, digest_of},
     object::Object,
-    tls::{Certificate, digest_of},
 };
 
 use super::{Context, ReconcileError, apply::is_ours, generate};
