@@ -17,6 +17,7 @@ use tokio_postgres::{Client, NoTls};
 use super::api::Api;
 use super::authority::Authority;
 use super::server::{Bench, free_port};
+use super::small_volume::SmallVolume;
 use super::{OWNER, REPLICATION};
 
 pub const MEMBERS: usize = 3;
@@ -36,6 +37,8 @@ pub struct Cluster<'a> {
     log_apart: bool,
     /// Servers have certificates.
     encrypted: bool,
+    /// Where the first server has its data, in the folder `volume`.
+    volume: Option<SmallVolume>,
 }
 
 struct Server {
@@ -100,6 +103,29 @@ impl<'a> Cluster<'a> {
             synchronous,
             log_apart: false,
             encrypted: false,
+            volume: None,
+        }
+    }
+
+    /// One server with little room. `None` where the machine lets nobody make such a volume.
+    pub async fn on_a_small_volume(bench: &'a Bench, megabytes: u32) -> Option<Self> {
+        let mut cluster = Self::prepared(bench, false).await;
+        let folder = cluster.file(0, "volume");
+        fs::create_dir_all(&folder).expect("made");
+        cluster.volume = Some(SmallVolume::new(&folder, megabytes, bench.user())?);
+        cluster.grow(0, 1);
+        Some(cluster)
+    }
+
+    pub fn grow_volume(&self, megabytes: u32) {
+        self.volume.as_ref().expect("it has one").grow(megabytes);
+    }
+
+    /// As the kubelet does with a container that ends.
+    pub fn start_again_if_ended(&mut self, index: usize) {
+        let agent = self.servers[index].agent.as_mut().expect("it was started");
+        if agent.try_wait().expect("asked").is_some() {
+            self.start(index);
         }
     }
 
@@ -160,10 +186,15 @@ impl<'a> Cluster<'a> {
 
     /// Starts the agent, in the same pod as before.
     pub fn start(&mut self, index: usize) {
-        let mut command = self.bench.command(env!("CARGO_BIN_EXE_trading-agent"));
+        let agent = env!("CARGO_BIN_EXE_trading-agent");
+        let mut command = match &self.volume {
+            Some(volume) => self.bench.command_on(volume, agent),
+            None => self.bench.command(agent),
+        };
+        let data = if self.volume.is_some() { "volume/data" } else { "data" };
         command.args(["postgres", "run", "--major", self.bench.major(), "--lease", "shop-postgres"]);
         for (flag, file) in [
-            ("--data", "data"),
+            ("--data", data),
             ("--template", "template.conf"),
             ("--members", "members"),
             ("--login", "login"),

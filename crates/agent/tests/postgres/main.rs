@@ -7,12 +7,15 @@ mod authority;
 mod cluster;
 mod encryption;
 mod failover;
+mod full;
 mod ledger;
 mod objects;
 mod parameters;
 mod pooler;
 mod rotation;
 mod server;
+#[path = "../support/small_volume.rs"]
+mod small_volume;
 
 /// Characters that would end a literal of SQL, a field of a password file or a line of a shell.
 const OWNER: &str = "it's:a\\b $(x) \"";

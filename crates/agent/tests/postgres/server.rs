@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::small_volume::SmallVolume;
+
 /// Keeps the directories of tests apart.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -56,6 +58,11 @@ impl Bench {
         Some(bench)
     }
 
+    /// As whom the programs run; `None` where that is as the tests do.
+    pub fn user(&self) -> Option<(u32, u32)> {
+        self.user
+    }
+
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -86,12 +93,23 @@ impl Bench {
 
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
-        command.env_clear().env("PATH", format!("{}:/usr/bin:/bin", self.programs.display()));
-        command.current_dir("/");
+        self.surround(&mut command);
         if let Some((user, group)) = self.user {
             command.uid(user).gid(group);
         }
         command
+    }
+
+    /// One that sees a volume which others don't.
+    pub fn command_on(&self, volume: &SmallVolume, program: impl AsRef<Path>) -> Command {
+        let mut command = volume.run_in(program, self.user);
+        self.surround(&mut command);
+        command
+    }
+
+    fn surround(&self, command: &mut Command) {
+        command.env_clear().env("PATH", format!("{}:/usr/bin:/bin", self.programs.display()));
+        command.current_dir("/");
     }
 }
 

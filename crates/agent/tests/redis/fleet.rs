@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::authority::Authority;
 use crate::client::{PASSWORD, SERVER, Seeds, address, ask_with, encrypt};
+use crate::small_volume::SmallVolume;
 use crate::support::{Scratch, free_port, mount};
 
 pub const METRICS_PORT: u16 = 9121;
@@ -49,6 +50,8 @@ pub struct Fleet {
     /// What this machine's own questions log in with.
     pub password: String,
     encrypted: bool,
+    /// Where the first server has its data.
+    volume: Option<SmallVolume>,
 }
 
 struct Pod {
@@ -77,6 +80,24 @@ impl Fleet {
             by_address: false,
             password: PASSWORD.to_owned(),
             encrypted: false,
+            volume: None,
+        }
+    }
+
+    /// The first server's data is on this.
+    pub fn keep_data_on(&mut self, volume: SmallVolume) {
+        self.volume = Some(volume);
+    }
+
+    pub fn volume(&self) -> &SmallVolume {
+        self.volume.as_ref().expect("it has one")
+    }
+
+    /// As the kubelet does with a container that ends.
+    pub fn start_again_if_ended(&mut self, ordinal: usize) {
+        let pod = self.pods.get_mut(&ordinal).expect("it was started");
+        if pod.child.try_wait().expect("asked").is_some() {
+            self.start(ordinal);
         }
     }
 
@@ -195,7 +216,11 @@ impl Fleet {
         let (template, output) = (folder.join("template.conf"), folder.join("redis.conf"));
         self.write_template(ordinal);
         let log = OpenOptions::new().create(true).append(true).open(folder.join("log")).expect("opened");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trading-agent"));
+        let agent = env!("CARGO_BIN_EXE_trading-agent");
+        let mut command = match &self.volume {
+            Some(volume) => volume.run_in(agent, None),
+            None => Command::new(agent),
+        };
         command
             .env_clear()
             .current_dir(&folder)

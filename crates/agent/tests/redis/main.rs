@@ -7,6 +7,7 @@ mod client;
 mod cluster;
 mod fake;
 mod fleet;
+mod full;
 mod live;
 mod prepare;
 mod probe;
@@ -14,5 +15,7 @@ mod real;
 mod rotate;
 mod run;
 mod sentinel;
+#[path = "../support/small_volume.rs"]
+mod small_volume;
 mod support;
 mod users;
