@@ -1,6 +1,7 @@
 //! The images of real nodes' pods, made here: there is no registry. Each becomes an archive in the form of
 //! `docker save`, which containerd imports.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -23,6 +24,12 @@ use crate::release::cache_root;
 pub const POSTGRES_IMAGE: &str = "testbed.local/postgres:15";
 /// Debian's Redis 7.0; user 999.
 pub const REDIS_IMAGE: &str = "testbed.local/redis:7.0";
+/// The same programs where the official image for Alpine has them, and no bash; user 70.
+pub const POSTGRES_ALPINE_IMAGE: &str = "testbed.local/postgres:15-alpine";
+/// The same image by another name.
+pub const POSTGRES_NEXT_ALPINE_IMAGE: &str = "testbed.local/postgres:15-alpine3.22";
+/// The same of Redis; user 999.
+pub const REDIS_ALPINE_IMAGE: &str = "testbed.local/redis:7.0-alpine";
 /// Stands in for applications; there are the tags 1.0.0 and 1.1.0, and it says which one it is.
 pub const STANDIN_IMAGE: &str = "testbed.local/standin";
 
@@ -33,6 +40,7 @@ const STORES: &str = "stores.tar";
 /// Debian's own links leave the versioned folder out.
 const STORES_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/15/bin";
+const ALPINE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Archives to import on every node.
 #[derive(Debug)]
@@ -71,27 +79,49 @@ impl Images {
     }
 }
 
-/// An image of one layer.
+/// An image.
 struct Image<'a> {
-    layer: &'a Path,
+    /// The lowest first.
+    layers: Vec<&'a Path>,
     names: Vec<String>,
     config: Value,
 }
 
-/// Names and settings of the data stores' images. As the official one does, Postgres' asks to be stopped
+/// Where programs are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Debian,
+    Alpine,
+}
+
+/// Names, layouts and settings of the data stores' images. As the official one does, Postgres' asks to be stopped
 /// by the signal that ends sessions instead of waiting for them.
-fn store_settings() -> [(&'static str, Value); 2] {
+fn store_settings() -> [(Vec<&'static str>, Layout, Value); 4] {
     let path = format!("PATH={STORES_PATH}");
+    // The official images begin as root, where nobody chooses a user.
+    let alpine = format!("PATH={ALPINE_PATH}");
     [
-        (POSTGRES_IMAGE, json!({ "Env": [path], "User": "999", "StopSignal": "SIGINT" })),
-        (REDIS_IMAGE, json!({ "Env": [path], "User": "999" })),
+        (
+            vec![POSTGRES_IMAGE],
+            Layout::Debian,
+            json!({ "Env": [path], "User": "999", "StopSignal": "SIGINT" }),
+        ),
+        (vec![REDIS_IMAGE], Layout::Debian, json!({ "Env": [path], "User": "999" })),
+        (
+            vec![POSTGRES_ALPINE_IMAGE, POSTGRES_NEXT_ALPINE_IMAGE],
+            Layout::Alpine,
+            json!({ "Env": [alpine], "StopSignal": "SIGINT" }),
+        ),
+        (vec![REDIS_ALPINE_IMAGE], Layout::Alpine, json!({ "Env": [alpine] })),
     ]
 }
 
 fn stores_dir() -> Result<PathBuf> {
     let mut hash = Sha256::new();
     hash.update(STORES_SCRIPT);
-    hash.update(serde_json::to_vec(&store_settings())?);
+    for (names, _, config) in store_settings() {
+        hash.update(serde_json::to_vec(&(names, config))?);
+    }
     let key = hexadecimal(&hash.finalize().as_slice()[..8]);
     Ok(cache_root()?.join("images").join(key))
 }
@@ -114,10 +144,10 @@ fn stores() -> Result<PathBuf> {
 fn make_stores(dir: &Path, archive: &Path) -> Result<()> {
     let progress = Progress::start("making the data stores' image from Debian's packages (about 2 min)");
     let work = tempfile::Builder::new().prefix("stores-").tempdir_in(dir)?;
-    let layer = work.path().join("layer.tar");
+    let (layer, alpine) = (work.path().join("layer.tar"), work.path().join("alpine.tar"));
     let output = Command::new("sh")
         .args(["-c", STORES_SCRIPT, "stores.sh"])
-        .args([work.path(), &layer])
+        .args([work.path(), &layer, &alpine])
         .stdin(Stdio::null())
         .output()
         .context("cannot run sh")?;
@@ -127,9 +157,12 @@ fn make_stores(dir: &Path, archive: &Path) -> Result<()> {
         let log: Vec<_> = log.lines().rev().take(5).collect();
         anyhow::bail!("the data stores' image: {}: {}\n{}", output.status, said.trim(), log.join("\n"));
     }
-    let images = store_settings().map(|(name, config)| {
-        let names = vec![name.to_owned()];
-        Image { layer: &layer, names, config }
+    let images = store_settings().map(|(names, layout, config)| {
+        let layers = match layout {
+            Layout::Debian => vec![layer.as_path()],
+            Layout::Alpine => vec![layer.as_path(), &alpine],
+        };
+        Image { layers, names: names.into_iter().map(ToOwned::to_owned).collect(), config }
     });
     // Whole or not at all.
     let unfinished = work.path().join(STORES);
@@ -142,7 +175,7 @@ fn make_stores(dir: &Path, archive: &Path) -> Result<()> {
 fn standin(program: &Path, dir: &Path) -> Result<PathBuf> {
     let layer = program_layer(program, dir)?;
     let images = STANDIN_VERSIONS.map(|version| Image {
-        layer: &layer,
+        layers: vec![&layer],
         names: vec![format!("{STANDIN_IMAGE}:{version}")],
         config: json!({
             "Entrypoint": ["/standin"],
@@ -160,7 +193,7 @@ fn pause(program: &Path, dir: &Path) -> Result<PathBuf> {
     let layer = program_layer(program, dir)?;
     let config = json!({ "Entrypoint": ["/standin", "pause"], "User": "65535:65535" });
     let archive = dir.join("pause.tar");
-    write_archive(&archive, &[Image { layer: &layer, names: vec![PAUSE_IMAGE.to_owned()], config }])?;
+    write_archive(&archive, &[Image { layers: vec![&layer], names: vec![PAUSE_IMAGE.to_owned()], config }])?;
     Ok(archive)
 }
 
@@ -173,28 +206,33 @@ fn program_layer(program: &Path, dir: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// An archive as `docker save` makes it. Images of the same layer share it.
+/// An archive as `docker save` makes it. Images share their layers.
 fn write_archive(path: &Path, images: &[Image]) -> Result<()> {
     let mut builder =
         Builder::new(File::create(path).with_context(|| format!("cannot write {}", path.display()))?);
     let mut manifest = Vec::new();
-    let mut written = Vec::new();
+    let mut written: BTreeMap<&Path, String> = BTreeMap::new();
     for image in images {
-        let digest = digest(image.layer)?;
-        let layer = format!("{digest}.tar");
-        if !written.contains(&layer) {
-            builder.append_path_with_name(image.layer, &layer)?;
-            written.push(layer.clone());
+        for layer in &image.layers {
+            if !written.contains_key(layer) {
+                let digest = digest(layer)?;
+                builder.append_path_with_name(layer, format!("{digest}.tar"))?;
+                written.insert(layer, digest);
+            }
         }
+        let digests: Vec<&String> = image.layers.iter().filter_map(|layer| written.get(layer)).collect();
+        let named = |prefix: &str, suffix: &str| -> Vec<String> {
+            digests.iter().map(|digest| format!("{prefix}{digest}{suffix}")).collect()
+        };
         let config = serde_json::to_vec(&json!({
             "architecture": architecture(),
             "os": "linux",
             "config": image.config,
-            "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{digest}")] },
+            "rootfs": { "type": "layers", "diff_ids": named("sha256:", "") },
         }))?;
         let config_name = format!("{}.json", hexadecimal(&Sha256::digest(&config)));
         append(&mut builder, &config_name, &config, 0o644)?;
-        manifest.push(json!({ "Config": config_name, "RepoTags": image.names, "Layers": [layer] }));
+        manifest.push(json!({ "Config": config_name, "RepoTags": image.names, "Layers": named("", ".tar") }));
     }
     append(&mut builder, "manifest.json", &serde_json::to_vec(&manifest)?, 0o644)?;
     builder.into_inner()?;

@@ -19,7 +19,10 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
 pub use host::{lacking, obstacle, prepare};
-pub use images::{Images, POSTGRES_IMAGE, REDIS_IMAGE, STANDIN_IMAGE};
+pub use images::{
+    Images, POSTGRES_ALPINE_IMAGE, POSTGRES_IMAGE, POSTGRES_NEXT_ALPINE_IMAGE, REDIS_ALPINE_IMAGE,
+    REDIS_IMAGE, STANDIN_IMAGE,
+};
 pub use overlay::{images, lower_requests};
 
 use crate::component::Component;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::images::{POSTGRES_IMAGE, REDIS_IMAGE, STANDIN_IMAGE};
+use super::images::{POSTGRES_ALPINE_IMAGE, POSTGRES_IMAGE, REDIS_ALPINE_IMAGE, REDIS_IMAGE, STANDIN_IMAGE};
 
 /// Parts of a platform's spec that are containers.
 const PARTS: [&str; 6] = ["frontend", "backend", "worker", "scraper", "redis", "postgres"];
@@ -60,12 +60,14 @@ fn collect(value: &Value, found: &mut BTreeSet<String>) {
 pub(super) fn stands_in_for(image: &str) -> Option<String> {
     let path = image.split('@').next().unwrap_or(image);
     let name = path.rsplit('/').next().unwrap_or(path);
-    let name = name.split(':').next().unwrap_or(name);
-    match name {
-        "trading-platform-operator" => None,
-        "redis" => Some(REDIS_IMAGE.to_owned()),
-        // Debian's PgBouncer is in the one layer of all stores.
-        "postgres" | "pgbouncer" => Some(POSTGRES_IMAGE.to_owned()),
+    let (name, tag) = name.split_once(':').unwrap_or((name, "latest"));
+    match (name, tag.contains("alpine")) {
+        ("trading-platform-operator", _) => None,
+        ("redis", false) => Some(REDIS_IMAGE.to_owned()),
+        ("redis", true) => Some(REDIS_ALPINE_IMAGE.to_owned()),
+        // Debian's PgBouncer is in the layer of all stores.
+        ("postgres" | "pgbouncer", false) => Some(POSTGRES_IMAGE.to_owned()),
+        ("postgres" | "pgbouncer", true) => Some(POSTGRES_ALPINE_IMAGE.to_owned()),
         _ => Some(format!("{STANDIN_IMAGE}:1.0.0")),
     }
 }
@@ -114,7 +116,9 @@ mod tests {
 
     #[test]
     fn stores_stand_in_for_stores() {
-        assert_eq!(stands_in_for("redis:7-alpine").as_deref(), Some(REDIS_IMAGE));
+        assert_eq!(stands_in_for("redis:7").as_deref(), Some(REDIS_IMAGE));
+        assert_eq!(stands_in_for("redis:7-alpine").as_deref(), Some(REDIS_ALPINE_IMAGE));
+        assert_eq!(stands_in_for("postgres:16-alpine").as_deref(), Some(POSTGRES_ALPINE_IMAGE));
         assert_eq!(stands_in_for("docker.io/library/postgres:15").as_deref(), Some(POSTGRES_IMAGE));
         assert_eq!(stands_in_for("ghcr.io/cloudnative-pg/pgbouncer:1.25.1").as_deref(), Some(POSTGRES_IMAGE));
         assert_eq!(stands_in_for("shop/redis-exporter:1").as_deref(), Some("testbed.local/standin:1.0.0"));
