@@ -12,7 +12,7 @@ use rcgen::{
 };
 use thiserror::Error;
 use trading_core::plan::StoreCertificate;
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
 /// As PEM calls one.
 const CERTIFICATE: &str = "CERTIFICATE";
@@ -87,6 +87,22 @@ pub fn make(
         data: data.map(|(key, text)| (key.to_owned(), bytes(text))).into(),
         renew: now.checked_add(DAY * RENEWED_AFTER_DAYS)?,
     })
+}
+
+/// The names that the certificate of a Secret is for; none where it can't be read.
+#[must_use]
+pub fn names(held: &BTreeMap<String, ByteString>) -> Vec<String> {
+    let read = || {
+        let certificate = pem::parse(&held.get(StoreCertificate::CERTIFICATE)?.0).ok()?;
+        let (_, parsed) = X509Certificate::from_der(certificate.contents()).ok()?;
+        let names = parsed.subject_alternative_name().ok()??.value.general_names.iter();
+        let name = |name: &GeneralName| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        };
+        Some(names.filter_map(name).collect())
+    };
+    read().unwrap_or_default()
 }
 
 impl Authority {
@@ -195,6 +211,8 @@ mod tests {
         assert_eq!(authority.len(), 1);
         assert!(is_of(&first, &authority[0], start()));
         assert_eq!(first.renew, "2027-01-29T12:00:00Z".parse().expect("it is a time"));
+
+        assert_eq!(super::names(&first.data), names(), "the same can be made without knowing them");
 
         let second = made(&first.data, first.renew);
         assert_eq!(pems(&second, StoreCertificate::AUTHORITY), authority);

@@ -35,33 +35,79 @@ pub async fn certify(
     let what = || format!("Secret {:?}", object.name);
     let api: Api<Secret> = Api::namespaced(context.client.clone(), &object.namespace);
     let Some(live) = api.get_opt(&object.name).await.map_err(ReconcileError::reading(what()))? else {
-        let Made { data, renew } = make(object, names, &BTreeMap::new(), now)?;
+        let Made { data, renew } = make(&object.name, &object.namespace, names, &BTreeMap::new(), now)?;
         return generate::create(object, data, &annotation(names, renew), context).await.map(drop);
     };
     if !is_ours(&live.metadata, key) {
         return Err(ReconcileError::Foreign { name: object.name.clone() });
     }
-    let Made { data, renew } = make(object, names, &live.data.clone().unwrap_or_default(), now)?;
-    tracing::info!(secret = object.name, namespace = object.namespace, %renew, "the certificate is made anew");
+    let renewed = anew(&api, &live, names, now).await?;
+    generate::note(object, &renewed, renewed.data.clone(), context);
+    Ok(())
+}
+
+/// Renews what is due of a platform whose resource can't be acted upon, as it is: its servers run on, and would be
+/// refused by their clients. Returns when the next one is due.
+///
+/// # Errors
+/// Where the apiserver refuses or fails, or somebody changes one meanwhile.
+pub async fn renew(
+    key: &PlatformKey,
+    now: Timestamp,
+    context: &Context,
+) -> Result<Option<Timestamp>, ReconcileError> {
+    let live = context.caches.children.observed(key, std::iter::empty()).observed;
+    let mut next = None;
+    for (secret, certificate) in live.values().filter_map(|child| Some((child, child.certificate.as_ref()?)))
+    {
+        let mut due = certificate.renew;
+        if due <= now {
+            let api: Api<Secret> = Api::namespaced(context.client.clone(), &secret.namespace);
+            let what = || format!("Secret {:?}", secret.name);
+            let found = api.get_opt(&secret.name).await.map_err(ReconcileError::reading(what()))?;
+            let Some(found) = found.filter(|found| is_ours(&found.metadata, key)) else { continue };
+            let names = certificates::names(found.data.as_ref().unwrap_or(&BTreeMap::new()));
+            // What can't be read can't be renewed, either.
+            if names.is_empty() {
+                continue;
+            }
+            let renewed = anew(&api, &found, &names, now).await?;
+            let told = renewed.annotations().get(CERTIFICATE).and_then(|text| Certificate::parse(text));
+            due = told.map_or(due, |certificate| certificate.renew);
+        }
+        next = [next, Some(due)].into_iter().flatten().min();
+    }
+    Ok(next)
+}
+
+/// Another certificate in place of the one that a Secret has.
+async fn anew(
+    api: &Api<Secret>,
+    live: &Secret,
+    names: &[String],
+    now: Timestamp,
+) -> Result<Secret, ReconcileError> {
+    let (secret, namespace) = (live.name_any(), live.namespace().unwrap_or_default());
+    let held = live.data.clone().unwrap_or_default();
+    let Made { data, renew } = make(&secret, &namespace, names, &held, now)?;
+    tracing::info!(secret, namespace, %renew, "the certificate is made anew");
     let annotations = annotation(names, renew);
     let metadata = json!({"resourceVersion": live.resource_version(), "annotations": annotations});
     let body = json!({"metadata": metadata, "data": data});
     let params = PatchParams { field_manager: Some(generate::generator()), ..PatchParams::default() };
-    let patched = api.patch(&object.name, &params, &Patch::Merge(&body)).await;
-    let patched = patched.map_err(ReconcileError::writing(what()))?;
-    generate::note(object, &patched, patched.data.clone(), context);
-    Ok(())
+    let patched = api.patch(&secret, &params, &Patch::Merge(&body)).await;
+    patched.map_err(ReconcileError::writing(format!("Secret {secret:?}")))
 }
 
 fn make(
-    object: &Object,
+    secret: &str,
+    namespace: &str,
     names: &[String],
     held: &BTreeMap<String, ByteString>,
     now: Timestamp,
 ) -> Result<Made, ReconcileError> {
-    let owner = format!("{} of {}", object.name, object.namespace);
-    certificates::make(&owner, names, held, now)
-        .map_err(|source| ReconcileError::Certificate { secret: object.name.clone(), source })
+    certificates::make(&format!("{secret} of {namespace}"), names, held, now)
+        .map_err(|source| ReconcileError::Certificate { secret: secret.to_owned(), source })
 }
 
 /// What is known of it without reading it.

@@ -8,10 +8,7 @@ use kube::{
     Api, Resource, ResourceExt,
     api::Patch,
     core::{ApiResource, DynamicObject},
-    runtime::{
-        controller::Action,
-        events::{Event, EventType},
-    },
+    runtime::events::{Event, EventType},
 };
 use serde_json::json;
 use trading_api::{TradingPlatform, labels::FIELD_MANAGER, status::TradingPlatformStatus};
@@ -75,7 +72,7 @@ pub async fn invalid(
     key: &PlatformKey,
     context: &Context,
     problem: &Problem,
-) -> Result<Action, ReconcileError> {
+) -> Result<Option<Duration>, ReconcileError> {
     let previous = context.memories.status_of(platform, key);
     let now = whole_seconds(Timestamp::now());
     let generation = platform.metadata.generation.unwrap_or_default();
@@ -99,8 +96,7 @@ pub async fn invalid(
             now,
         ),
     ];
-    let again = report(platform, key, context, wished, previous).await?;
-    Ok(again.map_or_else(Action::await_change, Action::requeue))
+    report(platform, key, context, wished, previous).await
 }
 
 /// Says what deletion waits for.
@@ -129,7 +125,7 @@ pub async fn deleting(
 }
 
 /// Says that the resource does not even have the right shape; nothing of it is changed.
-pub async fn unreadable(invalid: &Unreadable, context: &Context) -> Result<Action, ReconcileError> {
+pub async fn unreadable(invalid: &Unreadable, context: &Context) -> Result<(), ReconcileError> {
     let message = format!("nothing is changed until this is mended: {}", invalid.error);
     tracing::warn!(error = %invalid.error, "the resource can't be read; nothing of it is changed");
     is_not_ready(&invalid.metadata, context);
@@ -144,8 +140,7 @@ pub async fn unreadable(invalid: &Unreadable, context: &Context) -> Result<Actio
         conditions,
         ..TradingPlatformStatus::default()
     };
-    write(&invalid.metadata, context, &status).await?;
-    Ok(Action::await_change())
+    write(&invalid.metadata, context, &status).await
 }
 
 fn is_not_ready(platform: &ObjectMeta, context: &Context) {

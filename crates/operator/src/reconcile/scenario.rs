@@ -1,5 +1,6 @@
 //! Reconciles against a mock API server in which both a missing and an extra call fail.
 
+mod invalid;
 mod login;
 mod password;
 
@@ -78,6 +79,9 @@ impl Server {
                 Value::Null => drop(object["data"].as_object_mut().map(|data| data.remove(key))),
                 value => object["data"][key] = value.clone(),
             }
+        }
+        for (key, value) in body["metadata"]["annotations"].as_object().into_iter().flatten() {
+            object["metadata"]["annotations"][key] = value.clone();
         }
         object["metadata"]["resourceVersion"] = json!(self.versions.to_string());
         self.objects.insert(short.to_owned(), object.clone());
