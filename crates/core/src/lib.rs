@@ -26,6 +26,7 @@ pub mod problem;
 pub mod rbac;
 pub mod redis_password;
 pub mod render;
+pub mod replacing;
 pub mod resolve;
 pub mod status;
 pub mod step;

@@ -28,8 +28,10 @@ pub fn rules() -> Vec<PolicyRule> {
         // Needed to set `blockOwnerDeletion` where the apiserver enforces it.
         rule(GROUP, &["tradingplatforms/finalizers"], &["update"]),
         // To mark the primary of a database, for the Services of its servers; and to see, while its login changes,
-        // whether a pod has the old one.
-        rule("", &["pods"], &["get", "list", "patch"]),
+        // whether a pod has the old one. Servers of stores are replaced by evicting them, and where they don't serve
+        // by deleting them.
+        rule("", &["pods"], &["delete", "get", "list", "patch"]),
+        rule("", &["pods/eviction"], &["create"]),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
     ]);
     rules

@@ -2,6 +2,7 @@
 
 mod blocked;
 mod prune;
+mod unmade;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +12,7 @@ use std::{
 use jiff::Timestamp;
 use trading_api::{deletion::Store, labels};
 
+pub use self::unmade::waits_for;
 use self::{blocked::blocked_stores, prune::prune};
 use crate::{
     add_ons,
@@ -212,6 +214,8 @@ pub struct Steps {
     pub held: Vec<Key>,
     /// Why.
     pub problems: Vec<Problem>,
+    /// What it waits for, where old pods of a store are to be replaced, by its name among components.
+    pub replacing: BTreeMap<&'static str, String>,
     /// Objects of add-ons are wished.
     pub needs_add_ons: bool,
     /// What is known of the volumes, where there are some.

@@ -1,7 +1,7 @@
 //! The two clients: one that may always talk to the apiserver (for reading and the Lease), and one
 //! whose connections carry bytes only while the gate is open.
 
-use http::Request;
+use http::{Request, Response};
 use hyper_util::{
     client::legacy::{Builder, connect::HttpConnector},
     rt::TokioExecutor,
@@ -10,7 +10,12 @@ use kube::{
     Client, Config,
     client::{Body, ClientBuilder, ConfigExt, retry::RetryPolicy},
 };
-use tower::{BoxError, ServiceBuilder, filter::FilterLayer, retry::RetryLayer};
+use tokio::time::Sleep;
+use tower::{
+    BoxError, ServiceBuilder,
+    filter::FilterLayer,
+    retry::{Policy, RetryLayer},
+};
 
 use crate::{gate::Gate, gated_io::GatedConnector};
 
@@ -38,6 +43,30 @@ pub struct Clients {
     pub writing: Client,
 }
 
+/// Repeats what the apiserver is too busy for. To an eviction the same answer is that of a budget, which may stand
+/// for hours.
+#[derive(Clone)]
+struct Patience(RetryPolicy);
+
+impl<Answer> Policy<Request<Body>, Response<Answer>, BoxError> for Patience {
+    type Future = Sleep;
+
+    fn retry(
+        &mut self,
+        request: &mut Request<Body>,
+        result: &mut Result<Response<Answer>, BoxError>,
+    ) -> Option<Sleep> {
+        self.0.retry(request, result)
+    }
+
+    fn clone_request(&mut self, request: &Request<Body>) -> Option<Request<Body>> {
+        if request.uri().path().ends_with("/eviction") {
+            return None;
+        }
+        <RetryPolicy as Policy<_, Response<Answer>, BoxError>>::clone_request(&mut self.0, request)
+    }
+}
+
 /// Both clients.
 ///
 /// # Errors
@@ -62,7 +91,7 @@ fn gated(config: &Config, gate: &Gate) -> Result<Client, ClientError> {
             if asked.is_open() { Ok::<_, BoxError>(request) } else { Err(NotLeader.into()) }
         }))
         .layer(config.base_uri_layer())
-        .layer(RetryLayer::new(RetryPolicy::server_retry()))
+        .layer(RetryLayer::new(Patience(RetryPolicy::server_retry())))
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)

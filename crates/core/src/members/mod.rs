@@ -100,6 +100,9 @@ pub struct Target {
     pub servers: Vec<(String, String)>,
     /// All of its pods run and are ready.
     pub settled: bool,
+    /// How many of its pods are ready, and how many are old: answers of before a change say nothing of what is so
+    /// after it.
+    pub pods: (i32, i32),
     /// A file by which all of them are to run, and its digest, where that is waited for.
     pub awaited: Option<(&'static str, String)>,
 }
@@ -168,13 +171,14 @@ pub fn targets(plan: &Plan, live: &Observed) -> Vec<Target> {
         let server = |number| (format!("{set}-{number}"), format!("{set}-{number}.{domain}"));
         let workload = servers(&plan.identity, live, store).and_then(|set| set.workload.as_ref());
         // There is nobody to ask before there is a set.
-        let settled = workload?.is_settled();
+        let workload = workload?;
         Some(Target {
             store,
             protocol: Protocol::Agent,
             port: u16::try_from(port).ok()?,
             servers: (0..count).map(server).collect(),
-            settled,
+            settled: workload.is_settled(),
+            pods: (workload.ready, workload.outdated),
             awaited: if store == POSTGRES { access.clone() } else { passwords.clone() },
         })
     });

@@ -34,5 +34,6 @@ fn target(
     hosts: impl Iterator<Item = String>,
 ) -> Option<Target> {
     let servers = hosts.map(|host| (host.clone(), host)).collect();
-    Some(Target { store, protocol, port: u16::try_from(port).ok()?, servers, settled: true, awaited: None })
+    let port = u16::try_from(port).ok()?;
+    Some(Target { store, protocol, port, servers, settled: true, pods: (0, 0), awaited: None })
 }

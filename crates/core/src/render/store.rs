@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{
     api::{
         apps::v1::{
-            RollingUpdateStatefulSetStrategy, StatefulSetPersistentVolumeClaimRetentionPolicy,
-            StatefulSetSpec, StatefulSetUpdateStrategy,
+            StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec, StatefulSetUpdateStrategy,
         },
         core::v1::{
             ContainerPort, ExecAction, HTTPGetAction, PersistentVolumeClaim, PersistentVolumeClaimSpec,
@@ -138,8 +137,8 @@ impl Store<'_> {
         Some(self.object(Kind::PodDisruptionBudget, &budget))
     }
 
-    /// All pods start at once, since they need each other to become ready; claims are never
-    /// deleted by Kubernetes.
+    /// All pods start at once, since they need each other to become ready, and are replaced in the order of
+    /// [`crate::replacing`]; claims are never deleted by Kubernetes.
     pub(super) fn set(&self, pods: i32, template: PodTemplateSpec) -> StatefulSetSpec {
         StatefulSetSpec {
             replicas: Some(pods),
@@ -147,11 +146,8 @@ impl Store<'_> {
             selector: meta::matching(self.selector()),
             pod_management_policy: Some("Parallel".to_owned()),
             update_strategy: Some(StatefulSetUpdateStrategy {
-                type_: Some("RollingUpdate".to_owned()),
-                rolling_update: Some(RollingUpdateStatefulSetStrategy {
-                    partition: Some(0),
-                    ..RollingUpdateStatefulSetStrategy::default()
-                }),
+                type_: Some("OnDelete".to_owned()),
+                ..StatefulSetUpdateStrategy::default()
             }),
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                 when_deleted: Some("Retain".to_owned()),

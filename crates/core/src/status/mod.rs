@@ -4,6 +4,8 @@ pub mod conditions;
 pub(crate) mod stores;
 pub mod workload;
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use trading_api::{
@@ -57,7 +59,7 @@ pub fn status(
     let told = stores::Told::of(plan, observed, before);
     let problems: Vec<Problem> =
         steps.problems.iter().chain(&plan.problems).chain(&told.problems).cloned().collect();
-    let components = components(plan, &problems, observed, previous);
+    let components = components(plan, &problems, &steps.replacing, observed, previous);
     let ready = components.iter().filter(|component| component.state == state::READY).count();
     let facts = conditions::Facts {
         generation: plan.identity.generation,
@@ -121,6 +123,7 @@ pub fn is_warning(problem: &Problem) -> bool {
 fn components(
     plan: &Plan,
     problems: &[Problem],
+    replacing: &BTreeMap<&'static str, String>,
     observed: &Observed,
     previous: Option<&TradingPlatformStatus>,
 ) -> Vec<ComponentStatus> {
@@ -140,6 +143,10 @@ fn components(
             found.ready = before.map_or(0, |before| before.ready.min(found.desired));
         }
         let before = previous.iter().flat_map(|status| &status.components).find(|it| it.name == name);
+        if let Some(words) = replacing.get(name).filter(|_| found.state == state::PROGRESSING) {
+            let message = found.message.take().unwrap_or_default();
+            found.message = Some(format!("{message}; the next one goes when {words}"));
+        }
         stores::tell(plan, &mut found, before);
         found
     };

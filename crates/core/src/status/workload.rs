@@ -23,6 +23,8 @@ pub struct Workload {
     pub ready: i32,
     /// All pods are of the newest revision and none is left over.
     pub rolled_out: bool,
+    /// Pods of a `StatefulSet` that are not of its newest revision.
+    pub outdated: i32,
     /// Release on the pod template.
     pub version: Option<String>,
     /// Why its controller gave up or can't make pods.
@@ -87,15 +89,15 @@ impl From<&StatefulSet> for Workload {
     fn from(set: &StatefulSet) -> Self {
         let status = set.status.clone().unwrap_or_default();
         let desired = set.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        // Which revision is the current one says nothing: it stays the first where pods are replaced by us.
+        let updated = status.updated_replicas.unwrap_or_default();
         Self {
             observed: status.observed_generation >= set.metadata.generation,
             desired,
             ready: status.ready_replicas.unwrap_or_default(),
-            // One that was made anew around its pods, or goes back to what it was, has one revision and pods of another.
             rolled_out: status.replicas >= desired
-                && (status.update_revision.is_none()
-                    || status.current_revision == status.update_revision
-                        && status.updated_replicas.unwrap_or_default() >= desired),
+                && (status.update_revision.is_none() || updated >= status.replicas),
+            outdated: if status.update_revision.is_some() { (status.replicas - updated).max(0) } else { 0 },
             version: version(set.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref())),
             volumes: volumes(set),
             ..Self::default()
@@ -154,7 +156,7 @@ impl Workload {
             failure: failure.map(explained),
             says: in_words([phase.map(explained), primary]),
             hibernation: if asleep { hibernation(status) } else { Hibernation::None },
-            volumes: BTreeMap::new(),
+            ..Self::default()
         }
     }
 }
@@ -248,13 +250,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_with_one_revision_may_have_pods_of_another() {
-        let with = |updated: i32| {
+    fn a_set_is_rolled_out_when_all_its_pods_are_of_the_newest_revision() {
+        let with = |updated: i32, current: &str| {
             let status = StatefulSetStatus {
                 replicas: 3,
                 ready_replicas: Some(3),
                 updated_replicas: Some(updated),
-                current_revision: Some("a".to_owned()),
+                current_revision: Some(current.to_owned()),
                 update_revision: Some("a".to_owned()),
                 ..StatefulSetStatus::default()
             };
@@ -262,7 +264,11 @@ mod tests {
                 k8s_openapi::api::apps::v1::StatefulSetSpec { replicas: Some(3), ..Default::default() };
             Workload::from(&StatefulSet { spec: Some(spec), status: Some(status), ..StatefulSet::default() })
         };
-        assert!(with(3).is_settled());
-        assert!(!with(0).is_settled());
+        // Kubernetes leaves the current revision as it is where pods are replaced by others than itself.
+        for current in ["a", "b"] {
+            assert!(with(3, current).is_settled());
+            let rolling = with(1, current);
+            assert_eq!((rolling.is_settled(), rolling.outdated), (false, 2));
+        }
     }
 }

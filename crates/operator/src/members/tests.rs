@@ -34,7 +34,15 @@ fn report(name: &str, role: Role) -> Report {
 fn target(port: u16, settled: bool) -> Target {
     let servers = [("shop-postgres-0", "127.0.0.1"), ("shop-postgres-1", "127.0.0.2")];
     let servers = servers.map(|(pod, host)| (pod.to_owned(), host.to_owned())).into();
-    Target { store: "postgres", protocol: Protocol::Agent, port, servers, settled, awaited: None }
+    Target {
+        store: "postgres",
+        protocol: Protocol::Agent,
+        port,
+        servers,
+        settled,
+        pods: (0, 0),
+        awaited: None,
+    }
 }
 
 /// Two agents at one port of two addresses, and what they answer.
@@ -187,7 +195,7 @@ fn an_outage_outside_is_told_when_it_lasts() {
     let outside = |port| {
         let servers = vec![("db.example".to_owned(), "db.example".to_owned())];
         let protocol = Protocol::Postgres { tls: true };
-        Target { store: "postgres", protocol, port, servers, settled: true, awaited: None }
+        Target { store: "postgres", protocol, port, servers, settled: true, pods: (0, 0), awaited: None }
     };
     let said = |failure: &str| -> Report {
         let failure = (!failure.is_empty()).then(|| serde_json::json!({"reason": failure, "message": "m"}));

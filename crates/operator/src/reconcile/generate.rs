@@ -13,9 +13,7 @@ use serde_json::json;
 use trading_api::labels::FIELD_MANAGER;
 use trading_core::{
     inputs::{Reference, ReferenceKind},
-    kinds::Kind,
     object::{Chosen, Content, Object},
-    plan::{POOLER, POSTGRES, REDIS, SENTINEL},
     step::Apply,
 };
 
@@ -73,25 +71,6 @@ pub async fn all(
 /// Whether it is made with its password, which a store then begins with.
 fn is_first(object: &Object) -> bool {
     matches!(object.content, Content::GeneratedOnce(_))
-}
-
-/// Whether an object waits for one of these. A Secret without its password would be taken for one that lost it, as
-/// would one that servers never had.
-pub fn holds_up(unusable: &[(Object, ReconcileError)], object: &Object) -> bool {
-    let lacks = |of: &Object| match of.content {
-        // Pods that can't have it would take the place of such as serve.
-        Content::Certified { .. } => {
-            let runs_pods = object.kind.serves_data() || object.kind == Kind::Deployment;
-            let part = match object.component.as_str() {
-                SENTINEL => REDIS,
-                POOLER => POSTGRES,
-                component => component,
-            };
-            runs_pods && part == of.component
-        }
-        _ => is_first(of) && object.kind.serves_data() && of.component == object.component,
-    };
-    unusable.iter().any(|(of, _)| of.key() == object.key() || lacks(of))
 }
 
 /// Makes a Secret with random values, or adds one to it. What exists is never replaced.

@@ -15,6 +15,7 @@ mod passwords;
 mod prune;
 mod references;
 mod repair;
+mod replace;
 mod report;
 mod roles;
 #[cfg(test)]
@@ -31,13 +32,13 @@ use trading_core::{
     credentials::{Stage, consumers},
     inputs::Inputs,
     leaving,
-    members::{Members, targets},
+    members::{Members, Target, targets},
     object::{Key, Object},
     problem::Problem,
     render::render,
     resolve::resolve,
     status::status,
-    step::{Steps, steps},
+    step::{Steps, steps, waits_for},
     tls,
 };
 
@@ -69,17 +70,33 @@ pub async fn reconcile(platform: Arc<Packed>, context: Arc<Context>) -> Result<A
     let unpacked = if is_going { platform.unpack_for_deletion() } else { platform.unpack() };
     let platform = match unpacked {
         Ok(platform) => platform,
-        Err(unreadable) => return report::unreadable(&unreadable, &context).await,
+        Err(unreadable) => {
+            report::unreadable(&unreadable, &context).await?;
+            return keep_up(None, &key, &context).await;
+        }
     };
     let platform = platform.as_ref();
     if is_going {
         return teardown::tear_down(platform, &key, &context).await;
     }
     if let Some(invalid) = invalid(platform, &key, &context) {
-        return report::invalid(platform, &key, &context, &invalid).await;
+        let again = report::invalid(platform, &key, &context, &invalid).await?;
+        return keep_up(again, &key, &context).await;
     }
     finalizer::ensure(platform, &context).await?;
     keep(platform, &key, &context).await
+}
+
+/// What is not to end although the resource can't be acted upon.
+async fn keep_up(
+    again: Option<Duration>,
+    key: &PlatformKey,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
+    let now = Timestamp::now();
+    let renewal = certify::renew(key, now, context).await?.map(|at| until(at, now));
+    let next = [again, renewal].into_iter().flatten().min();
+    Ok(next.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// Rules that the resource breaks although it got past admission: an older schema let it in.
@@ -108,6 +125,17 @@ fn want(desired: &[Object], inputs: &Inputs, key: &PlatformKey, context: &Contex
 fn known(platform: &TradingPlatform, key: &PlatformKey, context: &Context) -> Arc<Members> {
     let generation = platform.metadata.generation.unwrap_or_default();
     context.members.as_ref().map(|book| book.known(key, generation)).unwrap_or_default()
+}
+
+/// Has these servers asked. Returns what they said since anything came or went; `None` where nobody asks.
+fn ask(
+    platform: &TradingPlatform,
+    key: &PlatformKey,
+    targets: Vec<Target>,
+    context: &Context,
+) -> Option<Arc<Members>> {
+    context.members.as_ref()?.watch(key, targets);
+    Some(known(platform, key, context))
 }
 
 async fn keep(
@@ -180,7 +208,7 @@ async fn keep(
         }
     }
 
-    next.apply.retain(|step| !generate::holds_up(&unusable, &step.object));
+    next.apply.retain(|step| !unusable.iter().any(|(unmade, _)| waits_for(&step.object, unmade)));
     prune::prune(&next.prune_first, platform, key, context).await?;
     // Documents are large, and are waited for: what is still to be known of them is found out before.
     let (wished_keys, estimate) = (keys(&desired), cost::Estimated::of(&desired, context));
@@ -201,9 +229,9 @@ async fn keep(
     next.problems.extend(failures.iter().map(Failure::problem));
     next.problems.extend(add_ons::missing(&unserved));
     let live = context.caches.children.observed(key, wished_keys.iter());
-    if let Some(book) = &context.members {
-        book.watch(key, targets(&plan, &live.observed));
-    }
+    let heard = ask(platform, key, targets(&plan, &live.observed), context);
+    let replaced =
+        replace::replace(platform, &plan, &mut next, &live.observed, heard.as_deref(), context).await;
     let previous = context.memories.status_of(platform, key);
     let now = references::whole_seconds(inputs.now);
     let mut wished = status(&plan, &next, &live.observed, previous.as_ref(), now);
@@ -213,6 +241,7 @@ async fn keep(
     // What there is to say does not wait for a failure to be repeated.
     context.memories.update(key, |memory| memory.report_again = again);
     marked?;
+    replaced?;
     match failures.into_iter().next() {
         Some(failure) => Err(failure.into_error()),
         // Ordinarily the definition is seen to go before that.
@@ -230,10 +259,19 @@ fn looks_again(
     waits_for_pods: bool,
     now: Timestamp,
 ) -> Option<Duration> {
-    let left = next.renewal.map(|at| SignedDuration::max(at.duration_since(now), SignedDuration::ZERO));
-    let renewal = left.map(|left| left.unsigned_abs().clamp(SOONEST_RENEWAL, LATEST_LOOK));
+    let renewal = next.renewal.map(|at| until(at, now));
     let rolls = matches!(next.login, Some(Stage::Rolling(_)))
         || next.tls.as_ref().is_some_and(tls::waits_for_rollouts);
-    let all = [again, waits_for_pods.then_some(PODS_END), rolls.then_some(ROLLS), renewal];
+    let all = [
+        again,
+        (waits_for_pods || !next.replacing.is_empty()).then_some(PODS_END),
+        rolls.then_some(ROLLS),
+        renewal,
+    ];
     all.into_iter().flatten().min()
+}
+
+fn until(renewal: Timestamp, now: Timestamp) -> Duration {
+    let left = SignedDuration::max(renewal.duration_since(now), SignedDuration::ZERO);
+    left.unsigned_abs().clamp(SOONEST_RENEWAL, LATEST_LOOK)
 }

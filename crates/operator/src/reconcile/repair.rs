@@ -1,7 +1,8 @@
-//! Puts lists back that another client changed so that server-side apply alone can't.
+//! Puts back what another client changed so that server-side apply alone can't.
 //!
 //! Entries of a list are merged by key. Where somebody changed the key (a Service's port), applying
-//! adds our entry beside theirs, and the apiserver refuses the two together.
+//! adds our entry beside theirs, and the apiserver refuses the two together. Likewise settings of another
+//! update strategy stay beside ours.
 
 use kube::{
     Api,
@@ -23,7 +24,10 @@ pub async fn apply(
     name: &str,
     body: &Value,
 ) -> Result<Option<DynamicObject>, kube::Error> {
-    let Some(spec) = body.get("spec") else { return Ok(None) };
+    let Some(mut spec) = body.get("spec").cloned() else { return Ok(None) };
+    if let Some(strategy) = spec.get_mut("updateStrategy").and_then(Value::as_object_mut) {
+        strategy.entry("rollingUpdate").or_insert(Value::Null);
+    }
     let whole = json!({ "spec": spec });
     let replace = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     match api.patch(name, &replace, &Patch::Merge(&whole)).await {

@@ -24,6 +24,8 @@ pub struct Ledger {
     pub acknowledged: Vec<String>,
     /// Writes of which nobody knows whether they were done.
     pub failed: usize,
+    /// The most of them in a row: a client that asks again as often has lost nothing.
+    pub failed_in_a_row: usize,
     /// The longest time in which none was acknowledged.
     pub longest_gap: Duration,
     /// What the last failed write said.
@@ -60,10 +62,11 @@ impl Ledger {
     #[must_use]
     pub fn describe(&self) -> String {
         format!(
-            "{}: {} writes acknowledged, {} failed, none for at most {:.1} s",
+            "{}: {} writes acknowledged, {} failed, {} in a row, none for at most {:.1} s",
             self.store,
             self.acknowledged.len(),
             self.failed,
+            self.failed_in_a_row,
             self.longest_gap.as_secs_f64()
         )
     }
@@ -118,22 +121,25 @@ async fn write(
         store,
         acknowledged: Vec::new(),
         failed: 0,
+        failed_in_a_row: 0,
         longest_gap: Duration::ZERO,
         last_error: String::new(),
     };
     let mut last = Instant::now();
-    let mut number = 0_u64;
+    let (mut number, mut in_a_row) = (0_u64, 0);
     while !stop.load(Ordering::Relaxed) {
         let key = format!("{prefix}-{number}");
         number += 1;
         match application.keep(store, &key).await {
             Ok(()) => {
                 ledger.longest_gap = ledger.longest_gap.max(last.elapsed());
-                last = Instant::now();
+                (last, in_a_row) = (Instant::now(), 0);
                 ledger.acknowledged.push(key);
             }
             Err(error) => {
                 ledger.failed += 1;
+                in_a_row += 1;
+                ledger.failed_in_a_row = ledger.failed_in_a_row.max(in_a_row);
                 ledger.last_error = format!("{error:#}");
             }
         }

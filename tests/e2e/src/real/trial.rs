@@ -31,6 +31,14 @@ impl Ledgers {
         self.0.iter().find(|ledger| ledger.store == store)
     }
 
+    /// Fails when a client that asks again so often would have failed.
+    pub fn failed_in_a_row_at_most(&self, store: &str, bound: usize) -> Result<()> {
+        let ledger = self.of(store).with_context(|| format!("no load on {store}"))?;
+        let (found, said) = (ledger.failed_in_a_row, &ledger.last_error);
+        ensure!(found <= bound, "{found} writes to {store} failed in a row, more than {bound}: {said}");
+        Ok(())
+    }
+
     /// Fails when a store took no writes for longer; returns for how long it took none.
     pub fn paused_at_most(&self, store: &str, bound: Duration) -> Result<Duration> {
         let gap = self.of(store).with_context(|| format!("no load on {store}"))?.longest_gap;
@@ -181,6 +189,19 @@ impl Trial {
         })
         .await
         .with_context(|| self.stage.explain(&self.space.name))
+    }
+
+    /// Waits until all pods of a store are of its newest template and ready.
+    pub async fn rolled_out(&self, store: &str, time: Duration) -> Result<()> {
+        let rolled_out = self.space.rolled_out(&format!("{NAME}-{store}"), time).await;
+        rolled_out.with_context(|| self.stage.explain(&self.space.name))
+    }
+
+    /// Has all pods of a store replaced, as an administrator does.
+    pub async fn restart(&self, store: &str, time: Duration) -> Result<()> {
+        let set = format!("statefulset/{NAME}-{store}");
+        self.stage.kubectl()?.run(&["rollout", "restart", &set, "-n", &self.space.name])?;
+        self.rolled_out(store, time).await
     }
 
     /// Changes the spec by a merge patch.

@@ -278,6 +278,19 @@ impl<'a> Space<'a> {
         Ok(())
     }
 
+    /// Waits until all pods of a store are ready and of its newest template.
+    pub async fn rolled_out(&self, set: &str, timeout: Duration) -> Result<()> {
+        wait_for(&format!("all pods of {set} are new"), timeout, async || {
+            let live = self.get("StatefulSet", set).await?;
+            let (status, pods) = (at(&live, "/status"), at(&live, "/spec/replicas"));
+            let is_seen = at(status, "/observedGeneration") == at(&live, "/metadata/generation");
+            let all = ["/updatedReplicas", "/readyReplicas"].iter().all(|field| at(status, field) == pods);
+            ensure!(is_seen && all, "{status}");
+            Ok(())
+        })
+        .await
+    }
+
     /// What the operator asked for in this namespace since then, but for Events.
     pub fn requests_since(&self, mark: &Mark) -> Result<Vec<Entry>> {
         let stack = self.stack.context("this cluster has no audit log")?;

@@ -6,12 +6,22 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use trading_e2e::real::{Fault, Round, Trial, WRITES_AGAIN_IF_BUSY, primary, settled};
-use trading_e2e::sim::{merge, wait_for};
+use trading_e2e::sim::{at, merge, wait_for};
+use trading_testbed::real::{POSTGRES_ALPINE_IMAGE, POSTGRES_NEXT_ALPINE_IMAGE};
 
 use super::{MACHINE, STAGE};
 
 /// From the loss of a primary to another: the Lease ends 15 s after it was last seen to change.
 const FAILOVER: Duration = Duration::from_mins(1);
+
+/// Three servers, one after the other.
+const REPLACED: Duration = Duration::from_mins(5);
+
+/// Kubelets bring files within two minutes, and clients roll.
+const EDITED: Duration = Duration::from_mins(8);
+
+/// Port of the agents.
+const AGENT: u16 = 8008;
 
 /// Of the agent, while it passes on what a primary takes and what its replicas get.
 const AGENT_KIB: u64 = 20 * 1024;
@@ -61,12 +71,64 @@ async fn an_old_primary_keeps_quiet_and_follows() -> Result<()> {
         let (_, resident) = agent.with_context(|| format!("no agent among {processes:?}"))?;
         eprintln!("the agent of a primary with two replicas has {resident} KiB in memory");
         ensure!(*resident < AGENT_KIB, "the agent has {resident} KiB in memory, not less than {AGENT_KIB}");
-        let name = trial.space.name.as_str();
-        STAGE.kubectl()?.run(&["rollout", "restart", "statefulset/shop-postgres", "-n", name])?;
-        let status = ["rollout", "status", "statefulset/shop-postgres", "-n", name, "--timeout=170s"];
-        STAGE.kubectl()?.run(&status).map(drop)
+        let before = leaders(&trial).await?;
+        trial.restart("postgres", REPLACED).await?;
+        ensure!(leaders(&trial).await? == before + 1, "the primary did not go last");
+        Ok(())
     };
     trial.under_load("all servers are replaced one by one", happens).await?;
+    trial.end().await
+}
+
+/// How many primaries there have been.
+async fn leaders(trial: &Trial) -> Result<u64> {
+    let lease = trial.space.get("Lease", "shop-postgres").await?;
+    at(&lease, "/spec/leaseTransitions").as_u64().context("nobody has led")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_edit_fails_a_client_that_asks_again() -> Result<()> {
+    let _shared = MACHINE.read().await;
+    // In the layout of the official images for Alpine, which takes another user.
+    let image = |name: &str| {
+        let (repository, tag) = name.split_once(':').context("no tag")?;
+        anyhow::Ok(json!({ "repository": repository, "tag": tag }))
+    };
+    let trial = with("edits", &json!({ "image": image(POSTGRES_ALPINE_IMAGE)? })).await?;
+    let happens = async || {
+        let before = leaders(&trial).await?;
+        trial.edit(&json!({ "postgres": { "image": image(POSTGRES_NEXT_ALPINE_IMAGE)? } })).await?;
+        wait_for("the set has it", EDITED, async || {
+            let set = trial.space.get("StatefulSet", "shop-postgres").await?.to_string();
+            ensure!(set.contains(POSTGRES_NEXT_ALPINE_IMAGE), "it has the old one");
+            Ok(())
+        })
+        .await?;
+        trial.rolled_out("postgres", REPLACED).await?;
+        ensure!(leaders(&trial).await? == before + 1, "the primary did not go last");
+        Ok(())
+    };
+    let ledgers = trial.under_load("another image of the same version", happens).await?;
+    ledgers.failed_in_a_row_at_most("postgres", 1)?;
+    settled(&trial, FAILOVER).await?;
+    let happens = async || {
+        trial.edit(&json!({ "postgres": { "parameters": { "max_connections": "150" } } })).await?;
+        wait_for("every server has the parameter", EDITED, async || {
+            for pod in trial.pods("postgres").await? {
+                trial.says(&pod, AGENT, "trading_postgres_max_connections 150").await?;
+            }
+            Ok(())
+        })
+        .await
+    };
+    let ledgers = trial.under_load("a parameter that takes a restart", happens).await?;
+    ledgers.failed_in_a_row_at_most("postgres", 1)?;
+    let happens = async || {
+        trial.edit(&json!({ "postgres": { "credentials": { "generation": 2 } } })).await?;
+        trial.space.condition_is("shop", "CredentialsRotated", "True", "Rotated", EDITED).await.map(drop)
+    };
+    let ledgers = trial.under_load("another login", happens).await?;
+    ledgers.failed_in_a_row_at_most("postgres", 1)?;
     trial.end().await
 }
 

@@ -14,6 +14,9 @@ use super::{MACHINE, STAGE};
 /// From the start of the last of six servers until all of them are ready.
 const FORMED: SignedDuration = SignedDuration::from_secs(30);
 
+/// Six servers, one after the other, each of which gets what it missed.
+const REPLACED: Duration = Duration::from_mins(5);
+
 /// The kubelet tells running servers of a changed `ConfigMap`; then slots move.
 const MOVED: Duration = Duration::from_mins(6);
 
@@ -56,17 +59,29 @@ async fn six_servers_form_a_cluster_in_which_each_may_die() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_is_replaced_and_grows_while_it_serves() -> Result<()> {
+async fn a_cluster_is_replaced_grows_and_shrinks_while_it_serves() -> Result<()> {
     let _shared = MACHINE.read().await;
     // With TLS, between servers as from clients.
     let redis = json!({ "mode": "Cluster", "tls": { "mode": "Required" } });
     let patch = json!({ "redis": redis, "postgres": null });
     let trial = Trial::begin(&STAGE, "growth", &["redis"], &patch).await?;
+    healed(&trial, 6).await?;
+    let before = trial.pods("redis").await?;
     let happens = async || {
-        STAGE.kubectl()?.run(&["rollout", "restart", "statefulset/shop-redis", "-n", &trial.space.name])?;
-        let status =
-            ["rollout", "status", "statefulset/shop-redis", "-n", &trial.space.name, "--timeout=170s"];
-        STAGE.kubectl()?.run(&status).map(drop)
+        let mut masters = BTreeSet::new();
+        for pod in &before {
+            if trial.says(pod, METRICS, "redis_connected_slaves 1").await.is_ok() {
+                masters.insert(text(pod, "/metadata/name").to_owned());
+            }
+        }
+        ensure!(masters.len() == 3, "masters: {masters:?}");
+        trial.restart("redis", REPLACED).await?;
+        // Who leads goes last: all who follow were made before.
+        let mut pods = trial.pods("redis").await?;
+        pods.sort_by_key(|pod| text(pod, "/metadata/creationTimestamp").to_owned());
+        let last = pods[3..].iter().map(|pod| text(pod, "/metadata/name").to_owned());
+        ensure!(last.collect::<BTreeSet<_>>() == masters, "masters did not go last: {masters:?}");
+        Ok(())
     };
     trial.under_load("all six servers are replaced one by one", happens).await?;
     let happens = async || {
@@ -74,6 +89,11 @@ async fn a_cluster_is_replaced_and_grows_while_it_serves() -> Result<()> {
         wait_for("a fourth shard has its share", MOVED, async || is_settled(&trial, 8).await).await
     };
     trial.under_load("a fourth shard joins", happens).await?;
+    let happens = async || {
+        trial.edit(&json!({ "redis": { "shards": 3 } })).await?;
+        wait_for("the fourth shard has left", MOVED, async || is_settled(&trial, 6).await).await
+    };
+    trial.under_load("it leaves", happens).await?;
     trial.end().await
 }
 

@@ -104,9 +104,7 @@ async fn nobody_fails_while_tls_comes_is_renewed_and_goes() -> Result<()> {
             Ok(())
         })
         .await?;
-        let name = trial.space.name.as_str();
-        let status = ["rollout", "status", "statefulset/shop-postgres", "-n", name, "--timeout=170s"];
-        STAGE.kubectl()?.run(&status).map(drop)
+        trial.rolled_out("postgres", CHANGES).await
     };
     trial.under_load("TLS goes", happens).await?;
     ensure!(variable(&trial, "PGSSLMODE").await? == "prefer");
