@@ -36,6 +36,11 @@ async fn written(space: &Space<'_>, spec: &Value) -> Result<BTreeMap<String, usi
         // A conflict with a controller's status update is repeated; it wrote nothing.
         if entry.is_write() && entry.code < 300 && entry.resource != "tradingplatforms" {
             let name = entry.name.trim_start_matches("shop-");
+            if entry.subresource == "eviction" {
+                let store = name.split('-').next().unwrap_or(name);
+                written.insert(format!("evict pods of {store}"), 1);
+                continue;
+            }
             *written.entry(format!("{} {} {name}", entry.verb, entry.resource)).or_default() += 1;
         }
     }
@@ -112,16 +117,16 @@ fn edits_of_the_rest() -> Edits {
         ),
         (
             json!({ "redis": { "config": { "databases": "32" } } }),
-            &["patch configmaps redis", "patch statefulsets redis"],
+            &["patch configmaps redis", "patch statefulsets redis", "evict pods of redis"],
         ),
         (
             json!({ "redis": { "image": { "repository": "redis", "tag": "7.2-alpine" } } }),
-            &["patch statefulsets redis"],
+            &["patch statefulsets redis", "evict pods of redis"],
         ),
         (json!({ "postgres": { "parameters": { "work_mem": "8MB" } } }), &["patch configmaps postgres"]),
         (
             json!({ "postgres": { "parameters": { "max_connections": "200" } } }),
-            &["patch configmaps postgres", "patch statefulsets postgres"],
+            &["patch configmaps postgres", "patch statefulsets postgres", "evict pods of postgres"],
         ),
         (json!({ "ingress": { "hosts": [{ "host": "new.example.com" }] } }), &["patch ingresses ingress"]),
         (json!({ "quota": { "hard": { "pods": "90" } } }), &["patch resourcequotas quota"]),

@@ -22,7 +22,7 @@ const NAME: &str = "shop";
 type Right = (String, String, String);
 
 /// Rights that this run does not use.
-const ELSEWHERE: [(&str, &str, &str); 6] = [
+const ELSEWHERE: [(&str, &str, &str); 8] = [
     // Of what is told apart by its labels, where an apply meets somebody else's object.
     ("get", "", "persistentvolumeclaims"),
     // The label of a database's primary: `sim_roles`.
@@ -30,6 +30,9 @@ const ELSEWHERE: [(&str, &str, &str); 6] = [
     ("patch", "", "pods"),
     // Whether a pod has the login before: the operator's own scenario of a change of logins.
     ("list", "", "pods"),
+    // Pods of stores that are replaced: `sim_replacing`.
+    ("create", "", "pods/eviction"),
+    ("delete", "", "pods"),
     // Copies of logins in other namespaces: `sim_tiers`.
     ("patch", "", "secrets"),
     // Asked for by the admission plugin OwnerReferencesPermissionEnforcement, which not every cluster runs.

@@ -17,6 +17,9 @@ const FAILOVER: Duration = Duration::from_mins(1);
 /// Three servers, one after the other.
 const REPLACED: Duration = Duration::from_mins(5);
 
+/// How long a client that is refused waits until it asks again, and is heard: a switchover, on a busy machine.
+const HANDED_OVER: Duration = Duration::from_secs(15);
+
 /// Kubelets bring files within two minutes, and clients roll.
 const EDITED: Duration = Duration::from_mins(8);
 
@@ -109,7 +112,7 @@ async fn no_edit_fails_a_client_that_asks_again() -> Result<()> {
         Ok(())
     };
     let ledgers = trial.under_load("another image of the same version", happens).await?;
-    ledgers.failed_in_a_row_at_most("postgres", 1)?;
+    ledgers.paused_at_most("postgres", HANDED_OVER)?;
     settled(&trial, FAILOVER).await?;
     let happens = async || {
         trial.edit(&json!({ "postgres": { "parameters": { "max_connections": "150" } } })).await?;
@@ -122,7 +125,7 @@ async fn no_edit_fails_a_client_that_asks_again() -> Result<()> {
         .await
     };
     let ledgers = trial.under_load("a parameter that takes a restart", happens).await?;
-    ledgers.failed_in_a_row_at_most("postgres", 1)?;
+    ledgers.paused_at_most("postgres", HANDED_OVER)?;
     let happens = async || {
         trial.edit(&json!({ "postgres": { "credentials": { "generation": 2 } } })).await?;
         trial.space.condition_is("shop", "CredentialsRotated", "True", "Rotated", EDITED).await.map(drop)
