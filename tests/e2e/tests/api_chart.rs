@@ -360,7 +360,9 @@ fn kubectl_says_the_same(kubectl: &Kubectl) -> Result<()> {
     for (wanted, question) in [
         ("yes", &["patch", "deployments.apps", "-n", "elsewhere"][..]),
         ("yes", &["update", "leases/trading-platform-operator", "-n", SYSTEM]),
-        ("no", &["delete", "pods", "-n", "elsewhere"]),
+        // Servers of stores are replaced.
+        ("yes", &["create", "pods", "--subresource=eviction", "-n", "elsewhere"]),
+        ("no", &["create", "pods", "-n", "elsewhere"]),
         ("no", &["create", "pods", "--subresource=exec", "-n", "elsewhere"]),
         ("no", &["list", "nodes"]),
         ("no", &["get", "clusterroles"]),
