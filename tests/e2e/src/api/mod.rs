@@ -38,18 +38,32 @@ pub fn install_kind(cluster: &ControlPlane) -> Result<()> {
     wait_for_kind(&kubectl)
 }
 
-/// Waits until platforms can be listed. `kubectl wait` fails on a definition that has no conditions yet.
+/// Waits until platforms can be listed and applied, which the apiserver learns a moment later. `kubectl wait` fails on
+/// a definition that has no conditions yet.
 ///
 /// # Errors
 /// When they cannot after half a minute.
 pub fn wait_for_kind(kubectl: &Kubectl) -> Result<()> {
     let asked = Instant::now();
     loop {
-        match kubectl.run(&["get", "--raw", "/apis/platform.trading/v1alpha1/tradingplatforms?limit=1"]) {
-            Ok(_) => return Ok(()),
+        match is_served(kubectl) {
+            Ok(()) => return Ok(()),
             Err(error) if asked.elapsed() > Duration::from_secs(30) => return Err(error),
             Err(_) => std::thread::sleep(Duration::from_millis(50)),
         }
+    }
+}
+
+fn is_served(kubectl: &Kubectl) -> Result<()> {
+    kubectl.run(&["get", "--raw", "/apis/platform.trading/v1alpha1/tradingplatforms?limit=1"])?;
+    let platform = r#"{"apiVersion":"platform.trading/v1alpha1","kind":"TradingPlatform",
+        "metadata":{"name":"a","namespace":"kube-system"},
+        "spec":{"version":"1","backend":{"image":{"repository":"a"}}}}"#;
+    let tried = kubectl.run_with_input(&["apply", "--server-side", "--dry-run=server", "-f", "-"], platform);
+    match tried {
+        // Whatever else it says, it knows the kind.
+        Err(error) if format!("{error:#}").contains("There can be a delay") => Err(error),
+        _ => Ok(()),
     }
 }
 
