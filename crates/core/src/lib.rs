@@ -14,6 +14,7 @@ pub mod digest;
 pub mod fields;
 pub mod finalizer_policy;
 pub mod growth;
+pub mod hindrance;
 pub mod inputs;
 pub mod kinds;
 pub mod leaving;

@@ -216,6 +216,8 @@ pub struct Steps {
     pub problems: Vec<Problem>,
     /// What it waits for, where old pods of a store are to be replaced, by its name among components.
     pub replacing: BTreeMap<&'static str, String>,
+    /// Why pods are not ready although there was time enough.
+    pub hindered: Vec<Problem>,
     /// Objects of add-ons are wished.
     pub needs_add_ons: bool,
     /// What is known of the volumes, where there are some.

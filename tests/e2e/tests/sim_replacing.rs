@@ -112,6 +112,11 @@ async fn what_cannot_run_is_tried_on_one_pod_and_mended_without_help() -> Result
     })
     .await?;
 
+    // Why is told once the pod has had time enough.
+    let degraded = space.condition_is(NAME, "Degraded", "True", "PodsUnschedulable", LONG).await?;
+    ensure!(degraded.starts_with("no node for shop-redis-5: 0/"), "{degraded}");
+    ensure!(degraded.contains("redis.nodeSelector"), "{degraded}");
+
     // Kubernetes would wait for ever for the pod that can't run.
     space.edit(NAME, &json!({ "redis": { "nodeSelector": { "example.com/no-node": null } } })).await?;
     space.rolled_out("shop-redis", LONG).await?;

@@ -17,7 +17,7 @@ use tokio_postgres::{Client, NoTls};
 use super::api::Api;
 use super::authority::Authority;
 use super::server::{Bench, free_port};
-use super::small_volume::SmallVolume;
+use super::small_volume::{SmallVolume, make_disk};
 use super::{OWNER, REPLICATION};
 
 pub const MEMBERS: usize = 3;
@@ -115,6 +115,29 @@ impl<'a> Cluster<'a> {
         cluster.volume = Some(SmallVolume::new(&folder, megabytes, bench.user())?);
         cluster.grow(0, 1);
         Some(cluster)
+    }
+
+    /// One server on a disk of its own. `None` where the machine lets nobody make such a volume.
+    pub async fn on_a_disk(bench: &'a Bench, megabytes: u32) -> Option<Self> {
+        let mut cluster = Self::prepared(bench, false).await;
+        let (folder, disk) = (cluster.file(0, "volume"), cluster.file(0, "disk"));
+        fs::create_dir_all(&folder).expect("made");
+        make_disk(&disk, megabytes, bench.user());
+        cluster.volume = Some(SmallVolume::on_disk(&folder, &disk)?);
+        cluster.grow(0, 1);
+        Some(cluster)
+    }
+
+    /// The node of the first server is without power from one moment to the next, and comes back.
+    pub fn cut_power(&mut self) {
+        self.freeze(0);
+        let (disk, left) = (self.file(0, "disk"), self.file(0, "disk-left"));
+        fs::copy(disk, &left).expect("copied");
+        self.kill(0);
+        // The folder of another mount namespace.
+        self.volume = None;
+        self.volume = SmallVolume::on_disk(&self.file(0, "volume"), &left);
+        self.start(0);
     }
 
     pub fn grow_volume(&self, megabytes: u32) {

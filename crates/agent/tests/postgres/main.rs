@@ -12,6 +12,7 @@ mod ledger;
 mod objects;
 mod parameters;
 mod pooler;
+mod power;
 mod rotation;
 mod server;
 #[path = "../support/small_volume.rs"]

@@ -9,6 +9,7 @@ mod fake;
 mod fleet;
 mod full;
 mod live;
+mod power;
 mod prepare;
 mod probe;
 mod real;

@@ -1,11 +1,12 @@
-//! A volume that can be full and can grow: a file system in memory, in a mount namespace that ends with the test,
-//! however it ends.
+//! A volume that can be full and can grow, or lose its power: a file system in memory or on a file, in a mount namespace
+//! that ends with the test, however it ends.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// A volume of few megabytes.
+/// A volume of few megabytes. Tests take of it what they need.
+#[allow(dead_code)]
 pub struct SmallVolume {
     /// Lives as long as this process holds the other end of its input.
     holder: Child,
@@ -13,14 +14,25 @@ pub struct SmallVolume {
 }
 
 impl SmallVolume {
-    /// Over this folder, for processes in its namespace alone. `None` where only root may, and it then says so.
+    /// In memory, over this folder, for processes in its namespace alone. `None` where only root may, and it then
+    /// says so.
     pub fn new(path: &Path, megabytes: u32, owner: Option<(u32, u32)>) -> Option<Self> {
         let (user, group) = owner.unwrap_or((0, 0));
         let options = format!("size={megabytes}m,mode=0755,uid={user},gid={group}");
+        Self::mounted(path, &["-t", "tmpfs", "-o", &options, "tmpfs"])
+    }
+
+    /// The same on a disk that [`make_disk`] made.
+    pub fn on_disk(path: &Path, disk: &Path) -> Option<Self> {
+        Self::mounted(path, &["-o", "loop", disk.to_str()?])
+    }
+
+    fn mounted(path: &Path, what: &[&str]) -> Option<Self> {
         let mut holder = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "sh", "-c"])
-            .arg("mount -t tmpfs -o \"$1\" tmpfs \"$2\" && echo mounted && exec cat")
-            .args(["sh", &options])
+            .arg("mount \"$@\" && echo mounted && exec cat")
+            .arg("sh")
+            .args(what)
             .arg(path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -73,4 +85,18 @@ impl Drop for SmallVolume {
         let _ = self.holder.kill();
         let _ = self.holder.wait();
     }
+}
+
+/// A file that serves as a disk, with an empty file system. A copy of it is what a disk has when its power is cut: what
+/// the kernel has not written to it yet is not there.
+#[allow(dead_code)]
+pub fn make_disk(disk: &Path, megabytes: u32, owner: Option<(u32, u32)>) {
+    let (user, group) = owner.unwrap_or((0, 0));
+    let file = std::fs::File::create(disk).expect("made");
+    file.set_len(u64::from(megabytes) << 20).expect("as large");
+    let made = Command::new("mkfs.ext4")
+        .args(["-q", "-F", "-E", &format!("root_owner={user}:{group}")])
+        .arg(disk)
+        .status();
+    assert!(made.is_ok_and(|status| status.success()), "no file system is made");
 }

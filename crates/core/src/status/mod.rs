@@ -4,8 +4,6 @@ pub mod conditions;
 pub(crate) mod stores;
 pub mod workload;
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use trading_api::{
@@ -57,9 +55,13 @@ pub fn status(
 ) -> TradingPlatformStatus {
     let before = previous.map(|status| status.conditions.as_slice()).unwrap_or_default();
     let told = stores::Told::of(plan, observed, before);
-    let problems: Vec<Problem> =
+    let mut problems: Vec<Problem> =
         steps.problems.iter().chain(&plan.problems).chain(&told.problems).cloned().collect();
-    let components = components(plan, &problems, &steps.replacing, observed, previous);
+    // What is known of the cause says more.
+    let is_explained = |hindered: &&Problem| problems.iter().any(|it| it.component == hindered.component);
+    let hindered: Vec<Problem> = steps.hindered.iter().filter(|it| !is_explained(it)).cloned().collect();
+    problems.extend(hindered);
+    let components = components(plan, &problems, steps, observed, previous);
     let ready = components.iter().filter(|component| component.state == state::READY).count();
     let facts = conditions::Facts {
         generation: plan.identity.generation,
@@ -123,7 +125,7 @@ pub fn is_warning(problem: &Problem) -> bool {
 fn components(
     plan: &Plan,
     problems: &[Problem],
-    replacing: &BTreeMap<&'static str, String>,
+    steps: &Steps,
     observed: &Observed,
     previous: Option<&TradingPlatformStatus>,
 ) -> Vec<ComponentStatus> {
@@ -143,9 +145,12 @@ fn components(
             found.ready = before.map_or(0, |before| before.ready.min(found.desired));
         }
         let before = previous.iter().flat_map(|status| &status.components).find(|it| it.name == name);
-        if let Some(words) = replacing.get(name).filter(|_| found.state == state::PROGRESSING) {
-            let message = found.message.take().unwrap_or_default();
-            found.message = Some(format!("{message}; the next one goes when {words}"));
+        if found.state == state::PROGRESSING {
+            let hindered = steps.hindered.iter().find(|it| it.component.as_deref() == Some(name));
+            let hindered = hindered.map(|hindered| hindered.message.clone());
+            let waits = steps.replacing.get(name).map(|words| format!("the next one goes when {words}"));
+            let all = [found.message.take(), hindered, waits];
+            found.message = Some(all.into_iter().flatten().collect::<Vec<_>>().join("; "));
         }
         stores::tell(plan, &mut found, before);
         found

@@ -17,6 +17,7 @@ use trading_core::{
     step::Steps,
 };
 
+use super::hindered::Hindered;
 use crate::{
     cache::{Caches, PlatformKey, Text, text},
     certificates::CertificateError,
@@ -112,6 +113,8 @@ pub struct Memory {
     pub report_again: Option<Duration>,
     /// Since when its first status waits for other platforms' objects.
     pub silent_since: Option<Instant>,
+    /// What hinders its pods.
+    pub hindered: Hindered,
     /// UID and what its deletion last said that it waits for.
     pub teardown: Option<(String, &'static str)>,
 }

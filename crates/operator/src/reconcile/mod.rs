@@ -10,6 +10,7 @@ mod finalizer;
 mod generate;
 mod growth;
 mod hibernate;
+mod hindered;
 mod logins;
 mod passwords;
 mod prune;
@@ -34,11 +35,12 @@ use trading_core::{
     leaving,
     members::{Members, Target, targets},
     object::{Key, Object},
+    plan::Plan,
     problem::Problem,
     render::render,
     resolve::resolve,
     status::status,
-    step::{Steps, steps, waits_for},
+    step::{Observed, Steps, steps, waits_for},
     tls,
 };
 
@@ -138,6 +140,28 @@ fn ask(
     Some(known(platform, key, context))
 }
 
+/// Looks after the pods of what was applied: who of them leads, who is replaced next, and what hinders them. Returns
+/// when to look again.
+async fn look_after(
+    platform: &TradingPlatform,
+    key: &PlatformKey,
+    plan: &Plan,
+    next: &mut Steps,
+    live: &Observed,
+    context: &Context,
+) -> Result<Option<Duration>, ReconcileError> {
+    let marked = roles::mark(plan, live, context).await;
+    let heard = ask(platform, key, targets(plan, live), context);
+    let replaced = replace::replace(platform, plan, next, live, heard.as_deref(), context).await;
+    let hindered = hindered::look(key, plan, live, context).await;
+    if let Ok((problems, _)) = &hindered {
+        next.hindered.clone_from(problems);
+    }
+    marked?;
+    replaced?;
+    hindered.map(|(_, again)| again)
+}
+
 async fn keep(
     platform: &TradingPlatform,
     key: &PlatformKey,
@@ -222,26 +246,24 @@ async fn keep(
     for (namespace, store) in &next.delete_claims_of {
         claims::delete(key, namespace, Some(store), context).await?;
     }
-    let marked = roles::mark(&plan, &live.observed, context).await;
     context.caches.children.verified(key, next.unchanged.iter(), &live);
     context.count(&next);
 
     next.problems.extend(failures.iter().map(Failure::problem));
     next.problems.extend(add_ons::missing(&unserved));
     let live = context.caches.children.observed(key, wished_keys.iter());
-    let heard = ask(platform, key, targets(&plan, &live.observed), context);
-    let replaced =
-        replace::replace(platform, &plan, &mut next, &live.observed, heard.as_deref(), context).await;
+    let looked = look_after(platform, key, &plan, &mut next, &live.observed, context).await;
     let previous = context.memories.status_of(platform, key);
     let now = references::whole_seconds(inputs.now);
     let mut wished = status(&plan, &next, &live.observed, previous.as_ref(), now);
     estimate.tell(key, context, &mut wished);
     let again = report::report(platform, key, context, wished, previous).await?;
+    let hindered = looked.as_ref().ok().copied().flatten();
+    let again = [again, hindered].into_iter().flatten().min();
     let again = looks_again(&next, again, waits_for_pods, inputs.now);
     // What there is to say does not wait for a failure to be repeated.
     context.memories.update(key, |memory| memory.report_again = again);
-    marked?;
-    replaced?;
+    looked?;
     match failures.into_iter().next() {
         Some(failure) => Err(failure.into_error()),
         // Ordinarily the definition is seen to go before that.
