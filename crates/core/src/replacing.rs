@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     kinds::Kind,
-    members::{Answers, Members, Role},
+    members::{Answers, Member, Members, Role},
     object::Key,
     plan::{POSTGRES, Plan, REDIS, SENTINEL},
     status::workload::Workload,
@@ -31,8 +31,12 @@ pub struct Rolling {
     pub wished: i32,
     /// Pods that its controller counts as ready.
     pub ready: i32,
+    /// Pods that its controller counts as old.
+    pub outdated: i32,
     /// The pod that leads by its own word, as the Lease of a database tells.
     pub holder: Option<String>,
+    /// Whoever leads is to have replicas.
+    pub has_replicas: bool,
 }
 
 /// A pod of the set.
@@ -53,8 +57,12 @@ pub struct Pod {
 pub enum PodState {
     /// It serves.
     Ready,
-    /// It does not, since then.
+    /// It runs and is not ready, since then: it may lag, start, or hang.
     Unready(Timestamp),
+    /// Its server does not run, since then.
+    Down(Timestamp),
+    /// Its node is not heard of, and it may serve there.
+    Away,
     /// It is going.
     Ending,
 }
@@ -62,7 +70,7 @@ pub enum PodState {
 /// What is known of who leads and who keeps up.
 #[derive(Clone, Copy, Debug)]
 pub enum Standing<'a> {
-    /// Servers have nothing to say of it, don't answer, or are not to be asked.
+    /// Servers have nothing to say of it, are out of reach, or are not to be asked.
     Unknown,
     /// They are being asked.
     Awaited,
@@ -73,9 +81,9 @@ pub enum Standing<'a> {
 /// What is done next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next<'a> {
-    /// No pod is old, but for those that are going.
+    /// No pod is old.
     Nothing,
-    /// These do not serve, so that nobody misses them.
+    /// These don't serve, so that nobody misses them, and a budget would protect them.
     Delete(Vec<&'a Pod>),
     /// This one serves, and what else disrupts the store is to be minded.
     Evict(&'a Pod),
@@ -99,52 +107,56 @@ pub fn rolling(plan: &Plan, as_wished: &[Key], live: &Observed) -> Vec<Rolling> 
             uid: child.uid.clone(),
             wished: workload.desired,
             ready: workload.ready,
+            outdated: workload.outdated,
             holder,
+            has_replicas: has_replicas(plan, component),
         })
     };
     [REDIS, SENTINEL, POSTGRES].into_iter().filter_map(of).collect()
 }
 
+fn has_replicas(plan: &Plan, component: &str) -> bool {
+    let redis = plan.redis.as_ref().filter(|_| component == REDIS);
+    let of_redis = redis.is_some_and(|redis| match &redis.cluster {
+        Some(cluster) => cluster.replicas_per_shard > 0,
+        None => redis.servers > 1,
+    });
+    let database = plan.postgres.as_ref().filter(|_| component == POSTGRES);
+    let servers = database.and_then(|database| database.servers.as_ref());
+    of_redis || servers.is_some_and(|servers| servers.instances > 1)
+}
+
 impl Rolling {
-    /// What its servers say, `None` where nobody asks them.
+    /// What its servers say; `members` are `None` where nobody asks, and `is_out_of_reach` says that nobody answers
+    /// time and again.
     #[must_use]
-    pub fn standing<'a>(&self, plan: &Plan, members: Option<&'a Members>) -> Standing<'a> {
+    pub fn standing<'a>(
+        &self,
+        plan: &Plan,
+        members: Option<&'a Members>,
+        is_out_of_reach: bool,
+    ) -> Standing<'a> {
         // Sentinels are alike.
         let Some(members) = members.filter(|_| plan.scope.agents && self.component != SENTINEL) else {
             return Standing::Unknown;
         };
         match members.of(self.component) {
-            None => Standing::Awaited,
-            // Who is out of reach is not waited for at each step.
-            Some(answers) if !answers.is_heard() => Standing::Unknown,
-            Some(answers) if !answers.current => Standing::Awaited,
-            Some(answers) => Standing::Known(answers),
+            Some(answers) if answers.current && answers.is_heard() => Standing::Known(answers),
+            Some(answers) if !answers.is_heard() && is_out_of_reach => Standing::Unknown,
+            _ => Standing::Awaited,
         }
     }
 
-    /// Which pods are next: those that don't serve, then one at a time, while all others are ready: who is behind or
-    /// silent, who follows, and who leads. Where nobody knows, the highest number goes first.
+    /// Which pods are next: those whose server does not run, then one at a time: who is behind, silent or unready, who
+    /// follows, and who leads. Where nobody knows, the highest number goes first.
     #[must_use]
     pub fn next<'a>(&self, pods: &'a [Pod], standing: Standing<'_>, now: Timestamp) -> Next<'a> {
-        let mut old: Vec<&Pod> =
-            pods.iter().filter(|pod| !pod.is_new && pod.state != PodState::Ending).collect();
-        let has_failed = |pod: &&Pod| match pod.state {
-            PodState::Unready(since) => now.duration_since(since) >= PATIENCE,
-            PodState::Ready | PodState::Ending => false,
-        };
-        let failed: Vec<&Pod> = old.iter().copied().filter(has_failed).collect();
-        if !failed.is_empty() {
-            return Next::Delete(failed);
-        }
+        let old: Vec<&Pod> = pods.iter().filter(|pod| !pod.is_new).collect();
         if old.is_empty() {
             return Next::Nothing;
         }
-        if let Some(down) = pods.iter().find(|pod| pod.state != PodState::Ready) {
-            return Next::Wait(format!("{} is ready", down.name));
-        }
-        let counted = i32::try_from(pods.len()).unwrap_or(i32::MAX).min(self.ready);
-        if counted < self.wished {
-            return Next::Wait("its controller has made and counted all pods".to_owned());
+        if let Some(next) = fallen(pods, &old, now) {
+            return next;
         }
         let answers = match standing {
             Standing::Awaited if self.wished > 1 => {
@@ -153,25 +165,123 @@ impl Rolling {
             Standing::Known(answers) => Some(answers),
             Standing::Awaited | Standing::Unknown => None,
         };
-        let told = |pod: &Pod| answers.and_then(|answers| answers.servers.get(&pod.name));
-        let is_lame = |pod: &Pod| match told(pod) {
-            Some(Some(member)) => member.in_step == Some(false) || member.failure.is_some(),
-            Some(None) => true,
-            None => false,
+        let view = View { rolling: self, answers };
+        let mut candidates = old;
+        candidates.retain(|pod| matches!(pod.state, PodState::Ready | PodState::Unready(_)));
+        candidates.sort_by_key(|pod| (view.leads(pod), !view.is_lame(pod), Reverse(number(&pod.name))));
+        let first = candidates.first().copied();
+        // Other old ones that are lame are as little of use.
+        let goes_alone = first.is_some_and(|first| view.is_lame(first) && !view.leads(first));
+        let holds_up = |pod: &&Pod| match pod.state {
+            PodState::Ready | PodState::Unready(_) => view.is_lame(pod) && (pod.is_new || !goes_alone),
+            PodState::Down(_) | PodState::Away | PodState::Ending => true,
         };
-        let leads = |pod: &Pod| {
-            let says_so = matches!(told(pod), Some(Some(member)) if member.role == Role::Primary);
-            says_so || self.holder.as_ref() == Some(&pod.name)
+        let mut others = pods.iter().filter(|pod| first.is_none_or(|first| first.name != pod.name));
+        if let Some(other) = others.find(holds_up) {
+            return Next::Wait(other.is_awaited());
+        }
+        let Some(first) = first else { return Next::Nothing };
+        let count = |some: usize| i32::try_from(some).unwrap_or(i32::MAX);
+        let ready = count(pods.iter().filter(|pod| pod.state == PodState::Ready).count());
+        if count(pods.len()) < self.wished || ready != self.ready {
+            return Next::Wait("its controller has made and counted all pods".to_owned());
+        }
+        if view.leads(first)
+            && let Some(words) = view.lacks_heir(first)
+        {
+            return Next::Wait(words);
+        }
+        match first.state {
+            PodState::Unready(since) if now.duration_since(since) < PATIENCE => {
+                Next::Wait(first.is_awaited())
+            }
+            PodState::Unready(_) => Next::Delete(vec![first]),
+            _ => Next::Evict(first),
+        }
+    }
+}
+
+/// What is next where the servers of old pods don't run: they go together, as they may need each other. But a
+/// template that can't run takes no more than one pod.
+fn fallen<'a>(pods: &[Pod], old: &[&'a Pod], now: Timestamp) -> Option<Next<'a>> {
+    let since = |pod: &Pod| match pod.state {
+        PodState::Down(since) => Some(since),
+        _ => None,
+    };
+    let fallen: Vec<&Pod> = old.iter().copied().filter(|pod| since(pod).is_some()).collect();
+    let soon = fallen.iter().find(|pod| since(pod).is_some_and(|since| now.duration_since(since) < PATIENCE));
+    let new = pods.iter().find(|pod| pod.is_new && pod.state != PodState::Ready);
+    match (fallen.is_empty(), new, soon) {
+        (true, ..) => None,
+        (false, Some(new), _) => Some(Next::Wait(new.is_awaited())),
+        (false, None, Some(soon)) => Some(Next::Wait(soon.is_awaited())),
+        (false, None, None) => Some(Next::Delete(fallen)),
+    }
+}
+
+/// A set and what its servers say.
+struct View<'a> {
+    rolling: &'a Rolling,
+    answers: Option<&'a Answers>,
+}
+
+impl View<'_> {
+    fn leads(&self, pod: &Pod) -> bool {
+        let says_so = self.answers.is_some_and(|answers| {
+            answers.heard().any(|(name, member)| {
+                *name == pod.name && member.role == Role::Primary
+                    || member.follows.as_ref() == Some(&pod.name)
+            })
+        });
+        says_so || self.rolling.holder.as_ref() == Some(&pod.name)
+    }
+
+    /// Nobody could rely on it.
+    fn is_lame(&self, pod: &Pod) -> bool {
+        let told = self.answers.and_then(|answers| answers.servers.get(&pod.name));
+        let is_lame = told.is_some_and(|told| {
+            told.as_ref().is_none_or(|member| {
+                let lags = member.role == Role::Replica && member.in_step != Some(true);
+                lags || member.role == Role::Unknown || member.failure.is_some()
+            })
+        });
+        is_lame || pod.state != PodState::Ready
+    }
+
+    /// What is still to be so before somebody who leads may go.
+    fn lacks_heir(&self, leader: &Pod) -> Option<String> {
+        let answers = self.answers?;
+        if answers.unserved() > 0 {
+            return Some("all slots have a server".to_owned());
+        }
+        let told = answers.servers.get(&leader.name)?.as_ref();
+        let has_nothing =
+            told.and_then(|member| member.cluster.as_ref()).is_some_and(|view| !view.owns_slots);
+        if !self.rolling.has_replicas || has_nothing {
+            return None;
+        }
+        let keeps_up = |name: &String, member: &Member| {
+            *name != leader.name && member.role == Role::Replica && member.in_step == Some(true)
         };
-        old.sort_by_key(|pod| (leads(pod), !is_lame(pod), Reverse(number(&pod.name))));
-        let first = old[0];
-        if let Some(lame) = pods.iter().find(|pod| pod.name != first.name && is_lame(pod)) {
-            return Next::Wait(format!("{} answers and keeps up", lame.name));
+        // A server may not know the pod behind an address.
+        let is_known = answers.heard().any(|(_, member)| member.follows.is_some());
+        let has_heir = answers.heard().any(|(name, member)| {
+            keeps_up(name, member) && (!is_known || member.follows.as_ref() == Some(&leader.name))
+        });
+        (!has_heir).then(|| format!("a replica of {} keeps up", leader.name))
+    }
+}
+
+impl Pod {
+    /// What has to be so before others go.
+    fn is_awaited(&self) -> String {
+        let Self { name, .. } = self;
+        match self.state {
+            PodState::Ready => format!("{name} answers and keeps up"),
+            PodState::Unready(_) | PodState::Down(_) => format!("{name} is ready"),
+            PodState::Away => format!("the node of {name} is heard of"),
+            PodState::Ending => format!("{name} has ended"),
         }
-        if leads(first) && answers.is_some_and(|answers| answers.unserved() > 0) {
-            return Next::Wait("all slots have a server".to_owned());
-        }
-        Next::Evict(first)
     }
 }
 
@@ -181,7 +291,7 @@ fn number(pod: &str) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use crate::members::{ClusterView, Member};
+    use crate::members::ClusterView;
 
     use super::*;
 
@@ -194,7 +304,9 @@ mod tests {
             uid: "u".to_owned(),
             wished,
             ready: wished,
+            outdated: 1,
             holder: None,
+            has_replicas: true,
         }
     }
 
@@ -209,14 +321,23 @@ mod tests {
         new.into_iter().enumerate().map(pod).collect()
     }
 
-    fn answers<const N: usize>(roles: [Option<Role>; N]) -> Answers {
-        let member =
-            |role| Member { role, in_step: (role == Role::Replica).then_some(true), ..Member::default() };
-        let servers = roles.into_iter().enumerate();
-        Answers {
-            servers: servers.map(|(it, role)| (format!("shop-redis-{it}"), role.map(member))).collect(),
-            current: true,
-        }
+    fn leads() -> Member {
+        Member { role: Role::Primary, ..Member::default() }
+    }
+
+    fn follows(leader: usize) -> Member {
+        let follows = Some(format!("shop-redis-{leader}"));
+        Member { role: Role::Replica, in_step: Some(true), follows, ..Member::default() }
+    }
+
+    fn lags(leader: usize) -> Member {
+        Member { in_step: Some(false), ..follows(leader) }
+    }
+
+    fn answers<const N: usize>(members: [impl Into<Option<Member>>; N]) -> Answers {
+        let servers = members.into_iter().enumerate();
+        let servers = servers.map(|(it, member)| (format!("shop-redis-{it}"), member.into())).collect();
+        Answers { servers, current: true }
     }
 
     fn evicted(next: &Next) -> String {
@@ -226,16 +347,17 @@ mod tests {
         }
     }
 
-    fn unready(pod: &mut Pod, seconds: i64) {
-        pod.state = PodState::Unready(NOW - SignedDuration::from_secs(seconds));
+    fn ago(seconds: i64) -> Timestamp {
+        NOW - SignedDuration::from_secs(seconds)
     }
 
-    const LEADS: Option<Role> = Some(Role::Primary);
-    const FOLLOWS: Option<Role> = Some(Role::Replica);
+    fn waits(words: &str) -> Next<'static> {
+        Next::Wait(words.to_owned())
+    }
 
     #[test]
     fn who_leads_goes_last_and_the_highest_number_first() {
-        let (set, told) = (set(4), answers([FOLLOWS, FOLLOWS, LEADS, LEADS]));
+        let (set, told) = (set(4), answers([follows(2), follows(3), leads(), leads()]));
         let mut all = pods([false; 4]);
         for expected in [1, 0, 3, 2] {
             let next = evicted(&set.next(&all, Standing::Known(&told), NOW));
@@ -243,6 +365,17 @@ mod tests {
             all[expected].is_new = true;
         }
         assert_eq!(set.next(&all, Standing::Known(&told), NOW), Next::Nothing);
+    }
+
+    #[test]
+    fn a_master_that_says_nothing_is_known_by_who_follows_it() {
+        let busy = Some(Member { role: Role::Unknown, ..Member::default() });
+        for silent in [busy, None] {
+            let told = answers([Some(follows(2)), Some(follows(2)), silent]);
+            let all = pods([false; 3]);
+            let next = set(3).next(&all, Standing::Known(&told), NOW);
+            assert_eq!(next, waits("shop-redis-2 answers and keeps up"));
+        }
     }
 
     #[test]
@@ -259,11 +392,15 @@ mod tests {
     #[test]
     fn one_at_a_time_while_all_others_are_ready_and_counted() {
         let set = set(3);
-        for state in [PodState::Ending, PodState::Unready(NOW)] {
+        for (state, words) in [
+            (PodState::Ending, "shop-redis-2 has ended"),
+            (PodState::Away, "the node of shop-redis-2 is heard of"),
+            (PodState::Unready(ago(99)), "shop-redis-2 is ready"),
+            (PodState::Down(ago(99)), "shop-redis-2 is ready"),
+        ] {
             let mut all = pods([false, false, true]);
             all[2].state = state;
-            let waits = Next::Wait("shop-redis-2 is ready".to_owned());
-            assert_eq!(set.next(&all, Standing::Unknown, NOW), waits);
+            assert_eq!(set.next(&all, Standing::Unknown, NOW), waits(words));
         }
         let all = pods([false, true]);
         assert!(matches!(set.next(&all, Standing::Unknown, NOW), Next::Wait(_)), "one is missing");
@@ -272,30 +409,67 @@ mod tests {
     }
 
     #[test]
-    fn old_ones_that_do_not_serve_wait_for_nobody_but_new_ones_do() {
-        let set = set(3);
-        let mut all = pods([false, false, true]);
-        unready(&mut all[1], 9);
-        assert!(matches!(set.next(&all, Standing::Unknown, NOW), Next::Wait(_)), "that may pass");
-        unready(&mut all[0], 10);
-        unready(&mut all[1], 100);
-        unready(&mut all[2], 100);
-        assert_eq!(set.next(&all, Standing::Awaited, NOW), Next::Delete(vec![&all[0], &all[1]]));
+    fn old_ones_that_do_not_run_go_together_unless_the_newest_does_not_run_either() {
+        let set = Rolling { ready: 1, ..set(3) };
+        let mut all = pods([false; 3]);
+        all[1].state = PodState::Down(ago(9));
+        all[2].state = PodState::Down(ago(100));
+        assert_eq!(set.next(&all, Standing::Unknown, NOW), waits("shop-redis-1 is ready"), "that may pass");
+        all[1].state = PodState::Down(ago(10));
+        assert_eq!(set.next(&all, Standing::Awaited, NOW), Next::Delete(vec![&all[1], &all[2]]));
+        all[2].is_new = true;
+        assert_eq!(set.next(&all, Standing::Awaited, NOW), waits("shop-redis-2 is ready"));
+    }
+
+    #[test]
+    fn replicas_that_lag_go_one_by_one_and_the_primary_stays() {
+        let set = Rolling { ready: 1, ..set(3) };
+        let mut all = pods([false; 3]);
+        for pod in &mut all[1..] {
+            pod.state = PodState::Unready(ago(60));
+        }
+        let told = answers([leads(), lags(0), lags(0)]);
+        assert_eq!(set.next(&all, Standing::Known(&told), NOW), Next::Delete(vec![&all[2]]));
+        all[2].is_new = true;
+        assert_eq!(set.next(&all, Standing::Known(&told), NOW), waits("shop-redis-2 is ready"));
+        (all[2].is_new, all[2].state) = (false, PodState::Unready(ago(5)));
+        assert_eq!(set.next(&all, Standing::Known(&told), NOW), waits("shop-redis-2 is ready"));
     }
 
     #[test]
     fn who_is_behind_or_silent_goes_first_and_holds_up_all_others() {
         let set = set(3);
-        let mut behind = answers([LEADS, FOLLOWS, FOLLOWS]);
-        behind.servers.values_mut().nth(1).unwrap().as_mut().unwrap().in_step = Some(false);
-        for told in [behind, answers([LEADS, None, FOLLOWS])] {
+        for told in
+            [answers([leads(), lags(0), follows(0)]), answers([Some(leads()), None, Some(follows(0))])]
+        {
             let standing = Standing::Known(&told);
             assert_eq!(evicted(&set.next(&pods([false; 3]), standing, NOW)), "shop-redis-1");
             for new in [[false, true, false], [false, true, true]] {
-                let waits = Next::Wait("shop-redis-1 answers and keeps up".to_owned());
-                assert_eq!(set.next(&pods(new), standing, NOW), waits);
+                let words = "shop-redis-1 answers and keeps up";
+                assert_eq!(set.next(&pods(new), standing, NOW), waits(words));
             }
         }
+        // The mend of both is the template.
+        let both = answers([leads(), lags(0), lags(0)]);
+        assert_eq!(evicted(&set.next(&pods([false; 3]), Standing::Known(&both), NOW)), "shop-redis-2");
+    }
+
+    #[test]
+    fn who_leads_goes_when_there_is_an_heir() {
+        let (set, all) = (set(2), pods([false, true]));
+        let next = |told: &Answers| set.next(&all, Standing::Known(told), NOW);
+        assert_eq!(evicted(&next(&answers([leads(), follows(0)]))), "shop-redis-0");
+        assert_eq!(next(&answers([leads(), leads()])), waits("a replica of shop-redis-0 keeps up"));
+        assert_eq!(next(&answers([leads(), follows(7)])), waits("a replica of shop-redis-0 keeps up"));
+        let alone = Rolling { has_replicas: false, ..set.clone() };
+        let told = answers([leads(), leads()]);
+        assert_eq!(evicted(&alone.next(&all, Standing::Known(&told), NOW)), "shop-redis-0");
+
+        let mut gap = answers([leads(), follows(0)]);
+        for member in gap.servers.values_mut().flatten() {
+            member.cluster = Some(ClusterView { unserved: 5, owns_slots: true, ..ClusterView::default() });
+        }
+        assert_eq!(next(&gap), waits("all slots have a server"));
     }
 
     /// All sets of three pods in all states.
@@ -304,55 +478,60 @@ mod tests {
         let states = [
             PodState::Ready,
             PodState::Ending,
+            PodState::Away,
             PodState::Unready(NOW),
-            PodState::Unready(NOW - SignedDuration::from_mins(1)),
+            PodState::Unready(ago(60)),
+            PodState::Down(ago(60)),
         ];
-        let behind = Member { role: Role::Replica, in_step: Some(false), ..Member::default() };
-        let leads = Member { role: Role::Primary, ..Member::default() };
-        let follows = Member { role: Role::Replica, in_step: Some(true), ..Member::default() };
-        let told = [Some(leads), Some(follows), Some(behind), None];
-        let set = set(3);
-        for case in 0..32_usize.pow(3) {
-            let choice = |number: usize| case / 32_usize.pow(u32::try_from(number).unwrap()) % 32;
+        let told = [Some(leads()), Some(follows(0)), Some(lags(0)), None];
+        let choices: usize = 2 * states.len() * told.len();
+        let (mut evictions, mut deletions) = (0, 0);
+        for case in 0..choices.pow(3) {
             let mut all = pods([false; 3]);
             let mut answers = Answers { current: true, ..Answers::default() };
-            for (number, pod) in all.iter_mut().enumerate() {
-                let choice = choice(number);
-                (pod.is_new, pod.state) = (choice % 2 == 1, states[choice / 2 % 4]);
-                answers.servers.insert(pod.name.clone(), told[choice / 8].clone());
+            let mut rest = case;
+            for pod in &mut all {
+                let choice = rest % choices;
+                rest /= choices;
+                (pod.is_new, pod.state) = (choice % 2 == 1, states[choice / 2 % states.len()]);
+                answers.servers.insert(pod.name.clone(), told[choice / 2 / states.len()].clone());
             }
-            let is_lame = |pod: &Pod| {
-                answers.servers[&pod.name].as_ref().is_none_or(|member| member.in_step == Some(false))
-            };
-            let leads = |pod: &Pod| {
-                answers.servers[&pod.name].as_ref().is_some_and(|member| member.role == Role::Primary)
-            };
-            let old: Vec<&Pod> =
-                all.iter().filter(|pod| !pod.is_new && pod.state != PodState::Ending).collect();
-            match set.next(&all, Standing::Known(&answers), NOW) {
-                Next::Nothing => assert!(old.is_empty(), "{all:?}"),
-                Next::Delete(failed) => {
-                    assert!(failed.iter().all(|pod| !pod.is_new && pod.state == states[3]), "{all:?}");
+            let ready = all.iter().filter(|pod| pod.state == PodState::Ready).count();
+            let set = Rolling { ready: i32::try_from(ready).unwrap(), ..set(3) };
+            let view = View { rolling: &set, answers: Some(&answers) };
+            let is_well = |pod: &Pod| !view.is_lame(pod);
+            let next = set.next(&all, Standing::Known(&answers), NOW);
+            let goes: Vec<&Pod> = match &next {
+                Next::Nothing => {
+                    assert!(all.iter().all(|pod| pod.is_new), "{all:?}");
+                    continue;
                 }
-                Next::Evict(pod) => {
-                    assert!(all.iter().all(|pod| pod.state == PodState::Ready) && !pod.is_new, "{all:?}");
-                    let others_are_well = all.iter().all(|other| other == pod || !is_lame(other));
-                    assert!(others_are_well, "{all:?}: {answers:?}");
-                    assert!(!leads(pod) || old.iter().all(|old| leads(old)), "{all:?}: {answers:?}");
+                Next::Wait(_) => {
+                    assert!(all.iter().any(|pod| !pod.is_new), "{all:?}");
+                    continue;
                 }
-                Next::Wait(_) => assert!(!old.is_empty(), "{all:?}"),
+                Next::Delete(gone) => gone.clone(),
+                Next::Evict(pod) => vec![pod],
+            };
+            let what = format!("{next:?} of {all:?}: {answers:?}");
+            assert!(goes.iter().all(|pod| !pod.is_new), "{what}");
+            assert!(all.iter().all(|pod| !pod.is_new || pod.state == PodState::Ready), "{what}");
+            let run = goes.iter().filter(|pod| !matches!(pod.state, PodState::Down(_)));
+            assert!(run.count() <= 1, "{what}");
+            let stay = all.iter().filter(|pod| goes.iter().all(|goes| goes.name != pod.name));
+            for pod in goes.iter().filter(|pod| !matches!(pod.state, PodState::Down(_))) {
+                assert_ne!((pod.state, &next), (PodState::Ready, &Next::Delete(goes.clone())), "{what}");
+                // Whoever serves goes only while all that stay do.
+                if is_well(pod) || view.leads(pod) {
+                    assert!(stay.clone().all(is_well), "{what}");
+                }
+                if view.leads(pod) {
+                    assert!(stay.clone().all(|stay| stay.is_new || view.leads(stay)), "{what}");
+                }
+                evictions += 1;
             }
+            deletions += usize::from(matches!(next, Next::Delete(_)));
         }
-    }
-
-    #[test]
-    fn no_master_goes_while_slots_have_no_server() {
-        let (set, mut told) = (set(2), answers([LEADS, FOLLOWS]));
-        for member in told.servers.values_mut().flatten() {
-            member.cluster = Some(ClusterView { unserved: 5, ..ClusterView::default() });
-        }
-        let standing = Standing::Known(&told);
-        assert_eq!(evicted(&set.next(&pods([false, false]), standing, NOW)), "shop-redis-1");
-        assert!(matches!(set.next(&pods([false, true]), standing, NOW), Next::Wait(_)));
+        assert!(evictions > 100 && deletions > 100, "{evictions} and {deletions}");
     }
 }

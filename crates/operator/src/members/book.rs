@@ -51,8 +51,10 @@ struct Page {
     known: Arc<Members>,
     /// How often in a row a store had trouble that is not told yet.
     doubts: HashMap<&'static str, u8>,
-    /// Rounds in a row in which nobody answered.
+    /// Rounds in a row in which nobody answered, since anything changed.
     unheard: u32,
+    /// The same, whatever changed.
+    silence: u8,
     /// When they are asked next; `None` while they are.
     due: Option<Instant>,
 }
@@ -66,6 +68,7 @@ impl Page {
             known: Arc::default(),
             doubts: HashMap::new(),
             unheard: 0,
+            silence: 0,
             due: None,
         }
     }
@@ -119,6 +122,11 @@ impl Book {
             }
             Arc::clone(&page.known)
         })
+    }
+
+    /// Whether nobody of a platform answered time and again: once can be a name or a firewall that takes a moment.
+    pub fn is_out_of_reach(&self, key: &PlatformKey) -> bool {
+        self.pages(|pages| pages.get(key).is_some_and(|page| page.silence >= CERTAIN))
     }
 
     /// These are a platform's stores now.
@@ -187,6 +195,7 @@ impl Book {
                 *doubts = 0;
                 known.0.insert(target.store.to_owned(), new);
             }
+            page.silence = if is_heard { 0 } else { page.silence.saturating_add(1) };
             page.unheard = if is_heard { 0 } else { page.unheard.saturating_add(1) };
             let is_news = *page.known != known;
             if is_news {

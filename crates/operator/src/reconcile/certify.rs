@@ -57,27 +57,44 @@ pub async fn renew(
     context: &Context,
 ) -> Result<Option<Timestamp>, ReconcileError> {
     let live = context.caches.children.observed(key, std::iter::empty()).observed;
-    let mut next = None;
+    let (mut next, mut first) = (None, Ok(()));
     for (secret, certificate) in live.values().filter_map(|child| Some((child, child.certificate.as_ref()?)))
     {
-        let mut due = certificate.renew;
-        if due <= now {
-            let api: Api<Secret> = Api::namespaced(context.client.clone(), &secret.namespace);
-            let what = || format!("Secret {:?}", secret.name);
-            let found = api.get_opt(&secret.name).await.map_err(ReconcileError::reading(what()))?;
-            let Some(found) = found.filter(|found| is_ours(&found.metadata, key)) else { continue };
-            let names = certificates::names(found.data.as_ref().unwrap_or(&BTreeMap::new()));
-            // What can't be read can't be renewed, either.
-            if names.is_empty() {
-                continue;
-            }
-            let renewed = anew(&api, &found, &names, now).await?;
-            let told = renewed.annotations().get(CERTIFICATE).and_then(|text| Certificate::parse(text));
-            due = told.map_or(due, |certificate| certificate.renew);
+        let due = if certificate.renew > now {
+            Ok(certificate.renew)
+        } else {
+            renew_one(&secret.namespace, &secret.name, key, now, context).await
+        };
+        match due {
+            Ok(due) => next = [next, Some(due)].into_iter().flatten().min(),
+            // The others end as well.
+            Err(error) => first = first.and(Err(error)),
         }
-        next = [next, Some(due)].into_iter().flatten().min();
     }
-    Ok(next)
+    first.map(|()| next)
+}
+
+/// When it is to be renewed again.
+async fn renew_one(
+    namespace: &str,
+    name: &str,
+    key: &PlatformKey,
+    now: Timestamp,
+    context: &Context,
+) -> Result<Timestamp, ReconcileError> {
+    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let what = || format!("Secret {name:?}");
+    let found = api.get(name).await.map_err(ReconcileError::reading(what()))?;
+    if !is_ours(&found.metadata, key) {
+        return Err(ReconcileError::Foreign { name: name.to_owned() });
+    }
+    let names = certificates::names(found.data.as_ref().unwrap_or(&BTreeMap::new()));
+    if names.is_empty() {
+        return Err(ReconcileError::Refused(format!("{}, whose certificate can't be read,", what())));
+    }
+    let renewed = anew(&api, &found, &names, now).await?;
+    let told = renewed.annotations().get(CERTIFICATE).and_then(|text| Certificate::parse(text));
+    Ok(told.map_or(now, |certificate| certificate.renew))
 }
 
 /// Another certificate in place of the one that a Secret has.

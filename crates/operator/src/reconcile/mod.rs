@@ -47,6 +47,7 @@ use trading_core::{
 use crate::{cache::PlatformKey, packed::Packed};
 use apply::Failure;
 pub use context::{Context, Memories, ReconcileError, reporter};
+use replace::Heard;
 
 /// When objects of a kind that is seen as served, but isn't, are tried again.
 const UNSERVED: Duration = Duration::from_secs(30);
@@ -73,8 +74,8 @@ pub async fn reconcile(platform: Arc<Packed>, context: Arc<Context>) -> Result<A
     let platform = match unpacked {
         Ok(platform) => platform,
         Err(unreadable) => {
-            report::unreadable(&unreadable, &context).await?;
-            return keep_up(None, &key, &context).await;
+            let told = report::unreadable(&unreadable, &context).await;
+            return keep_up(told.map(|()| None), &key, &context).await;
         }
     };
     let platform = platform.as_ref();
@@ -82,22 +83,23 @@ pub async fn reconcile(platform: Arc<Packed>, context: Arc<Context>) -> Result<A
         return teardown::tear_down(platform, &key, &context).await;
     }
     if let Some(invalid) = invalid(platform, &key, &context) {
-        let again = report::invalid(platform, &key, &context, &invalid).await?;
-        return keep_up(again, &key, &context).await;
+        let told = report::invalid(platform, &key, &context, &invalid).await;
+        return keep_up(told, &key, &context).await;
     }
     finalizer::ensure(platform, &context).await?;
     keep(platform, &key, &context).await
 }
 
-/// What is not to end although the resource can't be acted upon.
+/// What is not to end although the resource can't be acted upon, and whether or not that could be told: the apiserver
+/// takes no status of what has the wrong types.
 async fn keep_up(
-    again: Option<Duration>,
+    told: Result<Option<Duration>, ReconcileError>,
     key: &PlatformKey,
     context: &Context,
 ) -> Result<Action, ReconcileError> {
     let now = Timestamp::now();
-    let renewal = certify::renew(key, now, context).await?.map(|at| until(at, now));
-    let next = [again, renewal].into_iter().flatten().min();
+    let renewal = certify::renew(key, now, context).await;
+    let next = [told?, renewal?.map(|at| until(at, now))].into_iter().flatten().min();
     Ok(next.map_or_else(Action::await_change, Action::requeue))
 }
 
@@ -135,9 +137,10 @@ fn ask(
     key: &PlatformKey,
     targets: Vec<Target>,
     context: &Context,
-) -> Option<Arc<Members>> {
-    context.members.as_ref()?.watch(key, targets);
-    Some(known(platform, key, context))
+) -> Option<Heard> {
+    let book = context.members.as_ref()?;
+    book.watch(key, targets);
+    Some(Heard { members: known(platform, key, context), is_out_of_reach: book.is_out_of_reach(key) })
 }
 
 /// Looks after the pods of what was applied: who of them leads, who is replaced next, and what hinders them. Returns
@@ -152,7 +155,7 @@ async fn look_after(
 ) -> Result<Option<Duration>, ReconcileError> {
     let marked = roles::mark(plan, live, context).await;
     let heard = ask(platform, key, targets(plan, live), context);
-    let replaced = replace::replace(platform, plan, next, live, heard.as_deref(), context).await;
+    let replaced = replace::replace(platform, plan, next, live, heard.as_ref(), context).await;
     let hindered = hindered::look(key, plan, live, context).await;
     if let Ok((problems, _)) = &hindered {
         next.hindered.clone_from(problems);
