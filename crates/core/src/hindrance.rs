@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 
 use crate::{
     kinds::Kind,
@@ -146,11 +146,9 @@ fn of(pod: &Pod) -> Option<Hindrance> {
 
 fn of_container(status: &ContainerStatus) -> Option<Hindrance> {
     let container = status.name.clone();
-    let ended = |state: &Option<k8s_openapi::api::core::v1::ContainerState>| {
-        state.as_ref().and_then(|state| state.terminated.clone())
-    };
-    let last = ended(&status.state).or_else(|| ended(&status.last_state));
-    if last.as_ref().is_some_and(|last| last.reason.as_deref() == Some("OOMKilled")) {
+    let ended = |state: Option<&ContainerState>| state?.terminated.as_ref()?.reason.clone();
+    let last = ended(status.state.as_ref()).or_else(|| ended(status.last_state.as_ref()));
+    if last.as_deref() == Some("OOMKilled") {
         return Some(Hindrance::Memory { container });
     }
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
