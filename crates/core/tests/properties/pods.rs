@@ -63,9 +63,11 @@ fn of_pod(pod: &Value, workload: &Object, world: &World) -> Option<String> {
     let mut claims = items(&pod["volumes"])
         .filter_map(|volume| volume.pointer("/persistentVolumeClaim/claimName")?.as_str());
     let has = |kind: Kind, name: &str| world.get(kind, &workload.namespace, name).is_some();
-    // Others are the person's.
-    let own = format!("{}-", world.plan.identity.name);
-    let is_there = |claim: &str| !claim.starts_with(&own) || has(Kind::PersistentVolumeClaim, claim);
+    let is_a_persons = |claim: &str| {
+        let mut volumes = world.plan.components.iter().flat_map(|component| &component.spec.volumes);
+        volumes.any(|volume| volume.claim_name.as_deref() == Some(claim))
+    };
+    let is_there = |claim: &str| is_a_persons(claim) || has(Kind::PersistentVolumeClaim, claim);
     if let Some(claim) = claims.find(|claim| !is_there(claim)) {
         return Some(format!("mounts claim {claim}, which the platform does not make"));
     }

@@ -91,7 +91,8 @@ async fn a_cluster_is_replaced_grows_and_shrinks_while_it_serves() -> Result<()>
     trial.under_load("a fourth shard joins", happens).await?;
     let happens = async || {
         trial.edit(&json!({ "redis": { "shards": 3 } })).await?;
-        wait_for("the fourth shard has left", MOVED, async || is_settled(&trial, 6).await).await
+        let left = wait_for("the fourth shard has left", MOVED, async || is_settled(&trial, 6).await).await;
+        left.with_context(|| STAGE.explain(&trial.space.name))
     };
     trial.under_load("it leaves", happens).await?;
     trial.end().await

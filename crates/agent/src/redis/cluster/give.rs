@@ -1,8 +1,10 @@
 //! Gives slots to another server, I/O: at any time a key is at one of both, and clients are told where.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::nodes;
 use super::servers::{ServerError, Servers};
 use super::view::Member;
 use crate::redis::link::{Link, LinkError};
@@ -39,6 +41,10 @@ impl Servers {
         }
         // One conversation for all of them: with TLS each one that begins costs more than an empty slot.
         let mut links = (self.link_for(giver)?, self.link_for(taker)?);
+        if !begun {
+            let unfinished = outward(&mut links.1)?;
+            slots.retain(|slot| !unfinished.contains(slot));
+        }
         for slot in slots {
             if self.stopping.load(Ordering::Relaxed) {
                 return Ok(());
@@ -107,6 +113,15 @@ impl Servers {
     fn link_for(&self, member: &Member) -> Result<Link, LinkError> {
         Link::open(member.ip, self.port, &self.passwords, PATIENCE)
     }
+}
+
+/// Slots that the agent of the server has yet to give away, as far as its server says. One that was given to this
+/// server, of which it has yet to say so there, may not come back before: that word would come after it, and each
+/// would take the other for its owner.
+fn outward(link: &mut Link) -> Result<BTreeSet<u16>, ServerError> {
+    let nodes = nodes::parse(&link.text("CLUSTER NODES", &["CLUSTER", "NODES"])?)?;
+    let moving = nodes.iter().filter(|node| node.myself).flat_map(|node| &node.moving);
+    Ok(moving.filter(|moving| moving.outward).map(|moving| moving.slot).collect())
 }
 
 fn keys_in(link: &mut Link, slot: u16) -> Result<u64, LinkError> {
