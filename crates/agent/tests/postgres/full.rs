@@ -47,8 +47,7 @@ async fn a_full_volume_is_told_of_before_and_a_larger_one_goes_on() {
     assert!(before >= TOLD, "only {before} % were told of before: {refusal}");
     eprintln!("{acknowledged} rows until {before} %, then {refusal}");
 
-    // The kubelet starts it again, if it has ended; it can't go on.
-    sleep(Duration::from_secs(3)).await;
+    // The kubelet starts it again, if it has ended.
     cluster.grow_volume(LARGE);
     let end = Instant::now() + FORMS;
     loop {

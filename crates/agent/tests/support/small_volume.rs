@@ -5,8 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// A volume of few megabytes. Tests take of it what they need.
-#[allow(dead_code)]
+/// A volume of few megabytes.
 pub struct SmallVolume {
     /// Lives as long as this process holds the other end of its input.
     holder: Child,
@@ -89,7 +88,6 @@ impl Drop for SmallVolume {
 
 /// A file that serves as a disk, with an empty file system. A copy of it is what a disk has when its power is cut: what
 /// the kernel has not written to it yet is not there.
-#[allow(dead_code)]
 pub fn make_disk(disk: &Path, megabytes: u32, owner: Option<(u32, u32)>) {
     let (user, group) = owner.unwrap_or((0, 0));
     let file = std::fs::File::create(disk).expect("made");
