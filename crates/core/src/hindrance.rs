@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 
 use crate::{
     kinds::Kind,
-    plan::{POOLER, POSTGRES, Plan, REDIS, RUNTIME, Role, SENTINEL},
+    plan::{POOLER, Plan, RUNTIME, Role, SENTINEL},
     problem::Problem,
     status::stores::in_short,
     step::Observed,
@@ -42,7 +42,7 @@ pub fn problem(plan: &Plan, component: &str, pods: &[Pod]) -> Option<Problem> {
     let at = Place {
         pods: in_short(&names),
         first: names.first()?,
-        field: &field(plan, component),
+        field: field(plan, component),
         namespace: plan.identity.namespace_of(component),
     };
     Some(Problem::of(component, first.reason(), first.in_words(&at)).as_warning())
@@ -61,7 +61,8 @@ enum Hindrance {
 struct Place<'a> {
     pods: String,
     first: &'a str,
-    field: &'a str,
+    /// Where the resource says how such pods are; `None` where it does not.
+    field: Option<String>,
     namespace: &'a str,
 }
 
@@ -78,19 +79,29 @@ impl Hindrance {
 
     fn in_words(&self, at: &Place) -> String {
         let Place { pods, first, field, namespace } = at;
+        let describe = format!("kubectl -n {namespace} describe pod {first}");
         match self {
             Self::NoNode { why } => {
-                format!("no node for {pods}: {why}: {}", remedies(why, field).join(", or "))
+                format!("no node for {pods}: {why}: {}", remedies(why, field.as_deref()).join(", or "))
             }
-            Self::NoImage { image } => format!(
-                "nodes can't pull image {image} for {pods}: see that {field}.image names one that exists, and that image.pullSecrets lets them (kubectl -n {namespace} describe pod {first})"
-            ),
+            Self::NoImage { image } => {
+                let named = field.as_ref().map(|field| format!(" ({field}.image)")).unwrap_or_default();
+                format!(
+                    "nodes can't pull image {image} for {pods}: see that it exists{named}, and that image.pullSecrets lets them ({describe})"
+                )
+            }
             Self::Refused { container, why } => {
-                format!("container {container} of {pods} can't be started: {why}")
+                format!(
+                    "container {container} of {pods} can't be started: {why}: mend what it names ({describe})"
+                )
             }
-            Self::Memory { container } => format!(
-                "container {container} of {pods} ended for lack of memory: raise {field}.resources.limits.memory"
-            ),
+            Self::Memory { container } => {
+                let remedy = match field {
+                    Some(field) => format!("raise {field}.resources.limits.memory"),
+                    None => describe,
+                };
+                format!("container {container} of {pods} ended for lack of memory: {remedy}")
+            }
             Self::Crashes { container } => format!(
                 "container {container} of {pods} ends again and again: kubectl -n {namespace} logs {first} -c {container} --previous"
             ),
@@ -99,31 +110,31 @@ impl Hindrance {
 }
 
 /// What the scheduler says, as the scheduler of Kubernetes 1.31 to 1.36 words it.
-fn remedies(why: &str, field: &str) -> Vec<String> {
-    let known = [
-        ("Insufficient", format!("ask for less ({field}.resources.requests)")),
-        ("anti-affinity", format!("let its pods share nodes ({field}.antiAffinity.mode: Preferred)")),
-        ("affinity/selector", format!("ask less of nodes ({field}.nodeSelector, {field}.affinity)")),
-        ("untolerated taint", format!("tolerate their taints ({field}.tolerations)")),
-        ("topology spread", format!("spread less evenly ({field}.topologySpreadConstraints)")),
-        ("volume", "see what its volume claims wait for (kubectl describe pvc)".to_owned()),
-        ("persistentvolumeclaim", "see what its volume claims wait for (kubectl describe pvc)".to_owned()),
-    ];
-    let fitting = known.into_iter().filter(|(word, _)| why.contains(word)).map(|(_, remedy)| remedy);
+fn remedies(why: &str, field: Option<&str>) -> Vec<String> {
+    let of_resource = |field: &str| {
+        vec![
+            ("Insufficient", format!("ask for less ({field}.resources.requests)")),
+            ("anti-affinity", format!("let its pods share nodes ({field}.antiAffinity.mode: Preferred)")),
+            ("affinity/selector", format!("ask less of nodes ({field}.nodeSelector, {field}.affinity)")),
+            ("untolerated taint", format!("tolerate their taints ({field}.tolerations)")),
+            ("topology spread", format!("spread less evenly ({field}.topologySpreadConstraints)")),
+        ]
+    };
+    let claims = || "see what its volume claims wait for (kubectl describe pvc)".to_owned();
+    let known = field.map(of_resource).unwrap_or_default();
+    let known = known.into_iter().chain([("volume", claims()), ("persistentvolumeclaim", claims())]);
+    let fitting = known.filter(|(word, _)| why.contains(word)).map(|(_, remedy)| remedy);
     std::iter::once("add nodes".to_owned()).chain(fitting).collect()
 }
 
-/// Where the resource says how the component is.
-fn field(plan: &Plan, component: &str) -> String {
-    let is_service = |role: Role| role == Role::Service;
-    match component {
-        SENTINEL => REDIS.to_owned(),
-        POOLER => format!("{POSTGRES}.pooler"),
-        RUNTIME => "containerRuntime".to_owned(),
-        name if plan.components.iter().any(|it| it.name == name && is_service(it.role)) => {
-            format!("services[{name}]")
-        }
-        name => name.to_owned(),
+/// Where the resource says how the component's pods are. Of Sentinels, the pooler and the runtime it does not say all
+/// that others have.
+fn field(plan: &Plan, component: &str) -> Option<String> {
+    let service = plan.components.iter().find(|it| it.name == component && it.role == Role::Service);
+    match (component, service) {
+        (SENTINEL | POOLER | RUNTIME, _) => None,
+        (name, Some(_)) => Some(format!("services[{name}]")),
+        (name, None) => Some(name.to_owned()),
     }
 }
 

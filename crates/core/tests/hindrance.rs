@@ -82,12 +82,12 @@ fn what_a_container_waits_for_is_told_with_the_remedy() {
             // Says something else at every look.
             container(&waiting("ImagePullBackOff", "Back-off pulling image"), &nothing),
             "ImageUnavailable",
-            "can't pull image redis:8 for shop-redis-0: see that redis.image names one that exists",
+            "can't pull image redis:8 for shop-redis-0: see that it exists (redis.image), and",
         ),
         (
             container(&waiting("CreateContainerConfigError", "secret \"broker\" not found"), &nothing),
             "ContainerRefused",
-            "container redis of shop-redis-0 can't be started: secret \"broker\" not found",
+            "can't be started: secret \"broker\" not found: mend what it names (kubectl -n",
         ),
         (
             container(&waiting("CrashLoopBackOff", "back-off 40s"), &ended("OOMKilled")),
@@ -138,4 +138,23 @@ fn it_is_told_beside_what_is_known_and_instead_of_nothing() {
     let told = status(&plan, &next, &live, None, then());
     let degraded = told.conditions.iter().find(|it| it.type_ == "Degraded").unwrap();
     assert_eq!((degraded.reason.as_str(), degraded.message.as_str()), ("ImageWithoutServer", "use another"));
+}
+
+#[test]
+fn no_field_is_named_that_the_resource_does_not_have() {
+    let why = "0/3 nodes are available: 3 Insufficient cpu, 3 node(s) didn't match pod anti-affinity rules.";
+    let memory = container(
+        &waiting("CrashLoopBackOff", ""),
+        &json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } }),
+    );
+    for component in ["sentinel", "postgres-pooler", "runtime"] {
+        for status in [unscheduled(why), memory.clone(), container(&waiting("ErrImagePull", ""), &json!({}))]
+        {
+            let message = problem(&plan(), component, &[pod(0, &status)]).unwrap().message;
+            let names_a_field =
+                [".resources", ".antiAffinity", ".image"].iter().any(|it| message.contains(it));
+            assert!(!names_a_field || message.contains("image.pullSecrets"), "{component}: {message}");
+            assert!(!message.contains(&format!("{component}.")), "{message}");
+        }
+    }
 }
