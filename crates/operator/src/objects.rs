@@ -1,6 +1,10 @@
 //! How the client addresses the kinds of the table.
 
-use kube::{api::PatchParams, core::ApiResource};
+use kube::{
+    api::{ListParams, PatchParams},
+    core::ApiResource,
+};
+use trading_api::labels::{INSTANCE, NAME};
 use trading_core::kinds::KindInfo;
 
 /// The resource of a kind in the table.
@@ -18,4 +22,9 @@ pub fn resource(info: &KindInfo) -> ApiResource {
 /// nobody would read that here: the tests have every rendered object validated strictly.
 pub fn apply_as(manager: &str) -> PatchParams {
     PatchParams::apply(manager).validation_ignore()
+}
+
+/// The pods of a component, by the labels that all of them have.
+pub fn pods_of(platform: &str, component: &str) -> ListParams {
+    ListParams::default().labels(&format!("{INSTANCE}={platform},{NAME}={component}"))
 }

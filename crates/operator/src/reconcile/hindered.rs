@@ -6,8 +6,7 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, api::ListParams};
-use trading_api::labels::{INSTANCE, NAME};
+use kube::Api;
 use trading_core::{
     hindrance::{lacking, problem},
     plan::Plan,
@@ -16,7 +15,7 @@ use trading_core::{
 };
 
 use super::{Context, ReconcileError};
-use crate::cache::PlatformKey;
+use crate::{cache::PlatformKey, objects::pods_of};
 
 /// Time to pull an image and to start.
 const PATIENCE: Duration = Duration::from_secs(45);
@@ -85,8 +84,7 @@ pub async fn look(
         for component in &turn.due {
             let namespace = plan.identity.namespace_of(component);
             let api: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
-            let selector = format!("{INSTANCE}={},{NAME}={component}", plan.identity.name);
-            let pods = api.list(&ListParams::default().labels(&selector).limit(LOOKED_AT)).await;
+            let pods = api.list(&pods_of(&plan.identity.name, component).limit(LOOKED_AT)).await;
             let pods = pods.map_err(ReconcileError::reading(format!("pods of {component:?}")))?;
             found.extend(problem(plan, component, &pods.items));
         }

@@ -1,8 +1,8 @@
 //! Looks whether a pod has an older login to the database, or an older password of Redis, while that changes.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::{Api, ResourceExt, api::ListParams};
-use trading_api::labels::{CONFIG_CHECKSUM, INSTANCE, NAME};
+use kube::{Api, ResourceExt};
+use trading_api::labels::CONFIG_CHECKSUM;
 use trading_core::{
     credentials::{Stage, is_current},
     plan::{ComponentPlan, Plan},
@@ -10,6 +10,7 @@ use trading_core::{
 };
 
 use super::{Context, ReconcileError};
+use crate::objects::pods_of;
 
 /// Whether this is the moment to look: all Deployments have rolled, and pods of before may still be ending.
 pub fn may_be_settled(steps: &Steps) -> bool {
@@ -27,10 +28,8 @@ pub async fn are_settled(
     for component in consumers {
         let name = &component.name;
         let api: Api<Pod> = Api::namespaced(context.client.clone(), identity.namespace_of(name));
-        let selector = format!("{INSTANCE}={},{NAME}={name}", identity.name);
         // One that was evicted stays for long, and does nothing.
-        let running =
-            ListParams::default().labels(&selector).fields("status.phase!=Failed,status.phase!=Succeeded");
+        let running = pods_of(&identity.name, name).fields("status.phase!=Failed,status.phase!=Succeeded");
         let pods = api.list_metadata(&running).await;
         let pods = pods.map_err(ReconcileError::reading(format!("pods of {name:?}")))?;
         let checksum =

@@ -10,14 +10,11 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, EvictParams, ListParams, Preconditions},
+    api::{DeleteParams, EvictParams, Preconditions},
     core::Status,
     runtime::events::{Event, EventType},
 };
-use trading_api::{
-    TradingPlatform,
-    labels::{INSTANCE, NAME},
-};
+use trading_api::TradingPlatform;
 use trading_core::{
     members::Members,
     plan::Plan,
@@ -27,6 +24,7 @@ use trading_core::{
 };
 
 use super::{Context, ReconcileError, report};
+use crate::objects::pods_of;
 
 /// What servers say.
 pub struct Heard {
@@ -74,8 +72,7 @@ async fn one(
 ) -> Result<Option<String>, ReconcileError> {
     let api: Api<LivePod> = Api::namespaced(context.client.clone(), &rolling.set.namespace);
     let Some(revision) = revision(rolling, context).await? else { return Ok(None) };
-    let selector = format!("{INSTANCE}={},{NAME}={}", platform.name_any(), rolling.component);
-    let live = api.list(&ListParams::default().labels(&selector)).await;
+    let live = api.list(&pods_of(&platform.name_any(), rolling.component)).await;
     let live = live.map_err(ReconcileError::reading(format!("pods of {:?}", rolling.set.name)))?;
     let pods: Vec<Pod> = live.iter().filter_map(|pod| of_set(pod, rolling, &revision)).collect();
     Ok(Some(match rolling.next(&pods, standing, Timestamp::now()) {
