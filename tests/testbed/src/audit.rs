@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -92,21 +92,52 @@ struct ResponseStatus {
 /// # Errors
 /// When the log cannot be read or holds something else.
 pub fn read(path: &Path) -> Result<Vec<Entry>> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    parse(BufReader::new(file))
+    read_from(path, 0)
 }
 
-fn parse(log: impl BufRead) -> Result<Vec<Entry>> {
+/// Reads what was written after that many bytes, of [`end`].
+///
+/// # Errors
+/// As [`read`].
+pub fn read_from(path: &Path, offset: u64) -> Result<Vec<Entry>> {
+    let cannot = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).with_context(cannot)?;
+    file.seek(SeekFrom::Start(offset)).with_context(cannot)?;
+    let mut log = Vec::new();
+    file.read_to_end(&mut log).with_context(cannot)?;
+    parse(whole_lines(&log))
+}
+
+/// How many bytes the log's whole lines take. The file may be longer: the apiserver is still writing the
+/// last line.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn end(path: &Path) -> Result<u64> {
+    let whole = || -> io::Result<u64> {
+        let mut file = File::open(path)?;
+        let begin = file.metadata()?.len().saturating_sub(LONGEST_LINE);
+        file.seek(SeekFrom::Start(begin))?;
+        let mut tail = Vec::new();
+        file.read_to_end(&mut tail)?;
+        Ok(begin + whole_lines(&tail).len() as u64)
+    };
+    whole().with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// More than the apiserver writes of any request, in bytes: a URI has at most 8 KiB, and no bodies are logged.
+const LONGEST_LINE: u64 = 1 << 20;
+
+fn whole_lines(log: &[u8]) -> &[u8] {
+    let end = log.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+    &log[..end]
+}
+
+fn parse(log: &[u8]) -> Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut seen: HashMap<String, usize> = HashMap::new();
-    let mut lines = log.lines().peekable();
-    while let Some(line) = lines.next() {
-        let event: Event = match serde_json::from_str(&line?) {
-            Ok(event) => event,
-            // The apiserver is still writing the last line.
-            Err(error) if error.is_eof() && lines.peek().is_none() => break,
-            Err(error) => return Err(error).context("not an audit log"),
-        };
+    for event in serde_json::Deserializer::from_slice(log).into_iter() {
+        let event: Event = event.context("not an audit log")?;
         if let Some(&index) = seen.get(&event.audit_id) {
             entries[index].code = event.response_status.code;
             entries[index].answered = event.stage_timestamp;
@@ -158,11 +189,19 @@ mod tests {
         assert_eq!(entries.iter().map(|entry| entry.code).collect::<Vec<_>>(), [410, 200]);
     }
 
+    /// A mark that is set in the middle of a line begins with that line, not behind its first half.
     #[test]
-    fn an_unfinished_last_line_is_left_for_later() {
-        let whole = line("a", "ResponseComplete", 200);
-        let log = format!("{whole}\n{}", &whole[..40]);
-        assert_eq!(parse(log.as_bytes()).map(|entries| entries.len()).ok(), Some(1));
-        assert!(parse("nonsense\n".as_bytes()).is_err());
+    fn an_unfinished_last_line_is_left_for_later() -> Result<()> {
+        let log = tempfile::NamedTempFile::new()?;
+        let line = line("a", "ResponseComplete", 200);
+        let (begun, rest) = line.split_at(40);
+        std::fs::write(log.path(), format!("{line}\n{begun}"))?;
+        assert_eq!(read(log.path())?.len(), 1);
+        let mark = end(log.path())?;
+        std::fs::write(log.path(), format!("{line}\n{begun}{rest}\n"))?;
+        assert_eq!(read_from(log.path(), mark)?.len(), 1);
+        std::fs::write(log.path(), "nonsense\n")?;
+        assert!(read(log.path()).is_err());
+        Ok(())
     }
 }

@@ -1,11 +1,8 @@
 //! What the audit log says since a moment.
 
-use std::io::{Read, Seek, SeekFrom};
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use anyhow::Result;
 use jiff::Timestamp;
-use trading_testbed::audit::{Entry, read};
+use trading_testbed::audit::{self, Entry};
 
 use super::stack::Stack;
 
@@ -24,13 +21,11 @@ impl Mark {
     }
 }
 
-static FILES: AtomicU32 = AtomicU32::new(0);
-
 impl Stack {
     /// Now.
     pub fn mark(&self) -> Result<Mark> {
-        let path = self.cluster().audit_log();
-        Ok(Mark { offset: std::fs::metadata(path)?.len(), at: Timestamp::now() })
+        let at = Timestamp::now();
+        Ok(Mark { offset: audit::end(&self.cluster().audit_log())?, at })
     }
 
     /// Before anybody asked for anything.
@@ -41,18 +36,7 @@ impl Stack {
 
     /// All requests that came since then, of anybody for anything.
     pub fn requests_since(&self, mark: &Mark) -> Result<Vec<Entry>> {
-        let mut log = std::fs::File::open(self.cluster().audit_log())?;
-        log.seek(SeekFrom::Start(mark.offset))?;
-        let mut tail = Vec::new();
-        log.read_to_end(&mut tail)?;
-        if tail.is_empty() {
-            return Ok(Vec::new());
-        }
-        let number = FILES.fetch_add(1, Ordering::Relaxed);
-        let part = self.cluster().dir().join(format!("audit-part-{number}.log"));
-        std::fs::write(&part, tail)?;
-        let entries = read(&part)?;
-        std::fs::remove_file(&part)?;
+        let entries = audit::read_from(&self.cluster().audit_log(), mark.offset)?;
         Ok(entries.into_iter().filter(|entry| entry.received >= mark.at).collect())
     }
 
