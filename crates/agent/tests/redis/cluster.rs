@@ -319,6 +319,36 @@ fn slots_on_their_way_arrive_whoever_dies() {
     keeps_what_was_copied(&fleet, &load.stop());
 }
 
+/// A word about an owner that comes late: each of two masters sends clients to the other, and for Redis all is well.
+#[test]
+fn slots_that_nobody_stands_for_are_taken_up() {
+    if !has_redis() {
+        return;
+    }
+    let fleet = formed("shop-redis", free_port());
+    let load = Load::start(&fleet.seeds, 0);
+    written(&fleet, &load);
+    let masters: Vec<usize> = (0..6).filter(|it| fleet.is_master(*it)).collect();
+    let (owner, other) = (masters[2], fleet.id(masters[0]));
+    let takes = |ordinal: usize, key: &String| fleet.ask(ordinal, &["SET", key, "1"]) == "OK";
+    let keys = (0..100).map(|number| format!("other-{number}"));
+    let keys: Vec<String> = keys.filter(|key| takes(owner, key)).take(10).collect();
+    assert_eq!(keys.len(), 10);
+    for key in &keys {
+        fleet.ask(owner, &["DEL", key]);
+        let slot = fleet.ask(owner, &["CLUSTER", "KEYSLOT", key]);
+        assert_eq!(fleet.ask(owner, &["CLUSTER", "SETSLOT", &slot, "NODE", &other]), "OK");
+        assert!(masters.iter().all(|it| fleet.ask(*it, &["GET", key]).starts_with("-MOVED")), "{key}");
+    }
+    let took = fleet.until("somebody takes them up", 2 * HEALED, |_| {
+        keys.iter().all(|key| masters.iter().filter(|it| takes(**it, key)).count() == 1)
+    });
+    measured("slots that nobody stood for are taken up, seconds", took.as_secs_f32());
+    fleet.until("all is as it should be", HEALED, Fleet::is_settled);
+    written(&fleet, &load);
+    keeps_all(&fleet, &load.stop());
+}
+
 #[test]
 fn two_clusters_that_swap_addresses_stay_two() {
     if !has_redis() {

@@ -124,7 +124,8 @@ fn outward(link: &mut Link) -> Result<BTreeSet<u16>, ServerError> {
     Ok(moving.filter(|moving| moving.outward).map(|moving| moving.slot).collect())
 }
 
-fn keys_in(link: &mut Link, slot: u16) -> Result<u64, LinkError> {
+/// How many keys of a slot the server holds, whoever owns it.
+pub(super) fn keys_in(link: &mut Link, slot: u16) -> Result<u64, LinkError> {
     link.count("CLUSTER COUNTKEYSINSLOT", &["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()])
 }
 

@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 
 use super::nodes::{Node, NodeId, SLOTS};
 use super::plan::{Action, Plan, Waiting, is_settled};
-use super::shares;
 use super::topology::Topology;
 use super::view::{Member, View};
+use super::{claims, shares};
 
 /// What the agent of `own` does next.
 pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Plan {
@@ -25,6 +25,9 @@ pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Plan {
     }
     if !actions.is_empty() {
         return Plan::Act(actions);
+    }
+    if let Some(plan) = claims::next(view) {
+        return plan;
     }
     let gifts = shares::next(view, own, topology);
     if !gifts.is_empty() {

@@ -3,6 +3,7 @@
 //! Looking ([`servers`]) and deciding ([`plan`]) are apart, so that decisions are tested without
 //! servers.
 
+mod claims;
 mod form;
 mod give;
 mod heal;
@@ -38,6 +39,8 @@ use crate::said::Said;
 const BUSY: Duration = Duration::from_millis(250);
 /// Time between two looks at a cluster that is as it should be.
 const CALM: Duration = Duration::from_secs(1);
+/// Time between two looks at what all servers of such a cluster say, which masters take.
+const ROUND: Duration = Duration::from_secs(30);
 /// Time between two looks while this server is stopping.
 const STOPPING: Duration = Duration::from_millis(100);
 /// Time after which a replica that was asked to take over is asked again.
@@ -127,8 +130,9 @@ impl Cluster {
     /// Forms the cluster or mends it, until the server is stopped.
     pub fn tend(&self) {
         let mut said = Said::default();
+        let mut round = Instant::now();
         while !self.servers.stopping.load(Ordering::Relaxed) {
-            let (plan, news) = self.look_and_act();
+            let (plan, news) = self.look_and_act(&mut round);
             self.settled.store(plan == Plan::Settled, Ordering::Relaxed);
             self.looks(|looked| looked.work = plan.in_words());
             said.once("cluster", news);
@@ -136,7 +140,8 @@ impl Cluster {
         }
     }
 
-    fn look_and_act(&self) -> (Plan, String) {
+    /// `round` is when all servers were asked last.
+    fn look_and_act(&self, round: &mut Instant) -> (Plan, String) {
         let topology = match read(&self.file) {
             Ok((topology, digest)) => {
                 self.looks(|looked| looked.topology = Some(digest));
@@ -144,19 +149,20 @@ impl Cluster {
             }
             Err(error) => return (Plan::Wait(Waiting::OwnServer), crate::with_causes(&error)),
         };
-        // A cluster as it should be costs its servers one question each.
-        match self.servers.own() {
-            Ok(own) if plan::is_settled(&own, &topology) => {
-                return (Plan::Settled, "as it should be".to_owned());
-            }
-            Ok(_) => {}
+        // A cluster as it should be costs its servers one question each, most of the time.
+        let (is_settled, is_shard) = match self.servers.own() {
+            Ok(own) => (plan::is_settled(&own, &topology), own.me().is_shard()),
             Err(error) => {
                 let plan = Plan::Wait(Waiting::OwnServer);
                 return (plan, format!("{}: {}", Waiting::OwnServer, crate::with_causes(&error)));
             }
+        };
+        if is_settled && !(is_shard && round.elapsed() >= ROUND) {
+            return (Plan::Settled, "as it should be".to_owned());
         }
+        *round = Instant::now();
         let view = self.servers.view(self.ordinal, &topology);
-        let plan = plan::next(&view, &topology);
+        let plan = if is_settled { plan::next_of_settled(&view) } else { plan::next(&view, &topology) };
         let news = match &plan {
             Plan::Settled => "as it should be".to_owned(),
             Plan::Wait(reason) => reason.to_string(),

@@ -95,7 +95,8 @@ impl World {
 
     fn view(&self, own: usize) -> View {
         let up = self.servers.iter().enumerate().filter(|(_, server)| server.up);
-        View { own, members: up.map(|(ordinal, server)| (ordinal, self.member(server))).collect() }
+        let members = up.map(|(ordinal, server)| (ordinal, self.member(server))).collect();
+        View { own, members, disowned: BTreeMap::new() }
     }
 
     fn member(&self, server: &Server) -> Member {
@@ -193,6 +194,7 @@ impl World {
             Action::Give { on, to, slots, .. } => slots
                 .iter()
                 .all(|slot| self.begin_to_give(*on, *to, *slot) && self.end_giving(*on, *to, *slot)),
+            Action::Claim { .. } => unreachable!("servers of the model stand for what they own"),
             Action::Keep { on, slot } => {
                 self.servers[*on].me_mut().moving.retain(|moving| moving.slot != *slot);
                 true

@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use super::nodes::NodeId;
 use super::topology::Topology;
 use super::view::{Member, View};
-use super::{form, heal, shares};
+use super::{claims, form, heal, shares};
 
 /// One command for one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Action {
     Give { on: usize, to: usize, slots: Vec<u16>, begun: bool },
     /// A slot that was on its way stays where it is.
     Keep { on: usize, slot: u16 },
+    /// Stand for slots that nobody stands for.
+    Claim { on: usize, slots: Vec<u16> },
 }
 
 impl fmt::Display for Action {
@@ -60,6 +62,9 @@ impl fmt::Display for Action {
                 write!(f, "server {on} gives {} slots to server {to}", slots.len())
             }
             Self::Keep { on, slot } => write!(f, "server {on} no longer moves slot {slot}"),
+            Self::Claim { on, slots } => {
+                write!(f, "server {on} takes up {} slots that nobody stood for", slots.len())
+            }
         }
     }
 }
@@ -88,6 +93,8 @@ pub enum Waiting {
     Shares,
     /// Slots whose only copy is lost.
     SlotsLost(usize),
+    /// Nobody stands for the slot, and these have keys of it: taking it up would delete what the other has.
+    Torn { slot: u16, servers: (usize, usize) },
 }
 
 impl fmt::Display for Waiting {
@@ -118,6 +125,10 @@ impl fmt::Display for Waiting {
                 f,
                 "{slots} slots have no server: the volumes of their master and of all its replicas are lost; restore a backup"
             ),
+            Self::Torn { slot, servers: (one, other) } => write!(
+                f,
+                "servers {one} and {other} both have keys of slot {slot}, and each says that it is another's: look at them, and say at the one that is right CLUSTER SETSLOT {slot} NODE with its own id, then CLUSTER BUMPEPOCH; the other one's are deleted"
+            ),
         }
     }
 }
@@ -145,6 +156,12 @@ impl Plan {
             Self::Act(_) => Some("the cluster is formed or mended".to_owned()),
         }
     }
+}
+
+/// What the agent of `view.own` does where its server sees the whole cluster as it should be, which says nothing
+/// of what the others see.
+pub fn next_of_settled(view: &View) -> Plan {
+    claims::next(view).unwrap_or(Plan::Settled)
 }
 
 /// What the agent of `view.own` does next.

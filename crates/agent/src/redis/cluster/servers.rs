@@ -13,12 +13,15 @@ use super::nodes::{self, NodesError};
 use super::plan::Action;
 use super::topology::Topology;
 use super::view::{Member, View};
+use super::{claims, give};
 use crate::redis::hosts::Hosts;
 use crate::redis::link::{Link, LinkError, field};
 use crate::redis::password::Passwords;
 
 /// Time for one server to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Time after which a slot that nobody stands for is looked at again.
+const SECOND_GLANCE: Duration = Duration::from_secs(1);
 /// Servers that are asked at once.
 const AT_ONCE: usize = 16;
 
@@ -71,7 +74,27 @@ impl Servers {
 
     /// What all servers say that can be asked now, and prove to be who was looked for.
     pub fn view(&self, own: usize, topology: &Topology) -> View {
-        let mut view = View { own, members: BTreeMap::new() };
+        let mut view = self.glance(own, topology);
+        let doubtful = claims::disowned(&view);
+        if !doubtful.is_empty() {
+            thread::sleep(SECOND_GLANCE);
+            view = self.glance(own, topology);
+            let disowned = claims::disowned(&view).into_iter().filter(|slot| doubtful.contains(slot));
+            // Of what can't be counted nothing is concluded.
+            view.disowned =
+                disowned.filter_map(|slot| Some((slot, self.holders(&view, slot).ok()?))).collect();
+        }
+        view
+    }
+
+    /// How many keys of a slot each master holds.
+    fn holders(&self, view: &View, slot: u16) -> Result<BTreeMap<usize, u64>, ServerError> {
+        let masters = view.members.iter().filter(|(_, member)| !member.me().replica && !member.is_alone());
+        masters.map(|(on, member)| Ok((*on, give::keys_in(&mut self.link(member.ip)?, slot)?))).collect()
+    }
+
+    fn glance(&self, own: usize, topology: &Topology) -> View {
+        let mut view = View { own, members: BTreeMap::new(), disowned: BTreeMap::new() };
         let ordinals: BTreeSet<usize> = (0..topology.servers()).chain([own]).collect();
         self.look_at(&ordinals, topology, &mut view);
         // Those that are to go are members until they have left.
@@ -150,6 +173,9 @@ impl Servers {
             Action::Reset { on: ordinal } => {
                 on(*ordinal)?.order("CLUSTER RESET", &["CLUSTER", "RESET", "SOFT"])
             }
+            Action::Claim { on: ordinal, slots } => {
+                return Self::claim(on(*ordinal)?, member(*ordinal)?, slots);
+            }
             Action::Leave { on: ordinal } => return Self::leave(on(*ordinal)?),
             Action::Succeed { on: ordinal } => {
                 on(*ordinal)?.order("CLUSTER FAILOVER", &["CLUSTER", "FAILOVER"])
@@ -161,6 +187,15 @@ impl Servers {
                 .order("CLUSTER SETSLOT STABLE", &["CLUSTER", "SETSLOT", &slot.to_string(), "STABLE"]),
         }?;
         Ok(())
+    }
+
+    /// Of two claims the younger one wins: the others believe only one that is younger than what they know.
+    fn claim(mut link: Link, member: &Member, slots: &[u16]) -> Result<(), ServerError> {
+        for slot in slots {
+            let words = ["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &member.id().0];
+            link.order("CLUSTER SETSLOT NODE", &words)?;
+        }
+        Ok(link.order("CLUSTER BUMPEPOCH", &["CLUSTER", "BUMPEPOCH"])?)
     }
 
     /// The new id comes last: while the others know the old one, all of it is done again. Nothing of the data may
@@ -180,7 +215,7 @@ impl Servers {
         if own.replicas(own.id()).next().is_none() {
             return Ok(false);
         }
-        let view = self.view(ordinal, topology);
+        let view = self.glance(ordinal, topology);
         let heirs = view.members.values().filter(|member| {
             member.in_step && member.me().replica && member.me().master.as_ref() == Some(own.id())
         });

@@ -76,6 +76,8 @@ pub struct View {
     pub own: usize,
     /// What they answered.
     pub members: BTreeMap<usize, Member>,
+    /// Slots that nobody stands for, and how many keys of each the masters hold.
+    pub disowned: BTreeMap<u16, BTreeMap<usize, u64>>,
 }
 
 impl View {
