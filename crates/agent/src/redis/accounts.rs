@@ -9,10 +9,11 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use trading_report::REDIS_PASSWORDS;
 
+use super::connections;
 use super::link::{Link, LinkError, field};
 use super::live::Shared;
 use super::password::{self, Password, Passwords, hashes};
@@ -48,6 +49,10 @@ pub struct Accounts {
 struct Told {
     /// What it takes.
     takes: Vec<Arc<Password>>,
+    /// When it was told of each of them; of those that it began with, before it had any connection.
+    since: Vec<(Arc<Password>, Instant)>,
+    /// Connections are to be ended that came before every one that is good.
+    are_old_to_end: bool,
     /// What it shows.
     shows: Option<Arc<Password>>,
 }
@@ -55,7 +60,10 @@ struct Told {
 impl Accounts {
     /// Keeps the server by the files, for as long as it runs; it was started with these passwords.
     pub fn tend(self, begins_with: Vec<Arc<Password>>, mut users: Users) {
-        let mut told = Told { shows: begins_with.first().cloned(), takes: begins_with };
+        let began = Instant::now();
+        let since = begins_with.iter().map(|password| (Arc::clone(password), began)).collect();
+        let shows = begins_with.first().cloned();
+        let mut told = Told { takes: begins_with, since, are_old_to_end: false, shows };
         let (mut of_users, mut of_passwords) = (Said::default(), Said::default());
         loop {
             let unread = self.keep_users(&mut users, &told).err();
@@ -125,7 +133,7 @@ impl Accounts {
         let good = self.passwords.all();
         let Some(main) = good.first() else { return Ok(None) };
         let is_shown = told.shows.as_ref() == Some(main);
-        if told.takes == good && is_shown && good.len() == 1 {
+        if told.takes == good && is_shown && good.len() == 1 && !told.are_old_to_end {
             return Ok(None);
         }
         // The server may know none but those of before.
@@ -133,12 +141,26 @@ impl Accounts {
         let mut link = Link::open_with(self.ip, self.port, &known, PATIENCE)?;
         let mut done = None;
         if told.takes != good {
+            let now = Instant::now();
             let hashes = hashes(&good);
             let mut words = vec!["ACL", "SETUSER", "default", "resetpass"];
             words.extend(hashes.iter().map(String::as_str));
             link.order("ACL SETUSER", &words)?;
             done = Some(format!("the server takes {}", good.len()));
+            // Consumers of a password that a person replaced may be at work with the old one.
+            told.are_old_to_end |=
+                self.passwords.are_counted() && told.takes.iter().any(|it| !good.contains(it));
             told.takes.clone_from(&good);
+            told.since.retain(|(password, _)| good.contains(password));
+            let known: Vec<_> = told.since.iter().map(|(password, _)| Arc::clone(password)).collect();
+            told.since.extend(good.iter().filter(|it| !known.contains(it)).map(|it| (Arc::clone(it), now)));
+        }
+        if told.are_old_to_end {
+            let oldest = told.since.iter().map(|(_, since)| *since).min();
+            let ended = connections::end_older(&mut link, oldest.map_or(Duration::MAX, |it| it.elapsed()))?;
+            told.are_old_to_end = false;
+            done =
+                Some(format!("the server takes {}, and {ended} connections of old ones ended", good.len()));
         }
         if let Some(next) = self.to_show(&mut link, told, &good)? {
             self.show(&mut link, &next)?;

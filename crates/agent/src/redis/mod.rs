@@ -4,6 +4,7 @@ mod accounts;
 mod certified;
 mod cluster;
 mod config;
+mod connections;
 mod hosts;
 mod leave;
 mod link;

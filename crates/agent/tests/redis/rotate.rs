@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crate::client::{Client, Load, PASSWORD, Secret, ask_with, lost_to};
+use crate::client::{Client, Connection, Load, PASSWORD, Secret, ask_with, lost_to};
 use crate::fleet::{Fleet, has_redis, measured};
 use crate::sentinel::Watched;
 use crate::support::free_port;
@@ -30,6 +30,21 @@ fn rotate(fleets: &mut [&mut Fleet], consumer: &Secret) {
             fleet.until(what, PATIENCE, |it| it.ordinals().into_iter().all(|ordinal| holds(it, ordinal)));
         }
     };
+    let connect = |fleet: &Fleet, ordinal, password| {
+        let connection = Connection::open_as(fleet.at(ordinal), &["AUTH", password]);
+        let mut connection = connection.expect("it answers");
+        assert_eq!(connection.ask(&["PING"]).expect("it answers"), "PONG");
+        connection
+    };
+    let connections = |fleets: &[&mut Fleet], password| -> Vec<Connection> {
+        let of = |fleet: &&mut Fleet| {
+            fleet.ordinals().into_iter().map(|it| connect(fleet, it, password)).collect()
+        };
+        fleets.iter().flat_map(|fleet| -> Vec<Connection> { of(fleet) }).collect()
+    };
+    let old = connections(fleets, PASSWORD);
+    // Ages are counted in seconds.
+    thread::sleep(Duration::from_secs(3));
     for fleet in &*fleets {
         fleet.secret(&[("password", PASSWORD), ("next", NEW), ("next-generation", "2")]);
     }
@@ -38,6 +53,7 @@ fn rotate(fleets: &mut [&mut Fleet], consumer: &Secret) {
     for fleet in &*fleets {
         assert!(fleet.ordinals().into_iter().all(|it| takes(fleet, it, NEW) && takes(fleet, it, PASSWORD)));
     }
+    let new = connections(fleets, NEW);
     for fleet in &mut *fleets {
         // The kubelets are not of one mind: some see it later.
         thread::sleep(Duration::from_secs(2));
@@ -63,6 +79,9 @@ fn rotate(fleets: &mut [&mut Fleet], consumer: &Secret) {
     all(fleets, "all tell that they take the new one alone", &|it, ordinal| tells(it, ordinal, &[NEW]));
     all(fleets, "all refuse the old one", &|it, ordinal| !takes(it, ordinal, PASSWORD));
     all(fleets, "all take the new one", &|it, ordinal| takes(it, ordinal, NEW));
+    let serves = |mut it: Connection| it.ask(&["PING"]).is_ok_and(|reply| reply == "PONG");
+    assert!(!old.into_iter().any(serves), "connections of the old one have ended");
+    assert!(new.into_iter().all(serves), "connections of the new one go on");
 }
 
 #[test]
