@@ -144,16 +144,16 @@ async fn for_each_add_on<T>(what: impl AsyncFn(usize, &Case) -> Result<T>) -> Re
     try_join_all(cases.iter().enumerate().map(|(index, case)| what(index, case))).await
 }
 
-/// A platform that wants the add-on, and its neighbour that doesn't. The neighbour is ready.
-async fn bring_up(namespace: &str, case: &Case) -> Result<[Space<'static>; 2]> {
+/// A platform that wants the add-on.
+async fn wanting(namespace: &str, case: &Case) -> Result<Space<'static>> {
+    with(namespace, &(case.spec)()).await
+}
+
+async fn with(namespace: &str, spec: &Value) -> Result<Space<'static>> {
     let space = STACK.space(namespace).await?;
-    let neighbour = STACK.space(&format!("{namespace}-neighbour")).await?;
-    for (space, spec) in [(&space, (case.spec)()), (&neighbour, json!({}))] {
-        space.put(&database_secret("a")).await?;
-        space.put(&platform(NAME, &spec)).await?;
-    }
-    neighbour.ready(NAME).await?;
-    Ok([space, neighbour])
+    space.put(&database_secret("a")).await?;
+    space.put(&platform(NAME, spec)).await?;
+    Ok(space)
 }
 
 /// Lines of the operator's log since then that somebody would be woken for.
@@ -163,22 +163,38 @@ fn alarms(before: usize) -> Result<Vec<String>> {
     Ok(log[before..].lines().filter(alarm).map(str::to_owned).collect())
 }
 
+/// One after the other, because definitions that come and go are much work for an apiserver.
 #[tokio::test]
 async fn an_add_on_comes_goes_and_comes_back() -> Result<()> {
     let _turn = TURN.lock().await;
     for_each_add_on(async |_, case| case.remove().await).await?;
     let log = STACK.operator().log()?.len();
     let process = STACK.operator().id();
-    for_each_add_on(async |index, case| comes_goes_and_comes_back(&format!("addon-{index}"), case).await)
-        .await?;
+    let spaces = for_each_add_on(async |index, case| {
+        let namespace = format!("addon-{index}");
+        comes_goes_and_comes_back(&namespace, case).await?;
+        is_used_at_once(&format!("{namespace}-later"), case).await
+    })
+    .await?;
     let alarms = alarms(log)?;
     ensure!(alarms.is_empty(), "{} alarms:\n{}", alarms.len(), alarms.join("\n"));
     ensure!(STACK.operator().id() == process, "the operator was restarted");
+
+    let mark = STACK.mark()?;
+    STACK.restart_operator()?;
+    for_each_add_on(async |index, case| {
+        a_restart_writes_nothing(&spaces[index], &mark).await?;
+        comes_back_when_deleted(&spaces[index], case).await
+    })
+    .await?;
     Ok(())
 }
 
 async fn comes_goes_and_comes_back(namespace: &str, case: &Case) -> Result<()> {
-    let [space, neighbour] = bring_up(namespace, case).await?;
+    let space = wanting(namespace, case).await?;
+    let leaver = wanting(&format!("{namespace}-leaver"), case).await?;
+    let neighbour = with(&format!("{namespace}-neighbour"), &json!({})).await?;
+    neighbour.ready(NAME).await?;
     let missing = case.is_missed(&space).await?;
     let named = add_ons::of(case.add_on).all(|definition| missing.contains(&definition.name()));
     ensure!(missing.contains(case.object) && named, "{missing}");
@@ -186,13 +202,14 @@ async fn comes_goes_and_comes_back(namespace: &str, case: &Case) -> Result<()> {
     neighbour.requests_until_rest(&STACK.mark()?).await?;
     let children = space.children(NAME).await?;
 
-    // It is there, later than the platform.
+    // It is there, later than the platforms.
     let mark = STACK.mark()?;
     case.install().await?;
     case.is_made(&space).await?;
+    case.is_made(&leaver).await?;
     space.ready(NAME).await?;
 
-    // It goes while the platform wants it, and Kubernetes takes its objects along.
+    // It goes while the platforms want it, and Kubernetes takes its objects along.
     case.remove().await?;
     case.is_missed(&space).await?;
     let whole = if case.add_on.is_aside() { "True" } else { "False" };
@@ -202,6 +219,11 @@ async fn comes_goes_and_comes_back(namespace: &str, case: &Case) -> Result<()> {
         Ok(())
     })
     .await?;
+
+    // A platform can be deleted meanwhile.
+    leaver.condition_is(NAME, "AddOnsAvailable", "False", "AddOnMissing", BRIEF).await?;
+    leaver.delete("TradingPlatform", NAME, Propagation::Background).await?;
+    leaver.gone("TradingPlatform", NAME, SETTLE).await?;
 
     // It comes back.
     case.install().await?;
@@ -214,31 +236,16 @@ async fn comes_goes_and_comes_back(namespace: &str, case: &Case) -> Result<()> {
         let live = space.get(kind, name).await?;
         ensure!(at(&live, "/metadata/uid") == at(before, "/metadata/uid"), "{kind} {name} is another");
     }
-    case.remove().await
+    Ok(())
 }
 
-#[tokio::test]
-async fn an_add_on_that_is_there_first_is_used_at_once_and_costs_nothing_at_rest() -> Result<()> {
-    let _turn = TURN.lock().await;
-    let spaces = for_each_add_on(async |index, case| {
-        case.install().await?;
-        let [space, _] = bring_up(&format!("addon-first-{index}"), case).await?;
-        case.is_made(&space).await?;
-        space.ready(NAME).await?;
-        space.requests_until_rest(&STACK.mark()?).await?;
-        Ok(space)
-    })
-    .await?;
-
-    let mark = STACK.mark()?;
-    STACK.restart_operator()?;
-    for_each_add_on(async |index, case| {
-        a_restart_writes_nothing(&spaces[index], &mark).await?;
-        comes_back_when_deleted(&spaces[index], case).await?;
-        case.remove().await
-    })
-    .await?;
-    Ok(())
+/// By a platform that comes later than the add-on, and costs nothing at rest.
+async fn is_used_at_once(namespace: &str, case: &Case) -> Result<Space<'static>> {
+    let space = wanting(namespace, case).await?;
+    case.is_made(&space).await?;
+    space.ready(NAME).await?;
+    space.requests_until_rest(&STACK.mark()?).await?;
+    Ok(space)
 }
 
 /// It finds everything as it is, and nothing is said to be missing.
@@ -260,22 +267,6 @@ async fn comes_back_when_deleted(space: &Space<'_>, case: &Case) -> Result<()> {
         Ok(())
     })
     .await
-}
-
-#[tokio::test]
-async fn a_platform_can_be_deleted_while_its_add_on_is_away() -> Result<()> {
-    let _turn = TURN.lock().await;
-    for_each_add_on(async |index, case| {
-        case.install().await?;
-        let [space, _] = bring_up(&format!("addon-deleted-{index}"), case).await?;
-        case.is_made(&space).await?;
-        case.remove().await?;
-        space.condition_is(NAME, "AddOnsAvailable", "False", "AddOnMissing", BRIEF).await?;
-        space.delete("TradingPlatform", NAME, Propagation::Background).await?;
-        space.gone("TradingPlatform", NAME, SETTLE).await
-    })
-    .await?;
-    Ok(())
 }
 
 /// Nothing is made of its kinds: it reads Ingresses and writes Secrets, whose absence is told.
