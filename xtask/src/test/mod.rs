@@ -14,6 +14,7 @@ use trading_testbed::{Program, Programs, Release, real, workspace_binary};
 
 use crate::repo;
 use report::{Outcome, Report};
+use side_by_side::Batch;
 use targets::{Level, Targets, selecting};
 
 /// Arguments of `test`.
@@ -41,7 +42,10 @@ const SIMULATED: &[Program] = &[
 const BINARIES: &[&str] = &["trading-operator", "kubectl-trading"];
 
 /// Tests of level 1 that run real servers, for which they wait most of the time.
-const SERVERS: [&str; 2] = ["postgres", "redis"];
+const SERVERS: [&str; 2] = [POSTGRES, REDIS];
+const POSTGRES: &str = "postgres";
+/// The longest of all.
+const REDIS: &str = "redis";
 
 /// Tests of level 3 that say what happens within seconds, which they can't while others take the machine.
 /// One of them waits most of the time.
@@ -76,7 +80,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn level_1(report: &mut Report, targets: &Targets) {
     let names = targets.of(Level::Pure);
-    let (servers, others): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| SERVERS.contains(name));
+    let others: Vec<&str> = names.iter().copied().filter(|name| !SERVERS.contains(name)).collect();
     measured(report, 1, "formatting", || repo::run(&mut repo::cargo(&["fmt", "--all", "--check"])));
     measured(report, 1, "purity of the core", purity::check);
     measured(report, 1, "lints", || {
@@ -84,12 +88,16 @@ fn level_1(report: &mut Report, targets: &Targets) {
         repo::run(&mut repo::cargo(&arguments))
     });
     measured(report, 1, "build", || cargo_test(&["--no-run"]));
-    measured(report, 1, "units", || cargo_test(&["--lib", "--bins"]));
     measured(report, 1, "tests", || {
-        let groups: Vec<&[&str]> = servers.chunks(1).chain([&others[..]]).collect();
-        side_by_side::groups(&groups, groups.len())
+        let batches = [
+            Batch::of(&[REDIS]).with("--test-threads=3"),
+            Batch::of(&[POSTGRES]),
+            Batch::of(&others),
+            Batch::selected_by("units", &["--lib", "--bins"]),
+            Batch::selected_by("examples in the documentation", &["--doc"]),
+        ];
+        side_by_side::lanes(batches.into_iter(), 1 + SERVERS.len())
     });
-    measured(report, 1, "examples in the documentation", || cargo_test(&["--doc"]));
 }
 
 fn level_on_cluster(report: &mut Report, targets: &Targets, level: Level, programs: &[Program]) {
@@ -135,7 +143,8 @@ fn simulated(names: &[&str]) -> Result<()> {
         let idle = idle.join().unwrap_or_else(|_| bail!("the tests that wait could not be run"));
         others.and(idle)
     });
-    side_by_side::groups(&EXACT, EXACT.len()).and(side_by_side)
+    let exact = EXACT.iter().map(|names| Batch::of(names));
+    side_by_side::lanes(exact, EXACT.len()).and(side_by_side)
 }
 
 /// What level 4 would change on a person's machine that did not ask for it.

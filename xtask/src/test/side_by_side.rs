@@ -1,4 +1,4 @@
-//! Test binaries that run side by side. What one prints comes in one piece, when it has ended.
+//! Tests that run side by side. What one of them prints comes in one piece, when it has ended.
 
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
@@ -13,20 +13,63 @@ use crate::repo;
 /// Binaries at once: each has a control plane of its own.
 const AT_ONCE: usize = 2;
 
-/// Runs every integration test of these names, also after one has failed.
-pub fn run(names: &[&str]) -> Result<()> {
-    groups(&names.chunks(1).collect::<Vec<_>>(), AT_ONCE)
+/// One call of `cargo test`.
+pub struct Batch<'a> {
+    name: String,
+    arguments: Vec<&'a str>,
 }
 
-/// The same, so many groups at once; those of a group run one after another.
-pub fn groups(groups: &[&[&str]], at_once: usize) -> Result<()> {
-    let waiting = Mutex::new(groups.iter().copied());
+impl<'a> Batch<'a> {
+    /// Integration tests of these names, one after another.
+    pub fn of(names: &[&'a str]) -> Self {
+        Self { name: names.join(", "), arguments: selecting(names) }
+    }
+
+    /// Whatever these arguments select.
+    pub fn selected_by(name: &str, arguments: &[&'a str]) -> Self {
+        Self { name: name.to_owned(), arguments: arguments.to_vec() }
+    }
+
+    /// With this option of the test harness.
+    pub fn with(mut self, option: &'a str) -> Self {
+        self.arguments.extend(["--", option]);
+        self
+    }
+
+    fn run(&self) -> Result<()> {
+        let name = &self.name;
+        eprintln!("{name} begins");
+        let began = Instant::now();
+        let mut command = repo::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
+        command.args(&self.arguments);
+        let output = command.output().with_context(|| format!("cannot run {name}"))?;
+        let seconds = began.elapsed().as_secs_f64();
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "\n{name}: {} after {seconds:.0} s", output.status)?;
+        out.write_all(&output.stderr)?;
+        out.write_all(&output.stdout)?;
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let says_why = |line: &&str| line.starts_with("Error: ") || line.ends_with("... FAILED");
+        let reasons: Vec<&str> = printed.lines().filter(says_why).collect();
+        ensure!(output.status.success(), "{name}: {}\n{}", output.status, reasons.join("\n"));
+        Ok(())
+    }
+}
+
+/// Runs every integration test of these names, also after one has failed.
+pub fn run(names: &[&str]) -> Result<()> {
+    lanes(names.iter().map(|name| Batch::of(&[name])), AT_ONCE)
+}
+
+/// Runs all of them, so many at once.
+pub fn lanes<'a>(batches: impl Iterator<Item = Batch<'a>> + Send, at_once: usize) -> Result<()> {
+    let waiting = Mutex::new(batches);
     let failed = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..at_once {
             scope.spawn(|| {
-                while let Some(names) = next(&waiting) {
-                    if let Err(error) = one(names) {
+                while let Some(batch) = next(&waiting) {
+                    if let Err(error) = batch.run() {
                         failed.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{error:#}"));
                     }
                 }
@@ -38,25 +81,6 @@ pub fn groups(groups: &[&[&str]], at_once: usize) -> Result<()> {
     Ok(())
 }
 
-fn next<'a>(waiting: &Mutex<impl Iterator<Item = &'a [&'a str]>>) -> Option<&'a [&'a str]> {
+fn next<'a>(waiting: &Mutex<impl Iterator<Item = Batch<'a>>>) -> Option<Batch<'a>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner).next()
-}
-
-fn one(names: &[&str]) -> Result<()> {
-    let name = names.join(", ");
-    eprintln!("{name} begins");
-    let began = Instant::now();
-    let mut command = repo::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
-    command.args(selecting(names));
-    let output = command.output().with_context(|| format!("cannot run {name}"))?;
-    let seconds = began.elapsed().as_secs_f64();
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "\n{name}: {} after {seconds:.0} s", output.status)?;
-    out.write_all(&output.stderr)?;
-    out.write_all(&output.stdout)?;
-    let printed = String::from_utf8_lossy(&output.stdout);
-    let says_why = |line: &&str| line.starts_with("Error: ") || line.ends_with("... FAILED");
-    let reasons: Vec<&str> = printed.lines().filter(says_why).collect();
-    ensure!(output.status.success(), "{name}: {}\n{}", output.status, reasons.join("\n"));
-    Ok(())
 }
