@@ -163,7 +163,7 @@ fn alarms(before: usize) -> Result<Vec<String>> {
     Ok(log[before..].lines().filter(alarm).map(str::to_owned).collect())
 }
 
-/// One after the other, because definitions that come and go are much work for an apiserver.
+/// All in one, because definitions that come and go are much work for an apiserver.
 #[tokio::test]
 async fn an_add_on_comes_goes_and_comes_back() -> Result<()> {
     let _turn = TURN.lock().await;

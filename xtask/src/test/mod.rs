@@ -47,8 +47,8 @@ const POSTGRES: &str = "postgres";
 /// The longest of all.
 const REDIS: &str = "redis";
 
-/// Tests of level 3 that say what happens within seconds, which they can't while others take the machine.
-/// One of them waits most of the time.
+/// Tests of level 3 that say what happens within seconds, which they can't while many others take the machine. The
+/// last one waits most of the time.
 const EXACT: [&[&str]; 2] = [&["sim_edits", "sim_leader"], &["sim_rest"]];
 
 /// Tests of level 3 that wait for the clocks of Kubernetes, and leave the machine to others.

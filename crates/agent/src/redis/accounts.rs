@@ -9,7 +9,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use trading_report::REDIS_PASSWORDS;
 
@@ -49,8 +49,9 @@ pub struct Accounts {
 struct Told {
     /// What it takes.
     takes: Vec<Arc<Password>>,
-    /// When it was told of each of them; of those that it began with, before it had any connection.
-    since: Vec<(Arc<Password>, Instant)>,
+    /// The first connection that may have come with it, of each of them: those that the server began with are as
+    /// old as all.
+    since: Vec<(Arc<Password>, u64)>,
     /// Connections are to be ended that came before every one that is good.
     are_old_to_end: bool,
     /// What it shows.
@@ -60,8 +61,7 @@ struct Told {
 impl Accounts {
     /// Keeps the server by the files, for as long as it runs; it was started with these passwords.
     pub fn tend(self, begins_with: Vec<Arc<Password>>, mut users: Users) {
-        let began = Instant::now();
-        let since = begins_with.iter().map(|password| (Arc::clone(password), began)).collect();
+        let since = begins_with.iter().map(|password| (Arc::clone(password), 0)).collect();
         let shows = begins_with.first().cloned();
         let mut told = Told { takes: begins_with, since, are_old_to_end: false, shows };
         let (mut of_users, mut of_passwords) = (Said::default(), Said::default());
@@ -75,7 +75,7 @@ impl Accounts {
                     self.tell(&told);
                 }
                 // While it starts it does not answer; what it was started with is known.
-                Err(LinkError::Silent(_)) => {}
+                Err(error) if error.is_silence() => {}
                 Err(error) => of_passwords.once("passwords", with_causes(&error)),
             }
             thread::sleep(PAUSE);
@@ -138,10 +138,10 @@ impl Accounts {
         }
         // The server may know none but those of before.
         let known: Vec<Arc<Password>> = told.takes.iter().chain(&good).cloned().collect();
-        let mut link = Link::open_with(self.ip, self.port, &known, PATIENCE)?;
+        let mut link = Link::open_with(self.ip, self.port, &known, PATIENCE)?.with_room(connections::ROOM);
         let mut done = None;
         if told.takes != good {
-            let now = Instant::now();
+            let number = connections::number(&mut link)?;
             let hashes = hashes(&good);
             let mut words = vec!["ACL", "SETUSER", "default", "resetpass"];
             words.extend(hashes.iter().map(String::as_str));
@@ -153,11 +153,12 @@ impl Accounts {
             told.takes.clone_from(&good);
             told.since.retain(|(password, _)| good.contains(password));
             let known: Vec<_> = told.since.iter().map(|(password, _)| Arc::clone(password)).collect();
-            told.since.extend(good.iter().filter(|it| !known.contains(it)).map(|it| (Arc::clone(it), now)));
+            told.since
+                .extend(good.iter().filter(|it| !known.contains(it)).map(|it| (Arc::clone(it), number)));
         }
         if told.are_old_to_end {
-            let oldest = told.since.iter().map(|(_, since)| *since).min();
-            let ended = connections::end_older(&mut link, oldest.map_or(Duration::MAX, |it| it.elapsed()))?;
+            let first = told.since.iter().map(|(_, first)| *first).min().unwrap_or(0);
+            let ended = connections::end_before(&mut link, first)?;
             told.are_old_to_end = false;
             done =
                 Some(format!("the server takes {}, and {ended} connections of old ones ended", good.len()));

@@ -1,33 +1,41 @@
 //! Connections that logged in with a password that is no longer good: Redis goes on serving them, and does not
-//! say which password one came with. Those that are older than every good one came with another.
+//! say which password one came with. Those that came before every good one came with another. Redis numbers
+//! connections as they come.
 
 use std::time::Duration;
 
 use super::link::{Link, LinkError};
 
-/// Seconds by which an age may be wrong: Redis counts whole ones.
-const COUNTED: u64 = 1;
+/// Bytes of a list of all connections: some 400 for each of more than 65,000.
+pub const ROOM: usize = 32 * 1024 * 1024;
+/// Time for the list, and for each that is ended.
+const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Ends what clients opened as the default user longer than `since` ago, and says how many it were. Links that
+/// The number of this connection; later ones have greater numbers.
+pub fn number(link: &mut Link) -> Result<u64, LinkError> {
+    link.count("CLIENT ID", &["CLIENT", "ID"])
+}
+
+/// Ends what clients opened as the default user before connection `first`, and says how many it were. Links that
 /// copy data stay: servers show each other what is good, and an ended link would copy anew.
-pub fn end_older(link: &mut Link, since: Duration) -> Result<usize, LinkError> {
-    let old = older(&link.text("CLIENT LIST", &["CLIENT", "LIST"])?, since);
-    for id in &old {
+pub fn end_before(link: &mut Link, first: u64) -> Result<usize, LinkError> {
+    link.go_on(PATIENCE);
+    let old = before(first, &link.text("CLIENT LIST", &["CLIENT", "LIST"])?);
+    for number in &old {
+        link.go_on(PATIENCE);
         // It counts none where the client has left meanwhile.
-        link.count("CLIENT KILL", &["CLIENT", "KILL", "ID", id])?;
+        link.count("CLIENT KILL", &["CLIENT", "KILL", "ID", &number.to_string()])?;
     }
     Ok(old.len())
 }
 
-fn older(list: &str, since: Duration) -> Vec<String> {
-    let is_old = |line: &&str| {
-        let age = field(line, "age").and_then(|digits| digits.parse::<u64>().ok());
-        let copies = field(line, "flags").is_some_and(|flags| flags.contains(['M', 'S']));
-        field(line, "user") == Some("default")
-            && !copies
-            && age.is_some_and(|age| age > since.as_secs() + COUNTED)
+fn before(first: u64, list: &str) -> Vec<u64> {
+    let old = |line: &str| {
+        let number = field(line, "id")?.parse().ok().filter(|number| *number < first)?;
+        let copies = field(line, "flags")?.contains(['M', 'S']);
+        (field(line, "user")? == "default" && !copies).then_some(number)
     };
-    list.lines().filter(is_old).filter_map(|line| field(line, "id")).map(str::to_owned).collect()
+    list.lines().filter_map(old).collect()
 }
 
 /// The names of clients have no spaces.
@@ -40,23 +48,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_older_than_every_good_password_is_ended() {
-        let line = |id, age, flags, user| {
+    fn only_what_came_before_every_good_password_is_ended() {
+        let line = |id, flags, user| {
             format!(
-                "id={id} addr=10.0.0.1:5 laddr=10.0.0.2:6379 fd=8 name=age=99 age={age} idle=0 flags={flags} db=0 user={user} redir=-1"
+                "id={id} addr=10.0.0.1:5 laddr=10.0.0.2:6379 fd=8 name=id=1 age=9 idle=0 flags={flags} db=0 user={user} redir=-1"
             )
         };
         let list = [
-            line(1, 100, "N", "default"),
-            line(2, 11, "N", "default"),
-            line(3, 12, "P", "default"),
-            line(4, 100, "S", "default"),
-            line(5, 100, "M", "default"),
-            line(6, 100, "N", "reader"),
-            line(7, 0, "N", "default"),
-            line(8, 100, "N", "(superuser)"),
+            line(3, "N", "default"),
+            line(5, "P", "default"),
+            line(7, "S", "default"),
+            line(8, "M", "default"),
+            line(9, "N", "reader"),
+            line(10, "N", "(superuser)"),
+            line(11, "N", "default"),
+            line(12, "N", "default"),
         ];
-        assert_eq!(older(&list.join("\n"), Duration::from_millis(10_900)), ["1", "3"]);
-        assert_eq!(older("", Duration::ZERO), Vec::<String>::new());
+        assert_eq!(before(11, &list.join("\n")), [3, 5]);
+        assert_eq!(before(0, &list.join("\n")), [0; 0]);
     }
 }

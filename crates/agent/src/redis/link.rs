@@ -36,6 +36,13 @@ pub enum LinkError {
     },
 }
 
+impl LinkError {
+    /// It does not answer, which is otherwise told of; one that answers too much or otherwise is told of here.
+    pub fn is_silence(&self) -> bool {
+        matches!(self, Self::Silent(cause) if !matches!(cause, ProbeError::Resp { .. }))
+    }
+}
+
 /// A conversation with one server.
 pub struct Link(Server);
 
@@ -61,6 +68,12 @@ impl Link {
             }
         }
         Ok(taken.map(|()| Self(server))?)
+    }
+
+    /// Takes replies of so many bytes.
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.0.take_up_to(bytes);
+        self
     }
 
     /// Has as much time again.

@@ -128,6 +128,7 @@ fn is_timeout(error: &io::Error) -> bool {
 pub struct Server {
     stream: Stream,
     deadline: Deadline,
+    room: usize,
 }
 
 impl Server {
@@ -140,12 +141,17 @@ impl Server {
             }
             ProbeError::Connect { address, source }
         })?;
-        Ok(Self { stream, deadline })
+        Ok(Self { stream, deadline, room: resp::MAX_REPLY })
     }
 
     /// Has until another deadline.
     pub fn go_on(&mut self, deadline: Deadline) {
         self.deadline = deadline;
+    }
+
+    /// Takes replies of so many bytes.
+    pub fn take_up_to(&mut self, bytes: usize) {
+        self.room = bytes;
     }
 
     pub fn ask(&mut self, step: &'static str, words: &[&[u8]]) -> Result<Reply, ProbeError> {
@@ -171,7 +177,7 @@ impl Server {
         let mut received = Vec::new();
         let mut chunk = [0; 4096];
         loop {
-            let reply = resp::parse(&received);
+            let reply = resp::parse_within(self.room, &received);
             if let Some(reply) = reply.map_err(|source| ProbeError::Resp { step, source })? {
                 return Ok(reply);
             }

@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-/// Bytes. `CLUSTER NODES` has about 150 for each of at most 600 nodes.
+/// Bytes of a reply where nothing else is said. `CLUSTER NODES` has about 150 for each of at most 600 nodes.
 pub const MAX_REPLY: usize = 256 * 1024;
 
 /// What the server said.
@@ -40,9 +40,9 @@ pub enum RespError {
     /// The text is not ended where its length says.
     #[error("reply does not end where it says")]
     End,
-    /// Longer than [`MAX_REPLY`].
-    #[error("reply is longer than {MAX_REPLY} bytes")]
-    TooLong,
+    /// Longer than may be.
+    #[error("reply is longer than {0} bytes")]
+    TooLong(usize),
 }
 
 /// A command as Redis wants it: an array of bulk strings.
@@ -58,11 +58,16 @@ pub fn command(words: &[&[u8]]) -> Vec<u8> {
 
 /// The reply at the start of `bytes`; `None` while its end has not arrived.
 pub fn parse(bytes: &[u8]) -> Result<Option<Reply>, RespError> {
-    Ok(whole(bytes, true)?.map(|(reply, _)| reply))
+    parse_within(MAX_REPLY, bytes)
+}
+
+/// The same, of at most so many bytes.
+pub fn parse_within(most: usize, bytes: &[u8]) -> Result<Option<Reply>, RespError> {
+    Ok(whole(most, bytes, true)?.map(|(reply, _)| reply))
 }
 
 /// The reply, and what follows it.
-fn whole(bytes: &[u8], may_be_list: bool) -> Result<Option<(Reply, &[u8])>, RespError> {
+fn whole(most: usize, bytes: &[u8], may_be_list: bool) -> Result<Option<(Reply, &[u8])>, RespError> {
     let Some((&kind, rest)) = bytes.split_first() else {
         return Ok(None);
     };
@@ -75,7 +80,7 @@ fn whole(bytes: &[u8], may_be_list: bool) -> Result<Option<(Reply, &[u8])>, Resp
         return Err(RespError::Kind(kind));
     }
     let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else {
-        return if bytes.len() > MAX_REPLY { Err(RespError::TooLong) } else { Ok(None) };
+        return if bytes.len() > most { Err(RespError::TooLong(most)) } else { Ok(None) };
     };
     let (line, rest) = (&rest[..end], &rest[end + 2..]);
     match kind {
@@ -85,16 +90,16 @@ fn whole(bytes: &[u8], may_be_list: bool) -> Result<Option<(Reply, &[u8])>, Resp
             let number = text(line).parse().map_err(|_| RespError::Number)?;
             Ok(Some((Reply::Integer(number), rest)))
         }
-        b'*' => list(length(line)?, rest),
+        b'*' => list(most, length(most, line)?, rest),
         _ if line == b"-1" => Ok(Some((Reply::Nothing, rest))),
-        _ => bulk(length(line)?, rest),
+        _ => bulk(length(most, line)?, rest),
     }
 }
 
-fn length(line: &[u8]) -> Result<usize, RespError> {
+fn length(most: usize, line: &[u8]) -> Result<usize, RespError> {
     let length =
         std::str::from_utf8(line).ok().and_then(|digits| digits.parse().ok()).ok_or(RespError::Length)?;
-    if length > MAX_REPLY { Err(RespError::TooLong) } else { Ok(length) }
+    if length > most { Err(RespError::TooLong(most)) } else { Ok(length) }
 }
 
 fn bulk(length: usize, rest: &[u8]) -> Result<Option<(Reply, &[u8])>, RespError> {
@@ -105,10 +110,10 @@ fn bulk(length: usize, rest: &[u8]) -> Result<Option<(Reply, &[u8])>, RespError>
     }
 }
 
-fn list(length: usize, mut rest: &[u8]) -> Result<Option<(Reply, &[u8])>, RespError> {
+fn list(most: usize, length: usize, mut rest: &[u8]) -> Result<Option<(Reply, &[u8])>, RespError> {
     let mut replies = Vec::new();
     for _ in 0..length {
-        let Some((reply, further)) = whole(rest, false)? else { return Ok(None) };
+        let Some((reply, further)) = whole(most, rest, false)? else { return Ok(None) };
         replies.push(reply);
         rest = further;
     }
@@ -159,12 +164,15 @@ mod tests {
             (b"$-2\r\n", RespError::Length),
             (b"$4x\r\n", RespError::Length),
             (b"$2\r\nabcd", RespError::End),
-            (b"$262145\r\n", RespError::TooLong),
+            (b"$262145\r\n", RespError::TooLong(MAX_REPLY)),
             (b"$99999999999999999999\r\n", RespError::Length),
         ] {
             assert_eq!(parse(bytes), Err(error));
         }
         assert_eq!(parse(&vec![b'+'; MAX_REPLY]), Ok(None));
-        assert_eq!(parse(&vec![b'+'; MAX_REPLY + 1]), Err(RespError::TooLong));
+        assert_eq!(parse(&vec![b'+'; MAX_REPLY + 1]), Err(RespError::TooLong(MAX_REPLY)));
+        let long = [b"$262145\r\n", &[b'a'; MAX_REPLY + 1][..], b"\r\n"].concat();
+        let taken = parse_within(2 * MAX_REPLY, &long);
+        assert_eq!(taken, Ok(Some(Reply::Bulk(vec![b'a'; MAX_REPLY + 1]))));
     }
 }

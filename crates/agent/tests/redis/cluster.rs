@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::{Ledger, Load, PASSWORD, address, ask, lost};
+use crate::client::{Connection, Ledger, Load, PASSWORD, address, ask, lost};
 use crate::fleet::{Fleet, METRICS_PORT, eventually, get, has_redis, measured, resident};
 use crate::support::free_port;
 
@@ -319,7 +319,8 @@ fn slots_on_their_way_arrive_whoever_dies() {
     keeps_what_was_copied(&fleet, &load.stop());
 }
 
-/// A word about an owner that comes late: each of two masters sends clients to the other, and for Redis all is well.
+/// What a word about an owner that comes late leaves behind: each of two masters sends clients to the other, and
+/// for Redis all is well.
 #[test]
 fn slots_that_nobody_stands_for_are_taken_up() {
     if !has_redis() {
@@ -329,22 +330,51 @@ fn slots_that_nobody_stands_for_are_taken_up() {
     let load = Load::start(&fleet.seeds, 0);
     written(&fleet, &load);
     let masters: Vec<usize> = (0..6).filter(|it| fleet.is_master(*it)).collect();
-    let (owner, other) = (masters[2], fleet.id(masters[0]));
+    let (first, last) = (masters[0], masters[2]);
     let takes = |ordinal: usize, key: &String| fleet.ask(ordinal, &["SET", key, "1"]) == "OK";
-    let keys = (0..100).map(|number| format!("other-{number}"));
-    let keys: Vec<String> = keys.filter(|key| takes(owner, key)).take(10).collect();
+    let keys: Vec<String> =
+        (0..100).map(|number| format!("other-{number}")).filter(|key| takes(last, key)).take(10).collect();
     assert_eq!(keys.len(), 10);
-    for key in &keys {
-        fleet.ask(owner, &["DEL", key]);
-        let slot = fleet.ask(owner, &["CLUSTER", "KEYSLOT", key]);
-        assert_eq!(fleet.ask(owner, &["CLUSTER", "SETSLOT", &slot, "NODE", &other]), "OK");
+    let slot = |key: &String| fleet.ask(last, &["CLUSTER", "KEYSLOT", key]);
+    let disown = |key: &String| {
+        let slot = slot(key);
+        // With keys in it, it is not given away in one step.
+        assert_eq!(fleet.ask(last, &["CLUSTER", "DELSLOTS", &slot]), "OK");
+        assert_eq!(fleet.ask(last, &["CLUSTER", "SETSLOT", &slot, "NODE", &fleet.id(first)]), "OK");
         assert!(masters.iter().all(|it| fleet.ask(*it, &["GET", key]).starts_with("-MOVED")), "{key}");
+    };
+    // One of which two have keys, some of which the owner has some, and some without any.
+    let (torn, others) = keys.split_first().expect("ten");
+    let (kept, empty) = others.split_at(4);
+    let mut client = Connection::open(address(fleet.at(first).ip(), fleet.port)).expect("it answers");
+    let mut say = |words: &[&str]| assert_eq!(client.ask(words).expect("it answers"), "OK", "{words:?}");
+    say(&["CLUSTER", "SETSLOT", &slot(torn), "IMPORTING", &fleet.id(last)]);
+    say(&["ASKING"]);
+    say(&["SET", torn, "older"]);
+    say(&["CLUSTER", "SETSLOT", &slot(torn), "STABLE"]);
+    for key in empty {
+        fleet.ask(last, &["DEL", key]);
     }
-    let took = fleet.until("somebody takes them up", 2 * HEALED, |_| {
-        keys.iter().all(|key| masters.iter().filter(|it| takes(**it, key)).count() == 1)
+    keys.iter().for_each(disown);
+
+    let took = fleet.until("somebody takes them up", 2 * HEALED, |fleet| {
+        let owners = |key: &String| masters.iter().filter(|it| takes(**it, key)).count();
+        kept.iter().all(|key| fleet.ask(last, &["GET", key]) == "1")
+            && empty.iter().all(|key| owners(key) == 1)
     });
     measured("slots that nobody stood for are taken up, seconds", took.as_secs_f32());
-    fleet.until("all is as it should be", HEALED, Fleet::is_settled);
+    fleet.until("somebody says of which slot a person has to choose", HEALED, |fleet| {
+        let said = |it: &usize| fleet.report(*it)["waitsFor"].as_str().map(str::to_owned).unwrap_or_default();
+        masters.iter().any(|it| said(it).contains(&format!("both have keys of slot {},", slot(torn))))
+    });
+    // As it says.
+    let right = |words: &[&str]| assert_eq!(fleet.ask(last, words), "OK", "{words:?}");
+    right(&["CLUSTER", "SETSLOT", &slot(torn), "IMPORTING", &fleet.id(first)]);
+    right(&["CLUSTER", "SETSLOT", &slot(torn), "NODE", &fleet.id(last)]);
+    fleet.until("all is as it should be", HEALED, |fleet| {
+        fleet.is_settled() && fleet.ask(first, &["GET", torn]).starts_with("-MOVED")
+    });
+    assert_eq!(fleet.ask(last, &["GET", torn]), "1");
     written(&fleet, &load);
     keeps_all(&fleet, &load.stop());
 }

@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const SILENCE: &str = "3000";
 /// Keys that move in one go.
 const AT_A_TIME: usize = 20;
+/// Bytes of all function libraries together, and of the names of keys that move in one go.
+const ROOM: usize = 32 * 1024 * 1024;
 /// Bytes that move in one go, but for a key that is larger.
 const SIZE: u64 = 4 * 1024 * 1024;
 
@@ -111,7 +113,7 @@ impl Servers {
     }
 
     fn link_for(&self, member: &Member) -> Result<Link, LinkError> {
-        Link::open(member.ip, self.port, &self.passwords, PATIENCE)
+        Ok(Link::open(member.ip, self.port, &self.passwords, PATIENCE)?.with_room(ROOM))
     }
 }
 

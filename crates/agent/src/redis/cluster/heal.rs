@@ -26,12 +26,15 @@ pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Plan {
     if !actions.is_empty() {
         return Plan::Act(actions);
     }
-    if let Some(plan) = claims::next(view) {
-        return plan;
+    if let Some(claim) = claims::next(view) {
+        return Plan::Act(vec![claim]);
     }
     let gifts = shares::next(view, own, topology);
     if !gifts.is_empty() {
         return Plan::Act(gifts);
+    }
+    if let Some(torn) = claims::torn(view) {
+        return Plan::Wait(torn);
     }
     if is_settled(own, topology) {
         return Plan::Settled;

@@ -160,9 +160,11 @@ impl Cluster {
         if is_settled && !(is_shard && round.elapsed() >= ROUND) {
             return (Plan::Settled, "as it should be".to_owned());
         }
-        *round = Instant::now();
         let view = self.servers.view(self.ordinal, &topology);
         let plan = if is_settled { plan::next_of_settled(&view) } else { plan::next(&view, &topology) };
+        if plan == Plan::Settled {
+            *round = Instant::now();
+        }
         let news = match &plan {
             Plan::Settled => "as it should be".to_owned(),
             Plan::Wait(reason) => reason.to_string(),

@@ -93,7 +93,7 @@ pub enum Waiting {
     Shares,
     /// Slots whose only copy is lost.
     SlotsLost(usize),
-    /// Nobody stands for the slot, and these have keys of it: taking it up would delete what the other has.
+    /// Nobody stands for the slot, and these have keys of it: where one takes it up, the other's are out of reach.
     Torn { slot: u16, servers: (usize, usize) },
 }
 
@@ -127,7 +127,7 @@ impl fmt::Display for Waiting {
             ),
             Self::Torn { slot, servers: (one, other) } => write!(
                 f,
-                "servers {one} and {other} both have keys of slot {slot}, and each says that it is another's: look at them, and say at the one that is right CLUSTER SETSLOT {slot} NODE with its own id, then CLUSTER BUMPEPOCH; the other one's are deleted"
+                "servers {one} and {other} both have keys of slot {slot}, and each says that it is another's, so that nobody serves it: choose one, and say there CLUSTER SETSLOT {slot} IMPORTING with the other's id, then CLUSTER SETSLOT {slot} NODE with its own; the other's keys are out of reach then"
             ),
         }
     }
@@ -161,7 +161,11 @@ impl Plan {
 /// What the agent of `view.own` does where its server sees the whole cluster as it should be, which says nothing
 /// of what the others see.
 pub fn next_of_settled(view: &View) -> Plan {
-    claims::next(view).unwrap_or(Plan::Settled)
+    match (claims::next(view), claims::torn(view)) {
+        (Some(claim), _) => Plan::Act(vec![claim]),
+        (None, Some(torn)) => Plan::Wait(torn),
+        (None, None) => Plan::Settled,
+    }
 }
 
 /// What the agent of `view.own` does next.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::nodes::{self, NodesError};
+use super::nodes::{self, Node, NodesError};
 use super::plan::Action;
 use super::topology::Topology;
 use super::view::{Member, View};
@@ -79,18 +79,29 @@ impl Servers {
         if !doubtful.is_empty() {
             thread::sleep(SECOND_GLANCE);
             view = self.glance(own, topology);
-            let disowned = claims::disowned(&view).into_iter().filter(|slot| doubtful.contains(slot));
+            let disowned: Vec<u16> = claims::disowned(&view).intersection(&doubtful).copied().collect();
             // Of what can't be counted nothing is concluded.
-            view.disowned =
-                disowned.filter_map(|slot| Some((slot, self.holders(&view, slot).ok()?))).collect();
+            view.disowned = self.holders(&view, &disowned).unwrap_or_default();
         }
         view
     }
 
-    /// How many keys of a slot each master holds.
-    fn holders(&self, view: &View, slot: u16) -> Result<BTreeMap<usize, u64>, ServerError> {
+    /// How many keys of these slots each master holds.
+    fn holders(
+        &self,
+        view: &View,
+        slots: &[u16],
+    ) -> Result<BTreeMap<u16, BTreeMap<usize, u64>>, ServerError> {
+        let mut holders: BTreeMap<u16, BTreeMap<usize, u64>> = BTreeMap::new();
         let masters = view.members.iter().filter(|(_, member)| !member.me().replica && !member.is_alone());
-        masters.map(|(on, member)| Ok((*on, give::keys_in(&mut self.link(member.ip)?, slot)?))).collect()
+        for (on, member) in masters {
+            let mut link = self.link(member.ip)?;
+            for slot in slots {
+                link.go_on(PATIENCE);
+                holders.entry(*slot).or_default().insert(*on, give::keys_in(&mut link, *slot)?);
+            }
+        }
+        Ok(holders)
     }
 
     fn glance(&self, own: usize, topology: &Topology) -> View {
@@ -189,13 +200,20 @@ impl Servers {
         Ok(())
     }
 
-    /// Of two claims the younger one wins: the others believe only one that is younger than what they know.
+    /// Of two claims the younger one wins. As if it had come from who is believed to own it: then Redis takes the slot
+    /// and renews its claim at once. With an old claim, a third server's word would have it delete its keys.
     fn claim(mut link: Link, member: &Member, slots: &[u16]) -> Result<(), ServerError> {
         for slot in slots {
-            let words = ["CLUSTER", "SETSLOT", &slot.to_string(), "NODE", &member.id().0];
-            link.order("CLUSTER SETSLOT NODE", &words)?;
+            let owns = |node: &&Node| node.slots.iter().any(|slots| slots.contains(slot));
+            let Some(owner) = member.nodes.iter().find(owns).filter(|node| !node.myself) else { continue };
+            let slot = slot.to_string();
+            link.order(
+                "CLUSTER SETSLOT IMPORTING",
+                &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &owner.id.0],
+            )?;
+            link.order("CLUSTER SETSLOT NODE", &["CLUSTER", "SETSLOT", &slot, "NODE", &member.id().0])?;
         }
-        Ok(link.order("CLUSTER BUMPEPOCH", &["CLUSTER", "BUMPEPOCH"])?)
+        Ok(())
     }
 
     /// The new id comes last: while the others know the old one, all of it is done again. Nothing of the data may
