@@ -157,10 +157,17 @@ fn of(pod: &Pod) -> Option<Hindrance> {
 
 fn of_container(status: &ContainerStatus) -> Option<Hindrance> {
     let container = status.name.clone();
-    let ended = |state: Option<&ContainerState>| state?.terminated.as_ref()?.reason.clone();
+    let ended = |state: Option<&ContainerState>| state?.terminated.clone();
     let last = ended(status.state.as_ref()).or_else(|| ended(status.last_state.as_ref()));
-    if last.as_deref() == Some("OOMKilled") {
-        return Some(Hindrance::Memory { container });
+    let last = last.unwrap_or_default();
+    let is_running = status.state.as_ref().is_some_and(|state| state.running.is_some());
+    match last.reason.as_deref() {
+        Some("OOMKilled") => return Some(Hindrance::Memory { container }),
+        // It has no log: what the runtime says is all that there is.
+        Some("StartError" | "ContainerCannotRun") if !is_running => {
+            return Some(Hindrance::Refused { container, why: sentence(&last.message.unwrap_or_default()) });
+        }
+        _ => {}
     }
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let why = || sentence(waiting.message.as_deref().unwrap_or_default());

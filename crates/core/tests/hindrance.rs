@@ -95,6 +95,14 @@ fn what_a_container_waits_for_is_told_with_the_remedy() {
             "raise redis.resources.limits.memory",
         ),
         (
+            container(
+                &waiting("CrashLoopBackOff", "back-off 40s"),
+                &json!({ "terminated": { "exitCode": 128, "reason": "StartError", "message": "exec: \"/app\": no such file" } }),
+            ),
+            "ContainerRefused",
+            "can't be started: exec: \"/app\": no such file: mend what it names (kubectl -n",
+        ),
+        (
             container(&waiting("CrashLoopBackOff", "back-off 40s"), &ended("Error")),
             "ContainerCrashes",
             "logs shop-redis-0 -c redis --previous",

@@ -3,6 +3,7 @@
 //! Runtimes have more than one thread: load goes on while a test waits for a program.
 
 mod examples;
+mod hindered;
 mod postgres;
 mod redis;
 mod soak;
