@@ -9,22 +9,27 @@ use crate::{
     kinds::Kind,
     plan::{POOLER, Plan, RUNTIME, Role, SENTINEL},
     problem::Problem,
-    status::stores::in_short,
+    status::{stores::in_short, workload::Workload},
     step::Observed,
 };
 
 /// Most characters of what the scheduler or the kubelet says.
 const QUOTED: usize = 300;
 
-/// Components with fewer ready pods than they should have, whose controllers know of their last edit.
+/// Components with fewer ready pods than they should have, whose controllers know of their last edit. While a
+/// Deployment is rolled out, pods of before may be enough; those of stores are replaced by the operator, which sees
+/// which of them are ready.
 #[must_use]
 pub fn lacking(plan: &Plan, live: &Observed) -> BTreeSet<String> {
     let lacks = live.values().filter(|child| {
-        let workload = child.workload.as_ref();
+        let lacks = |workload: &Workload| {
+            let is_rolling = child.kind != Kind::StatefulSet && !workload.rolled_out;
+            workload.observed && (workload.ready < workload.desired || is_rolling)
+        };
         matches!(child.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet)
             && child.is_of(&plan.identity)
             && !child.deleting
-            && workload.is_some_and(|workload| workload.observed && workload.ready < workload.desired)
+            && child.workload.as_ref().is_some_and(lacks)
     });
     lacks.map(|child| child.component.clone()).collect()
 }

@@ -128,6 +128,14 @@ fn it_is_told_beside_what_is_known_and_instead_of_nothing() {
     let set = live.get_mut(&Key::new(Kind::StatefulSet, namespace, name)).unwrap();
     set.workload.as_mut().unwrap().ready = 5;
     assert_eq!(lacking(&plan, &live).into_iter().collect::<Vec<_>>(), ["redis"]);
+    // Pods of before serve, and those of the last edit may not come.
+    let mut rolling = live.clone();
+    let (namespace, name) = (plan.identity.namespace.clone(), plan.identity.child("frontend"));
+    let deployment = rolling.get_mut(&Key::new(Kind::Deployment, namespace, name)).unwrap();
+    let workload = deployment.workload.as_mut().unwrap();
+    assert_eq!((workload.ready, workload.rolled_out), (workload.desired, true));
+    workload.rolled_out = false;
+    assert_eq!(lacking(&plan, &rolling).into_iter().collect::<Vec<_>>(), ["frontend", "redis"]);
 
     let mut next = steps(&plan, &render(&plan), &live);
     next.hindered = vec![Problem::of("redis", "PodsUnschedulable", "no node".to_owned()).as_warning()];
