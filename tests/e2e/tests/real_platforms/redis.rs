@@ -185,16 +185,21 @@ async fn sentinels_replace_a_master() -> Result<()> {
     let ledgers = trial.under_load_losing("redis", "the master is killed", happens).await?;
     ledgers.paused_at_most("redis", SENTINELS_ACTED)?;
     let happens = async || {
-        let old = master(&trial).await?;
-        let (node, container) = (Trial::node(&old)?, Trial::container(&old)?);
-        STAGE.cluster().freeze(node, container)?;
+        // A container that was just started again is not told of at once.
+        let (old, node, container) = wait_for("the master hangs", HEALED, async || {
+            let old = master(&trial).await?;
+            let (node, container) = (Trial::node(&old)?, Trial::container(&old)?.to_owned());
+            STAGE.cluster().freeze(node, &container)?;
+            Ok((old, node, container))
+        })
+        .await?;
         let led = wait_for("another server is master", HEALED, async || {
             let new = master(&trial).await?;
             ensure!(new["metadata"]["uid"] != old["metadata"]["uid"], "it is still the old one");
             Ok(())
         })
         .await;
-        STAGE.cluster().thaw(node, container)?;
+        STAGE.cluster().thaw(node, &container)?;
         led?;
         whole(&trial).await
     };
