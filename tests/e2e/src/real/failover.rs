@@ -114,18 +114,26 @@ async fn strike(
     witness: &Witness,
     what: &str,
 ) -> Result<()> {
-    let (node, container, name) = (Trial::node(old)?, Trial::container(old)?, text(old, "/metadata/name"));
+    let (node, name) = (Trial::node(old)?, text(old, "/metadata/name"));
+    // One that was just started again is not told of at once.
+    let container = wait_for("its container runs", WRITES_AGAIN, async || {
+        let pod = trial.space.get("Pod", name).await?;
+        let container = Trial::container(&pod)?.to_owned();
+        cluster.resident(node, &container)?;
+        Ok(container)
+    })
+    .await?;
     match fault {
         Fault::Frozen => {
-            cluster.freeze(node, container)?;
+            cluster.freeze(node, &container)?;
             let led =
                 wait_for("another server takes writes", BACK, async || witness.another_began(name)).await;
             tokio::time::sleep(WATCH).await;
-            cluster.thaw(node, container)?;
+            cluster.thaw(node, &container)?;
             led?;
             tokio::time::sleep(WATCH).await;
         }
-        Fault::Killed => cluster.kill_container(node, container)?,
+        Fault::Killed => cluster.kill_container(node, &container)?,
         Fault::Deleted => {
             trial.space.delete("Pod", name, Propagation::Background).await?;
             trial.replaced(old).await?;
