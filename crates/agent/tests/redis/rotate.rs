@@ -43,8 +43,6 @@ fn rotate(fleets: &mut [&mut Fleet], consumer: &Secret) {
         fleets.iter().flat_map(|fleet| -> Vec<Connection> { of(fleet) }).collect()
     };
     let old = connections(fleets, PASSWORD);
-    // Ages are counted in seconds.
-    thread::sleep(Duration::from_secs(3));
     for fleet in &*fleets {
         fleet.secret(&[("password", PASSWORD), ("next", NEW), ("next-generation", "2")]);
     }
