@@ -68,6 +68,8 @@ elseif is("CertificatesAvailable", "False") then
   say("CertificatesAvailable")
 elseif is("Degraded", "True") then
   say("Degraded")
+elseif is("BackupHealthy", "False") then
+  say("BackupHealthy")
 elseif is("CredentialsRotated", "False") then
   say("CredentialsRotated")
 elseif is("TLSRequired", "False") then

@@ -2,6 +2,7 @@
 //! apiserver enforces on them. Types and schema only: no defaults, no decisions, no I/O.
 
 pub mod autoscaling;
+pub mod backup;
 pub mod component;
 pub mod deletion;
 pub mod env;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Quantity,
     autoscaling::AutoscalingDefaults,
+    backup::Backup,
     component::{AFFINITY_WITHOUT_PORT, Component, Service},
     deletion::Deletion,
     image::ImageDefaults,
@@ -79,6 +80,9 @@ pub const MAX_NAME: usize = 40;
     .field_path(".placement.namespaces"))]
 #[x_kube(validation = queues_are_somewhere())]
 #[x_kube(validation = stores_stay())]
+#[x_kube(validation = Rule::new("!has(self.backup) || (has(self.postgres) ? self.postgres.mode == 'CloudNativePG' : false)")
+    .message("in this release CloudNativePG makes the backups: use postgres.mode CloudNativePG, or remove backup")
+    .field_path(".backup"))]
 pub struct TradingPlatformSpec {
     /// Preset that fills what the resource leaves out: `Production` (default; spread over zones
     /// and nodes, autoscaling), `Staging` (as production, external services mocked) or
@@ -151,6 +155,10 @@ pub struct TradingPlatformSpec {
     /// Secrets that come from outside the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secrets: Option<Secrets>,
+    /// Backups of the database, with its write-ahead log, so that it can be brought back to any moment. They need
+    /// `postgres.mode: CloudNativePG` and its Barman Cloud plugin (add-ons). Redis is not among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backup: Option<Backup>,
     /// Safeguards for data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion: Option<Deletion>,

@@ -19,6 +19,7 @@ pub fn crd() -> CustomResourceDefinition {
     shorten_rules(&mut json);
     describe_components_once(&mut json);
     describe_stores_once(&mut json);
+    describe_twins_once(&mut json);
     drop_costly_rules(&mut json);
     // The value came from this type and lost only descriptions; reading it back can't fail.
     serde_json::from_value(json).unwrap_or(definition)
@@ -121,6 +122,26 @@ fn describe_stores_once(definition: &mut Value) {
 
 /// Where a field is described that is the same there.
 const ELSEWHERE: &str = "As spec.backend.";
+
+/// Fields that have the shape of a neighbour: their own fields are described there.
+const TWINS: [(&str, &str, &[&str]); 3] = [
+    ("backend/properties/probes", "liveness", &["readiness", "startup"]),
+    ("backend/properties/autoscaling/properties/behavior", "scaleDown", &["scaleUp"]),
+    ("postgres", "storage", &["walStorage"]),
+];
+
+fn describe_twins_once(definition: &mut Value) {
+    for (parent, first, others) in TWINS {
+        for other in others {
+            let twin = definition.pointer_mut(&format!("{SPEC}/{parent}/properties/{other}"));
+            let Some(Value::Object(twin)) = twin else { continue };
+            twin.get_mut("properties").map(drop_descriptions);
+            if let Some(Value::String(own)) = twin.get_mut("description") {
+                own.push_str(&format!(" Fields as in `{first}`."));
+            }
+        }
+    }
+}
 
 /// Whether two fields differ in descriptions alone.
 fn is_same(one: &Value, other: &Value) -> bool {

@@ -20,7 +20,7 @@ pub struct TradingPlatformStatus {
     pub summary: Option<String>,
     /// `Ready`, `Available`, `Reconciling`, `Stalled`, `Degraded`, `AutoscalingActive`,
     /// `CertificatesAvailable`, `AddOnsAvailable`, `VolumesExpandable`, `VolumeNearlyFull`,
-    /// `CredentialsRotated`, `TLSRequired`.
+    /// `CredentialsRotated`, `TLSRequired`, `BackupHealthy`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

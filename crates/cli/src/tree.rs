@@ -183,7 +183,10 @@ fn conditions(conditions: &[Condition], paint: &Paint) -> Vec<String> {
             matches!(
                 (condition.type_.as_str(), condition.status.as_str()),
                 ("Degraded" | "Stalled" | "VolumeNearlyFull", "True")
-                    | ("AutoscalingActive" | "CertificatesAvailable" | "VolumesExpandable", "False")
+                    | (
+                        "AutoscalingActive" | "CertificatesAvailable" | "VolumesExpandable" | "BackupHealthy",
+                        "False"
+                    )
             )
         })
         .map(|condition| {

@@ -27,6 +27,12 @@ pub const STUCK: [&str; 8] = [
     "Cluster cannot proceed to reconciliation due to an unknown plugin being required",
     "Cluster cannot proceed to reconciliation due to an error while interacting with plugins",
 ];
+/// Condition: the write-ahead log is archived.
+pub const ARCHIVING: &str = "ContinuousArchiving";
+/// Condition: how the last backup went.
+pub const BACKUP: &str = "LastBackupSucceeded";
+/// Reason of that condition while a backup is being made.
+pub const BACKUP_STARTED: &str = "BackupStarted";
 /// Port at which the operator asks a server how it is, and servers ask each other.
 pub const STATUS_PORT: i32 = 8000;
 /// Port at which a server tells its metrics.

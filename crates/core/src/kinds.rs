@@ -15,11 +15,12 @@ pub enum AddOn {
     Cilium,
     Istio,
     CloudNativePG,
+    BarmanCloud,
 }
 
 impl AddOn {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::PrometheusOperator,
         Self::ExternalSecrets,
         Self::Keda,
@@ -28,6 +29,7 @@ impl AddOn {
         Self::Cilium,
         Self::Istio,
         Self::CloudNativePG,
+        Self::BarmanCloud,
     ];
 
     /// Its name on command lines.
@@ -42,6 +44,7 @@ impl AddOn {
             Self::Cilium => "cilium",
             Self::Istio => "istio",
             Self::CloudNativePG => "cloudnative-pg",
+            Self::BarmanCloud => "barman-cloud",
         }
     }
 
@@ -63,6 +66,7 @@ impl AddOn {
             Self::Cilium => "Cilium",
             Self::Istio => "Istio",
             Self::CloudNativePG => "CloudNativePG",
+            Self::BarmanCloud => "the Barman Cloud plugin of CloudNativePG",
         }
     }
 
@@ -78,6 +82,7 @@ impl AddOn {
             Self::Cilium => "egress by name",
             Self::Istio => "mesh",
             Self::CloudNativePG => "postgres.mode CloudNativePG",
+            Self::BarmanCloud => "backup",
         }
     }
 
@@ -85,7 +90,13 @@ impl AddOn {
     /// missed by those who consume them, whoever makes them.
     #[must_use]
     pub fn is_aside(self) -> bool {
-        matches!(self, Self::PrometheusOperator | Self::ExternalSecrets | Self::VerticalPodAutoscaler)
+        matches!(
+            self,
+            Self::PrometheusOperator
+                | Self::ExternalSecrets
+                | Self::VerticalPodAutoscaler
+                | Self::BarmanCloud
+        )
     }
 }
 
@@ -167,8 +178,10 @@ kinds! {
     PersistentVolumeClaim: "" "v1" "persistentvolumeclaims" Metadata;
     DaemonSet: "apps" "v1" "daemonsets" Status;
     StatefulSet: "apps" "v1" "statefulsets" Status;
+    ObjectStore: "barmancloud.cnpg.io" "v1" "objectstores" Metadata of BarmanCloud;
     Cluster: "postgresql.cnpg.io" "v1" "clusters" Status of CloudNativePG;
     Pooler: "postgresql.cnpg.io" "v1" "poolers" Status of CloudNativePG;
+    ScheduledBackup: "postgresql.cnpg.io" "v1" "scheduledbackups" Metadata of CloudNativePG;
     Deployment: "apps" "v1" "deployments" Status;
     HorizontalPodAutoscaler: "autoscaling" "v2" "horizontalpodautoscalers" Status;
     TriggerAuthentication: "keda.sh" "v1alpha1" "triggerauthentications" Metadata of Keda;

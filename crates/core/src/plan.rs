@@ -1,5 +1,6 @@
 //! The plan: the resource with every value decided, and nothing of Kubernetes' object shapes yet.
 
+mod backup;
 mod cloudnative;
 mod component;
 mod ingress;
@@ -36,6 +37,7 @@ use crate::{
     problem::Problem,
     storage::StorageClasses,
 };
+pub use backup::{BACKUPS, BackupPlan};
 pub use cloudnative::{CLUSTER_RO, CLUSTER_RW, DatabaseCluster};
 pub use component::{ComponentPlan, ConsumedReference, ResourcesPlan, Role, Scaling, Target};
 pub use ingress::{

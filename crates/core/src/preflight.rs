@@ -108,7 +108,11 @@ fn demand(objects: &[Object]) -> BTreeMap<String, f64> {
             add("pods", pods);
             for bound in ["requests", "limits"] {
                 for resource in ["cpu", "memory"] {
-                    add(&format!("{bound}.{resource}"), pods * of_pod(&object.body, bound, resource));
+                    let beside = beside(object, objects, bound, resource);
+                    add(
+                        &format!("{bound}.{resource}"),
+                        pods * (of_pod(&object.body, bound, resource) + beside),
+                    );
                 }
             }
         }
@@ -168,7 +172,7 @@ fn surge(value: &Value, pods: i32) -> i32 {
 
 /// What counts for a pod: its containers together, or an init container that asks for more.
 fn of_pod(workload: &Value, bound: &str, resource: &str) -> f64 {
-    // CloudNativePG's servers have one container.
+    // CloudNativePG's servers have one container of their own.
     if let Some(amounts) = workload["spec"].get("resources") {
         return amount(&amounts[bound][resource]).unwrap_or_default();
     }
@@ -176,6 +180,14 @@ fn of_pod(workload: &Value, bound: &str, resource: &str) -> f64 {
     let of = |container: &Value| amount(&container["resources"][bound][resource]).unwrap_or_default();
     let together: f64 = list(&pod["containers"]).map(of).sum();
     list(&pod["initContainers"]).map(of).fold(together, f64::max)
+}
+
+/// What a backup's container asks for beside each server of CloudNativePG.
+fn beside(object: &Object, objects: &[Object], bound: &str, resource: &str) -> f64 {
+    let is_its = |other: &&Object| other.kind == Kind::ObjectStore && other.component == object.component;
+    let bucket = objects.iter().find(is_its).filter(|_| object.kind == Kind::Cluster);
+    let amounts = bucket.map(|bucket| &bucket.body["spec"]["instanceSidecarConfiguration"]["resources"]);
+    amounts.and_then(|amounts| amount(&amounts[bound][resource])).unwrap_or_default()
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {

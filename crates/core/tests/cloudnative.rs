@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use support::{child, here, observed, rendered, shop, then};
-use trading_api::deletion::DataPolicy;
+use trading_api::{deletion::DataPolicy, status::TradingPlatformStatus};
 use trading_core::{
+    add_ons::Capabilities,
     inputs::{Inputs, ReferenceState},
-    kinds::Kind,
+    kinds::{AddOn, Kind},
     object::Object,
     render::render,
     resolve::{references, resolve},
     status::{
+        backup::Backups,
         status,
         workload::{Hibernation, Workload},
     },
@@ -307,6 +309,113 @@ fn the_quota_counts_its_servers_its_volumes_and_the_one_that_joins() {
         let said = said(hard);
         assert!(said.len() == 1 && said[0].contains(key), "{key}: {said:?}");
     }
+}
+
+fn backed_up(over: &Value) -> Value {
+    let key = |key: &str| json!({"name": "bucket", "key": key});
+    let backup = json!({"backup": {"schedule": "0 3 * * *", "destination": {"s3": {
+        "bucket": "shop-backups", "accessKeyIdSecretRef": key("id"), "secretAccessKeySecretRef": key("secret"),
+    }}}});
+    support::merged(&database(&backup), over)
+}
+
+#[test]
+fn the_plugin_is_named_and_asked_only_where_it_is_there() {
+    let platform = shop(&backed_up(&json!({})));
+    let without = Capabilities::of(&[AddOn::CloudNativePG]);
+    for (capabilities, is_there) in [(Capabilities::All, true), (without, false)] {
+        let plan = resolve(&platform, &Inputs { capabilities, ..Inputs::offline(then()) });
+        let objects = render(&plan);
+        let of = |kind: Kind| objects.iter().find(|object| object.kind == kind);
+        assert_eq!(of(Kind::Cluster).unwrap().body["spec"]["plugins"].is_array(), is_there);
+        assert_eq!(of(Kind::ScheduledBackup).is_some(), is_there);
+        // Otherwise nothing would tell that it is missing.
+        assert!(of(Kind::ObjectStore).is_some());
+        let next = steps(&plan, &objects, &observed(&objects));
+        let missing: Vec<_> = next.problems.iter().map(|problem| (problem.reason, problem.warning)).collect();
+        assert_eq!(missing, if is_there { vec![] } else { vec![("AddOnMissing", true)] });
+    }
+}
+
+#[test]
+fn a_login_to_the_bucket_that_is_missing_keeps_nothing_from_running() {
+    let platform = shop(&backed_up(&json!({})));
+    let mut inputs = Inputs::offline(then());
+    let all = references::all(&resolve(&platform, &inputs));
+    assert!(all.iter().any(|reference| reference.name == "bucket"), "its changes would not be seen: {all:?}");
+    let keys = ["username", "password", "ca.crt", "id"].map(|key| (key.to_owned(), "digest".to_owned()));
+    let state = ReferenceState::Present(keys.into());
+    inputs.references = Some(all.into_iter().map(|reference| (reference, state.clone())).collect());
+    let plan = resolve(&platform, &inputs);
+    let objects = render(&plan);
+    let next = steps(&plan, &objects, &Observed::new());
+    assert!(next.held.is_empty(), "{:?}", next.held);
+    let told = status(&plan, &next, &observed(&objects), None, then());
+    let condition = |type_: &str| told.conditions.iter().find(|condition| condition.type_ == type_).unwrap();
+    assert_eq!((&*condition("Ready").status, &*condition("Degraded").status), ("True", "True"));
+    let healthy = condition("BackupHealthy");
+    assert_eq!((&*healthy.status, &*healthy.reason), ("False", "BackupCredentialsMissing"));
+    assert!(healthy.message.contains("\"bucket\", which lacks the key \"secret\""), "{}", healthy.message);
+}
+
+#[test]
+fn its_words_about_backups_become_a_condition() {
+    let said = |over: &Value, conditions: &Value, before: Option<&TradingPlatformStatus>| {
+        let (plan, objects) = rendered(&shop(&backed_up(over)));
+        let mut live = observed(&objects);
+        let cluster = live.get_mut(&here(Kind::Cluster, DATABASE)).unwrap();
+        cluster.workload.as_mut().unwrap().backups = Backups::of(&json!({"conditions": conditions}));
+        status(&plan, &steps(&plan, &objects, &live), &live, before, then())
+    };
+    let healthy = |told: &TradingPlatformStatus| {
+        let condition = told.conditions.iter().find(|condition| condition.type_ == "BackupHealthy").unwrap();
+        (condition.status.clone(), condition.reason.clone())
+    };
+    let is = |status: &str, reason: &str| (status.to_owned(), reason.to_owned());
+    let archiving = |status: &str| json!({"type": "ContinuousArchiving", "status": status, "message": "no"});
+    let last = |status: &str, reason: &str| {
+        json!({"type": "LastBackupSucceeded", "status": status, "reason": reason, "message": "no",
+            "lastTransitionTime": "2026-01-01T03:00:12Z"})
+    };
+    let whole = json!({});
+    let paused = json!({"backup": {"suspend": true}});
+    let good = last("True", "LastBackupSucceeded");
+    let bad = last("False", "LastBackupFailed");
+    let next = last("False", "BackupStarted");
+    for (over, conditions, expected) in [
+        (&whole, json!([]), is("False", "NoBackupYet")),
+        (&whole, json!([next]), is("False", "NoBackupYet")),
+        (&whole, json!([archiving("True"), good]), is("True", "BackedUp")),
+        (&whole, json!([archiving("False"), good]), is("False", "ArchivingFails")),
+        (&whole, json!([archiving("True"), bad]), is("False", "BackupFailed")),
+        (&paused, json!([archiving("True"), good]), is("False", "Suspended")),
+        (&paused, json!([archiving("False"), good]), is("False", "ArchivingFails")),
+    ] {
+        assert_eq!(healthy(&said(over, &conditions, None)), expected, "{conditions}");
+    }
+    // What was said stands while the next one is made.
+    for last in [&good, &bad] {
+        let before = said(&whole, &json!([last]), None);
+        let now = said(&whole, &json!([next]), Some(&before));
+        assert_eq!(now.conditions, before.conditions);
+    }
+    let none = said(&json!({"backup": null}), &json!([good]), None);
+    assert!(none.conditions.iter().all(|condition| condition.type_ != "BackupHealthy"));
+}
+
+#[test]
+fn who_makes_the_backups_counts_in_the_quota() {
+    let resources =
+        json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}});
+    let backend = json!({"replicas": 0});
+    let short = |hard: &str| {
+        let quota = json!({"hard": {"limits.memory": hard}});
+        let spec = json!({"postgres": {"resources": resources}, "backend": backend, "quota": quota});
+        let (plan, objects) = rendered(&shop(&backed_up(&spec)));
+        !steps(&plan, &objects, &Observed::new()).problems.is_empty()
+    };
+    // Two servers and one that joins, each with half a Gi beside it.
+    assert!(short("4Gi") && !short("4608Mi"));
 }
 
 #[test]

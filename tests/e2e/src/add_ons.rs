@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use trading_core::kinds::{AddOn, Kind};
 use trading_testbed::module::{
-    CERT_MANAGER, CLOUDNATIVE_PG, EXTERNAL_SECRETS, GATEWAY_API, ISTIO, KEDA, Module, PROMETHEUS_OPERATOR,
-    VERTICAL_POD_AUTOSCALER,
+    BARMAN_CLOUD, CERT_MANAGER, CLOUDNATIVE_PG, EXTERNAL_SECRETS, GATEWAY_API, ISTIO, KEDA, Module,
+    PROMETHEUS_OPERATOR, VERTICAL_POD_AUTOSCALER,
 };
 use trading_testbed::{Kubectl, documents};
 
@@ -24,7 +24,7 @@ pub struct Definition {
 const OF_ISTIO: &str = "kubernetes/customresourcedefinitions.gen.yaml";
 
 /// Every kind of an add-on but Cilium's, whose module is a hundred times as large as what is needed of it.
-pub const DEFINITIONS: [Definition; 13] = [
+pub const DEFINITIONS: [Definition; 15] = [
     Definition {
         kind: Kind::ExternalSecret,
         module: EXTERNAL_SECRETS,
@@ -75,6 +75,16 @@ pub const DEFINITIONS: [Definition; 13] = [
         module: CLOUDNATIVE_PG,
         file: "config/crd/bases/postgresql.cnpg.io_poolers.yaml",
     },
+    Definition {
+        kind: Kind::ScheduledBackup,
+        module: CLOUDNATIVE_PG,
+        file: "config/crd/bases/postgresql.cnpg.io_scheduledbackups.yaml",
+    },
+    Definition {
+        kind: Kind::ObjectStore,
+        module: BARMAN_CLOUD,
+        file: "config/crd/bases/barmancloud.cnpg.io_objectstores.yaml",
+    },
     Definition { kind: Kind::PeerAuthentication, module: ISTIO, file: OF_ISTIO },
     Definition { kind: Kind::DestinationRule, module: ISTIO, file: OF_ISTIO },
     Definition { kind: Kind::VirtualService, module: ISTIO, file: OF_ISTIO },
@@ -103,6 +113,7 @@ pub fn install_all(kubectl: &Kubectl) -> Result<()> {
         AddOn::VerticalPodAutoscaler,
         AddOn::Istio,
         AddOn::CloudNativePG,
+        AddOn::BarmanCloud,
     ]
     .into_iter()
     .try_for_each(|add_on| install(kubectl, add_on))

@@ -185,7 +185,7 @@ fn undocumented(schema: &Value, path: &str, silent: &mut Vec<String>) {
         }
         // What several parts have in common is described once.
         let text = inner["description"].as_str().unwrap_or_default();
-        if text.starts_with("As spec.backend.") || text.ends_with("Fields as in `spec.backend`.") {
+        if text.starts_with("As spec.backend.") || text.contains(" Fields as in `") {
             continue;
         }
         undocumented(inner, &path, silent);

@@ -22,6 +22,7 @@ use trading_core::{
     render::render,
     resolve::resolve,
     status::{
+        backup::Backups,
         conditions::{TYPES, Verdict, timed},
         status,
     },
@@ -29,7 +30,10 @@ use trading_core::{
     storage::{StorageClass, StorageClasses},
     tls,
 };
-use trading_e2e::gitops::{argocd, flux};
+use trading_e2e::{
+    gitops::{argocd, flux},
+    sim::backup,
+};
 use trading_testbed::documents;
 
 /// A platform in some state, and what is said of it.
@@ -97,6 +101,20 @@ fn changed_database(platform: &TradingPlatform) -> [(&'static str, Value, &'stat
         let next = Steps { login, tls, ..steps(&plan, &objects, &live) };
         (what, with(&own, status(&plan, &next, &live, None, then())), because)
     })
+}
+
+/// The platform with a database of CloudNativePG, whose last backup succeeded or not.
+fn backed_up(platform: &TradingPlatform, succeeded: &str) -> (TradingPlatform, TradingPlatformStatus) {
+    let mut own = platform.clone();
+    let postgres = json!({ "mode": "CloudNativePG", "version": 16 });
+    own.spec.postgres = Some(serde_json::from_value(postgres).expect("it is a database"));
+    own.spec.backup = Some(serde_json::from_value(backup()["backup"].clone()).expect("it is a backup"));
+    let mut live = observed(&rendered(&own).1);
+    let database = live.values_mut().find(|child| child.kind == Kind::Cluster).expect("it is there");
+    let last = json!({ "type": "LastBackupSucceeded", "status": succeeded, "reason": "", "message": "" });
+    database.workload.as_mut().expect("it runs").backups = Backups::of(&json!({ "conditions": [last] }));
+    let status = reported(&own, &Inputs::offline(then()), &live, None);
+    (own, status)
 }
 
 fn situations() -> Vec<Situation> {
@@ -190,6 +208,13 @@ fn situations() -> Vec<Situation> {
 
     for (what, object, because) in changed_database(&platform) {
         add(what, object, "Healthy", because, "Current");
+    }
+
+    for (what, status, because) in
+        [("a backup failed", "False", "the last backup failed"), ("it is backed up", "True", "at version")]
+    {
+        let (object, ready) = backed_up(&platform, status);
+        add(what, with(&object, ready), "Healthy", because, "Current");
     }
 
     let mut removed = platform.clone();

@@ -9,8 +9,8 @@ use tokio::sync::Mutex;
 use trading_core::kinds::AddOn;
 use trading_e2e::add_ons;
 use trading_e2e::sim::{
-    CloudNative, Propagation, SETTLE, Space, Stack, at, cloudnative_database, describe, platform, text,
-    wait_for,
+    CloudNative, Propagation, SETTLE, Space, Stack, at, backup, bucket_secret, cloudnative_database,
+    describe, merge, platform, text, wait_for,
 };
 use trading_testbed::Kubectl;
 use trading_testbed::audit::Entry;
@@ -21,9 +21,14 @@ static TURN: Mutex<()> = Mutex::const_new(());
 
 const NAME: &str = "shop";
 const DATABASE: &str = "shop-postgres";
+const BACKUPS: &str = "shop-postgres-backups";
 
 async fn definition(change: fn(&Kubectl, AddOn) -> Result<()>) -> Result<()> {
-    tokio::task::spawn_blocking(move || change(&STACK.kubectl()?, AddOn::CloudNativePG)).await?
+    definition_of(AddOn::CloudNativePG, change).await
+}
+
+async fn definition_of(add_on: AddOn, change: fn(&Kubectl, AddOn) -> Result<()>) -> Result<()> {
+    tokio::task::spawn_blocking(move || change(&STACK.kubectl()?, add_on)).await?
 }
 
 async fn component(space: &Space<'_>, name: &str) -> Result<Value> {
@@ -199,5 +204,90 @@ async fn a_database_that_is_removed_from_the_resource_sleeps_until_it_is_back() 
     space.edit(NAME, &cloudnative_database()).await?;
     space.ready(NAME).await?;
     ensure!(treasures(&space).await? == before && !asleep(&space).await?, "it is another's, or sleeps");
+    definition(add_ons::remove).await
+}
+
+/// What CloudNativePG says of backups from now on.
+async fn says(space: &Space<'_>, type_: &str, status: &str, reason: &str) -> Result<()> {
+    let live = space.get("Cluster", DATABASE).await?;
+    let mut conditions = at(&live, "/status/conditions").as_array().context("no conditions")?.clone();
+    let told =
+        conditions.iter_mut().find(|condition| condition["type"] == type_).context("no such condition")?;
+    told["status"] = json!(status);
+    told["reason"] = json!(reason);
+    told["message"] = json!("the bucket is closed");
+    space.status("Cluster", DATABASE, &json!({ "status": { "conditions": conditions } })).await
+}
+
+#[tokio::test]
+async fn its_backups_are_scheduled_and_it_is_told_how_they_are() -> Result<()> {
+    let _turn = TURN.lock().await;
+    definition(add_ons::install).await?;
+    definition_of(AddOn::BarmanCloud, add_ons::remove).await?;
+    let space = STACK.space("cnpg-backups").await?;
+    let _operator = CloudNative::start(&space);
+    let mut spec = cloudnative_database();
+    merge(&mut spec, &backup());
+    space.put(&platform(NAME, &spec)).await?;
+    // A database that named a plugin that is not there would be left alone by CloudNativePG.
+    space.ready(NAME).await?;
+    let healthy = async |status: &str, reason: &str, words: &str| {
+        let told = space.condition_is(NAME, "BackupHealthy", status, reason, SETTLE).await?;
+        ensure!(told.contains(words), "{told}");
+        Ok(())
+    };
+    healthy("False", "AddOnMissing", "AddOnsAvailable").await?;
+    let missing = space.condition_is(NAME, "AddOnsAvailable", "False", "AddOnMissing", SETTLE).await?;
+    ensure!(missing.contains("objectstores.barmancloud.cnpg.io"), "{missing}");
+    ensure!(space.get("Cluster", DATABASE).await?["spec"]["plugins"].is_null(), "it names the plugin");
+    ensure!(space.find("ScheduledBackup", BACKUPS).await?.is_none(), "nobody could make it");
+
+    definition_of(AddOn::BarmanCloud, add_ons::install).await?;
+    healthy("False", "BackupCredentialsMissing", "Secret \"bucket\", which does not exist: create it")
+        .await?;
+    let schedule =
+        wait_for("it is scheduled", SETTLE, async || space.get("ScheduledBackup", BACKUPS).await).await?;
+    ensure!(schedule["spec"]["schedule"] == "0 0 3 * * *", "{schedule}");
+    space.put(&bucket_secret()).await?;
+    healthy("True", "BackedUp", "2026-01-01T03:00:12Z").await?;
+    space.ready(NAME).await?;
+    let live = space.get("Cluster", DATABASE).await?;
+    ensure!(live["spec"]["plugins"][0]["parameters"]["barmanObjectName"] == BACKUPS, "{live}");
+    let bucket = space.get("ObjectStore", BACKUPS).await?;
+    let folder = format!("s3://shop-backups/{}", space.name);
+    ensure!(at(&bucket, "/spec/configuration/destinationPath") == &json!(folder), "{bucket}");
+
+    // While the next one is made, the last one counts.
+    says(&space, "LastBackupSucceeded", "False", "BackupStarted").await?;
+    space.requests_until_rest(&STACK.mark()?).await?;
+    healthy("True", "BackedUp", "2026-01-01T03:00:12Z").await?;
+    says(&space, "LastBackupSucceeded", "False", "LastBackupFailed").await?;
+    healthy("False", "BackupFailed", "the bucket is closed").await?;
+    says(&space, "ContinuousArchiving", "False", "ContinuousArchivingFailing").await?;
+    healthy("False", "ArchivingFails", "fills the volumes until it can: the bucket is closed").await?;
+    let degraded = space.condition_is(NAME, "Degraded", "True", "ArchivingFails", SETTLE).await?;
+    ensure!(degraded.contains("kubectl -n cnpg-backups"), "{degraded}");
+    ensure!(space.condition(NAME, "Ready").await?["status"] == "True", "the platform serves");
+
+    // Whoever gives up backups keeps the database.
+    let before = treasures(&space).await?;
+    space.edit(NAME, &json!({ "backup": null })).await?;
+    space.gone("ScheduledBackup", BACKUPS, SETTLE).await?;
+    space.gone("ObjectStore", BACKUPS, SETTLE).await?;
+    space.ready(NAME).await?;
+    ensure!(space.get("Cluster", DATABASE).await?["spec"]["plugins"].is_null(), "it names the plugin");
+    ensure!(treasures(&space).await? == before, "the data is another's");
+
+    // And with the platform goes what makes them, after the database has stopped.
+    space.edit(NAME, &backup()).await?;
+    space.ready(NAME).await?;
+    wait_for("it is scheduled", SETTLE, async || space.get("ScheduledBackup", BACKUPS).await).await?;
+    space.delete("TradingPlatform", NAME, Propagation::Foreground).await?;
+    space.gone("TradingPlatform", NAME, SETTLE).await?;
+    ensure!(treasures(&space).await? == before && asleep(&space).await?, "it is another's, or runs on");
+    for kind in ["ScheduledBackup", "ObjectStore"] {
+        ensure!(space.find(kind, BACKUPS).await?.is_none(), "{kind} is left");
+    }
+    definition_of(AddOn::BarmanCloud, add_ons::remove).await?;
     definition(add_ons::remove).await
 }

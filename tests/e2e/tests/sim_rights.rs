@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use trading_core::kinds::{KINDS, Kind};
 use trading_e2e::add_ons;
 use trading_e2e::sim::{
-    LONG, Propagation, SETTLE, Space, Stack, cloudnative_database, database_secret, every_kind, merge,
-    own_database, platform, wait_for,
+    LONG, Propagation, SETTLE, Space, Stack, backup, cloudnative_database, database_secret, every_kind,
+    merge, own_database, platform, wait_for,
 };
 use trading_testbed::audit::Entry;
 
@@ -65,6 +65,7 @@ fn platforms() -> [Value; 3] {
     } });
     merge(&mut routed, &ingress);
     merge(&mut routed, &json!({ "postgres": { "pooler": {} } }));
+    merge(&mut routed, &backup());
     [whole, scaled, routed]
 }
 

@@ -59,6 +59,12 @@ pub const CLOUDNATIVE_PG: Module = Module {
     version: "v1.30.0",
     sum: "h1:fnhVq44xXx97MNiuvJsPrX1vSjYbgdyBK5MSGfdHdp0=",
 };
+/// CloudNativePG's Barman Cloud plugin: `config/crd/bases`.
+pub const BARMAN_CLOUD: Module = Module {
+    path: "github.com/cloudnative-pg/plugin-barman-cloud",
+    version: "v0.15.0",
+    sum: "h1:gNVytrzzYUE08wxLDrjfJqy1FPPSFkMe1OEr4s4pVI0=",
+};
 /// Istio: `kubernetes`.
 pub const ISTIO: Module = Module {
     path: "istio.io/api",

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{CostError, Span};
 use crate::{
     amount::{amount, gib},
+    kinds::Kind,
     object::Object,
 };
 
@@ -96,8 +97,12 @@ fn demand(object: &Object, objects: &[Object], basis: Basis) -> Result<Option<De
         "Cluster" => {
             demand.pods = fixed(at(&object.body, "/spec/instances").as_i64().unwrap_or(1));
             let resources = at(&object.body, "/spec");
-            demand.cpu = reader.container(resources, "cpu")?;
-            demand.memory = gib(reader.container(resources, "memory")?);
+            // Of a backup's container beside each server.
+            let beside = objects.iter().find(|other| other.kind == Kind::ObjectStore);
+            let beside = beside.filter(|_| !at(&object.body, "/spec/plugins").is_null());
+            let beside = beside.map_or(&Value::Null, |it| at(&it.body, "/spec/instanceSidecarConfiguration"));
+            demand.cpu = reader.container(resources, "cpu")? + reader.container(beside, "cpu")?;
+            demand.memory = gib(reader.container(resources, "memory")? + reader.container(beside, "memory")?);
             for storage in ["/spec/storage", "/spec/walStorage"] {
                 let storage = at(&object.body, storage);
                 if let Some(size) = storage.get("size") {

@@ -2,7 +2,7 @@
 
 use trading_api::scheduling::Scheduling;
 
-use super::{POSTGRES_RO, PasswordSource, ResourcesPlan, VolumePlan};
+use super::{BackupPlan, POSTGRES_RO, PasswordSource, ResourcesPlan, VolumePlan};
 
 /// What CloudNativePG calls the Service of the primary, after the platform's name.
 pub const CLUSTER_RW: &str = "postgres-rw";
@@ -30,6 +30,8 @@ pub struct DatabaseCluster {
     pub wal_storage: Option<VolumePlan>,
     /// Parameters of postgresql.conf.
     pub parameters: Vec<(String, String)>,
+    /// Its backups, where there are any.
+    pub backup: Option<BackupPlan>,
     /// Where the servers run.
     pub scheduling: Scheduling,
 }

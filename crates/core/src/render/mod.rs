@@ -2,6 +2,7 @@
 
 mod accounts;
 mod autoscaler;
+mod backup;
 mod certificate;
 mod cilium;
 mod config_map;

@@ -269,6 +269,8 @@ fn of_postgres(plan: &Plan, network: &NetworkPlan, database: &PostgresPlan) -> O
         ingress.extend(admit(vec![pods(plan, POSTGRES, POSTGRES)], &with_agent));
         egress.push(to(vec![pods(plan, POSTGRES, POSTGRES)], with_agent.to_vec()));
     }
+    let backup = database.cluster.as_ref().and_then(|cluster| cluster.backup.as_ref());
+    egress.extend(backup.map(|backup| to_blocks(&[], &[backup.port])));
     if !network.cnpg_namespace.is_empty() {
         ingress.extend(admit(vec![namespace(&network.cnpg_namespace)], &with_agent));
     }

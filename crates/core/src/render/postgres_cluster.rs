@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Affinity, PodAffinityTerm, PodSpec};
 use serde_json::{Map, Value, json};
 use trading_api::labels;
 
-use super::{mesh, meta, pod, scheduling, store::Store};
+use super::{backup, mesh, meta, pod, scheduling, store::Store};
 use crate::{
     cnpg,
     kinds::Kind,
@@ -17,7 +17,9 @@ use crate::{
 
 pub(super) fn render(plan: &Plan, database: &PostgresPlan, cluster: &DatabaseCluster) -> Vec<Object> {
     let store = Store { plan, name: POSTGRES, tier: meta::DATABASE };
-    vec![login(&store, database, cluster), object(&store, database, cluster)]
+    let mut objects = vec![login(&store, database, cluster), object(&store, database, cluster)];
+    objects.extend(cluster.backup.iter().flat_map(|backup| backup::render(&store, backup)));
+    objects
 }
 
 /// Labels of the servers' pods, whatever CloudNativePG is told to pass on.
@@ -84,6 +86,9 @@ fn spec(plan: &Plan, database: &PostgresPlan, cluster: &DatabaseCluster) -> Valu
     let labels = mesh::labels(plan, meta::DATABASE);
     if !labels.is_empty() {
         spec["inheritedMetadata"] = json!({ "labels": labels });
+    }
+    if let Some(plugins) = cluster.backup.as_ref().and_then(|_| backup::plugins(plan)) {
+        spec["plugins"] = plugins;
     }
     place(plan, cluster, &mut spec);
     spec

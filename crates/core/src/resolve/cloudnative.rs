@@ -6,7 +6,7 @@ use trading_api::{
 };
 
 use super::{
-    Context, image_reference, pooler,
+    Context, backup, image_reference, pooler,
     postgres::{OWNER, SHARED_BUFFERS_SHARE, name, parameters, password, storage, wal_storage},
     preset,
     references::secret,
@@ -72,6 +72,7 @@ fn cluster(context: &mut Context, postgres: &Postgres, major: i32) -> DatabaseCl
         resources,
         storage: storage(context, postgres.storage.as_ref()),
         wal_storage: wal_storage(postgres),
+        backup: backup::resolve(context, postgres.qos),
         scheduling: postgres.scheduling.clone(),
     }
 }

@@ -2,6 +2,7 @@
 //! defaults live.
 
 mod accounts;
+pub(crate) mod backup;
 mod certificate;
 mod cloudnative;
 pub(crate) mod component;

@@ -8,7 +8,7 @@ use trading_api::{
     env::{ConfigFiles, KeyRef},
 };
 
-use super::{Context, Stores};
+use super::{Context, Stores, backup};
 use crate::{
     digest,
     inputs::{Inputs, Reference, ReferenceKind, ReferenceState},
@@ -49,6 +49,9 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
     });
     let pooler = plan.postgres.iter().filter_map(|database| database.pooler.as_ref()?.password.as_ref());
     let pooler = pooler.map(|password| secret(plan.identity.namespace_of(POSTGRES), &password.secret));
+    let clusters = plan.postgres.iter().filter_map(|database| database.cluster.as_ref()?.backup.as_ref());
+    let backups =
+        clusters.flat_map(|plan_of| backup::references(plan.identity.namespace_of(POSTGRES), plan_of));
     let mut found: Vec<Reference> = plan
         .components
         .iter()
@@ -60,6 +63,7 @@ pub fn all(plan: &Plan) -> Vec<Reference> {
         .chain(chosen)
         .chain(pooler)
         .chain(certificates)
+        .chain(backups)
         .collect();
     found.sort();
     found.dedup();
@@ -290,6 +294,11 @@ pub(super) fn report_missing(context: &mut Context, component: &str, consumed: &
     let missing: Vec<Problem> =
         consumed.iter().filter_map(|item| missing(context, component, item)).collect();
     context.problems.extend(missing);
+}
+
+/// What is wrong with Secrets that backups need: the database runs without.
+pub(super) fn missing_for_backups(context: &Context, consumed: &[ConsumedReference]) -> Option<String> {
+    consumed.iter().find_map(|item| Some(missing(context, "the backup", item)?.message))
 }
 
 /// Reason of the problem that a consumed Secret or `ConfigMap` is not there; what consumes it waits.

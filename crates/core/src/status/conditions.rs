@@ -37,6 +37,8 @@ pub struct Facts<'a> {
     pub tls: Option<Verdict>,
     /// Which volumes are nearly full.
     pub nearly_full: NearlyFull,
+    /// How backups are, where there are to be some.
+    pub backup: Option<Verdict>,
     /// A store that is to be asked was not yet: what its servers said before stands.
     pub awaited: bool,
 }
@@ -51,7 +53,7 @@ pub enum NearlyFull {
 }
 
 /// Every type of condition.
-pub const TYPES: [&str; 12] = [
+pub const TYPES: [&str; 13] = [
     "Ready",
     "Available",
     "Reconciling",
@@ -64,10 +66,14 @@ pub const TYPES: [&str; 12] = [
     "CredentialsRotated",
     TLS_REQUIRED,
     NEARLY_FULL,
+    BACKUP_HEALTHY,
 ];
 
 /// Condition: whether everybody has to use TLS to the database.
 pub const TLS_REQUIRED: &str = "TLSRequired";
+
+/// Condition: whether the last backup succeeded and what came since is archived.
+pub const BACKUP_HEALTHY: &str = "BackupHealthy";
 
 /// Condition, and reason of it: a volume is nearly full.
 pub const NEARLY_FULL: &str = "VolumeNearlyFull";
@@ -88,6 +94,7 @@ pub fn conditions(facts: &Facts, before: &[Condition], now: Timestamp) -> Vec<Co
         facts.volumes.map(|volumes| ("VolumesExpandable", expandable(volumes))),
         facts.credentials.clone().map(|verdict| ("CredentialsRotated", verdict)),
         facts.tls.clone().map(|verdict| (TLS_REQUIRED, verdict)),
+        facts.backup.clone().map(|verdict| (BACKUP_HEALTHY, verdict)),
     ];
     let timed = |(type_, verdict)| timed(type_, verdict, facts.generation, before, now);
     let nearly_full = match &facts.nearly_full {

@@ -1,5 +1,6 @@
 //! Stage five, pure: what is reported. Nothing changes without a cause.
 
+pub mod backup;
 pub mod conditions;
 pub(crate) mod stores;
 pub mod workload;
@@ -57,6 +58,8 @@ pub fn status(
     let told = stores::Told::of(plan, observed, before);
     let mut problems: Vec<Problem> =
         steps.problems.iter().chain(&plan.problems).chain(&told.problems).cloned().collect();
+    let backup = backup::told(plan, observed, before);
+    problems.extend(backup.iter().filter_map(|told| told.problem.clone()));
     // What is known of the cause says more.
     let is_explained = |hindered: &&Problem| problems.iter().any(|it| it.component == hindered.component);
     let hindered: Vec<Problem> = steps.hindered.iter().filter(|it| !is_explained(it)).cloned().collect();
@@ -75,6 +78,7 @@ pub fn status(
         credentials: credentials(plan, steps, before),
         tls: steps.tls.as_ref().map(|stage| encryption(stage, before)),
         nearly_full: told.nearly_full,
+        backup: backup.map(|told| told.verdict),
         awaited: told.awaited,
     };
     TradingPlatformStatus {

@@ -10,6 +10,7 @@ use k8s_openapi::api::{
 use serde_json::Value;
 use trading_api::{Quantity, labels};
 
+use super::backup::Backups;
 use crate::cnpg;
 
 /// State of a Deployment's, `StatefulSet`'s or `DaemonSet`'s pods.
@@ -33,6 +34,8 @@ pub struct Workload {
     pub says: Option<String>,
     /// How far that operator is with stopping it around its volumes.
     pub hibernation: Hibernation,
+    /// What it says of backups.
+    pub backups: Backups,
     /// Size of the volumes that a `StatefulSet` makes for each pod, by the name of their template.
     pub volumes: BTreeMap<String, Quantity>,
 }
@@ -155,6 +158,7 @@ impl Workload {
             version: text("image").and_then(|image| Some(tag(&image)?.to_owned())),
             failure: failure.map(explained),
             says: in_words([phase.map(explained), primary]),
+            backups: Backups::of(status),
             hibernation: if asleep { hibernation(status) } else { Hibernation::None },
             ..Self::default()
         }

@@ -14,7 +14,7 @@ use serde_json::json;
 use trading_api::{TradingPlatform, labels::FIELD_MANAGER, status::TradingPlatformStatus};
 use trading_core::{
     problem::Problem,
-    status::conditions::{TLS_REQUIRED, Verdict, timed},
+    status::conditions::{BACKUP_HEALTHY, TLS_REQUIRED, Verdict, timed},
 };
 
 use super::{Context, ReconcileError, context::Reported, references::whole_seconds};
@@ -213,9 +213,17 @@ fn is_transition(before: &TradingPlatformStatus, now: &TradingPlatformStatus) ->
             .map(|condition| (condition.status.clone(), condition.reason.clone()))
     };
     before.observed_generation != now.observed_generation
-        || ["Ready", "Stalled", "Degraded", "AddOnsAvailable", "CredentialsRotated", TLS_REQUIRED]
-            .iter()
-            .any(|type_| verdict(before, type_) != verdict(now, type_))
+        || [
+            "Ready",
+            "Stalled",
+            "Degraded",
+            "AddOnsAvailable",
+            "CredentialsRotated",
+            TLS_REQUIRED,
+            BACKUP_HEALTHY,
+        ]
+        .iter()
+        .any(|type_| verdict(before, type_) != verdict(now, type_))
 }
 
 /// An Event where `Ready` changed its reason, `Degraded` began, or the change of a login or of TLS went on.

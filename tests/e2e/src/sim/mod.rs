@@ -19,7 +19,9 @@ pub use audit::{Mark, describe};
 pub use cloudnative::CloudNative;
 pub use essence::{differences, essence};
 pub use metrics::{Metrics, Numbers};
-pub use platform::{cloudnative_database, database_secret, every_kind, own_database, platform};
+pub use platform::{
+    backup, bucket_secret, cloudnative_database, database_secret, every_kind, own_database, platform,
+};
 pub use space::{Children, Propagation, Space, resource};
 pub use stack::Stack;
 pub use trading_testbed::chart::NAMESPACE;

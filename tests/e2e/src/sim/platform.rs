@@ -71,6 +71,33 @@ pub fn cloudnative_database() -> Value {
     json!({ "postgres": { "mode": "CloudNativePG", "external": null, "version": 16, "instances": 2 } })
 }
 
+/// The patch with which the database of [`cloudnative_database`] is backed up, with [`bucket_secret`].
+#[must_use]
+pub fn backup() -> Value {
+    let key = |key: &str| json!({ "name": "bucket", "key": key });
+    json!({ "backup": {
+        "schedule": "0 3 * * *",
+        "retention": { "days": 30 },
+        "destination": { "s3": {
+            "bucket": "shop-backups",
+            "endpoint": "https://minio.example.com:9000",
+            "accessKeyIdSecretRef": key("id"),
+            "secretAccessKeySecretRef": key("secret"),
+        } },
+    } })
+}
+
+/// The login to the bucket of [`backup`].
+#[must_use]
+pub fn bucket_secret() -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": { "name": "bucket" },
+        "stringData": { "id": "shop", "secret": "hush" },
+    })
+}
+
 /// The login that [`platform`] refers to.
 #[must_use]
 pub fn database_secret(password: &str) -> Value {

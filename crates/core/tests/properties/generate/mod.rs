@@ -20,6 +20,7 @@ use trading_api::{
     ingress::Controller,
     network::{Cidr, NetworkPolicySettings},
     platform::{Environment, Features, InheritedMetadata},
+    postgres::PostgresMode,
     secrets::{ExternalKey, ExternalSecret, RemoteRef, Secrets, StoreKind, StoreRef},
 };
 
@@ -31,7 +32,7 @@ use names::{ANNOTATION_KEYS, LABEL_KEYS, labels, metadata, service_names, unique
 pub use names::{KEYS, NAMES};
 use network::{cidrs, mesh};
 use placement::{container_runtime, placement, quota, tiers};
-use stores::{postgres, reads_elsewhere, redis};
+use stores::{backup, postgres, reads_elsewhere, redis};
 
 const ROLES: [&str; 4] = ["frontend", "backend", "scraper", "worker"];
 
@@ -103,6 +104,7 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
         mesh: tape.maybe(20, mesh),
         placement: tape.maybe(30, placement),
         quota: tape.maybe(30, quota),
+        backup: None,
         monitoring: tape.maybe(40, |tape| monitoring(tape, &names)),
         secrets: tape.maybe(30, secrets),
         deletion: tape.maybe(30, |tape| Deletion {
@@ -120,6 +122,9 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
     if tape.chance(20) {
         let tiers = tiers(tape, &spec);
         spec.placement.get_or_insert_default().namespaces = tiers;
+    }
+    if spec.postgres.as_ref().is_some_and(|database| database.mode == PostgresMode::CloudNativePG) {
+        spec.backup = tape.maybe(50, backup);
     }
     spec.ingress = tape.maybe(50, |tape| tape_ingress(tape, &spec)).flatten();
     if spec.ingress.as_ref().is_some_and(|ingress| ingress.controller == Some(Controller::Alb)) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use trading_api::{
+    backup::{Backup, BackupDestination, Retention, S3, SecretKey},
     component::Qos,
     image::Image,
     postgres::{
@@ -296,6 +297,25 @@ fn pooler(tape: &mut Tape) -> Pooler {
 fn credentials(tape: &mut Tape) -> PostgresCredentials {
     let password_secret_ref = tape.maybe(30, key_ref);
     PostgresCredentials { generation: tape.copy(&[1, 2, 999]), password_secret_ref }
+}
+
+pub(super) fn backup(tape: &mut Tape) -> Backup {
+    let mut key = |key: &str| SecretKey { name: tape.pick(&NAMES).to_owned(), key: key.to_owned() };
+    let (access_key_id_secret_ref, secret_access_key_secret_ref) = (key("id"), key("secret"));
+    let s3 = S3 {
+        bucket: tape.pick(&["shop", "a.b-1"]).to_owned(),
+        path: tape.maybe(50, |tape| tape.pick(&["a", "a/_b.c/-"]).to_owned()),
+        endpoint: tape
+            .maybe(50, |tape| tape.pick(&["http://minio", "https://m.example.com:65535"]).to_owned()),
+        access_key_id_secret_ref,
+        secret_access_key_secret_ref,
+    };
+    Backup {
+        schedule: tape.pick(&["0 3 * * *", "59 23 31 12 6", "*/5,1-30/99 0-3 1,2,3 */1 0-6"]).to_owned(),
+        suspend: tape.maybe(30, |tape| tape.chance(50)),
+        destination: BackupDestination { s3 },
+        retention: tape.maybe(50, |tape| Retention { days: tape.copy(&[1, 30, 36500]) }),
+    }
 }
 
 /// CloudNativePG reads the version from the tag.

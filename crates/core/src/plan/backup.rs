@@ -1,0 +1,29 @@
+//! Backups of a database that CloudNativePG runs.
+
+use super::ResourcesPlan;
+
+/// What CloudNativePG's bucket is called after the platform's name.
+pub const BACKUPS: &str = "postgres-backups";
+
+/// Backups of a database with every value decided.
+#[derive(Clone, Debug)]
+pub struct BackupPlan {
+    /// When, in the six fields of CloudNativePG: seconds come first. In UTC.
+    pub schedule: String,
+    /// None is made by schedule.
+    pub suspend: bool,
+    /// Folder of the bucket, as `s3://BUCKET/FOLDER`.
+    pub destination: String,
+    /// URL of the store; Amazon's where there is none.
+    pub endpoint: Option<String>,
+    /// Port of the store.
+    pub port: i32,
+    /// Secret and key of the access key's ID.
+    pub access_key_id: (String, String),
+    /// Secret and key of the secret access key.
+    pub secret_access_key: (String, String),
+    /// Days for which backups are kept.
+    pub retention_days: Option<i32>,
+    /// Resources of the plugin's container beside each server.
+    pub resources: ResourcesPlan,
+}

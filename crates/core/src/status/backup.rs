@@ -1,0 +1,122 @@
+//! What is told of backups, from what CloudNativePG says of them.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde_json::Value;
+
+use super::conditions::{BACKUP_HEALTHY, Verdict};
+use crate::{
+    add_ons,
+    cnpg::{ARCHIVING, BACKUP, BACKUP_STARTED},
+    kinds::Kind,
+    plan::{POSTGRES, Plan},
+    problem::Problem,
+    resolve::backup::NO_CREDENTIALS,
+    step::Observed,
+};
+
+/// What a `Cluster` says of its backups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backups {
+    /// Why its log can't be archived.
+    pub archiving: Option<String>,
+    /// How the last one went.
+    pub last: LastBackup,
+}
+
+/// How the last backup went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LastBackup {
+    /// There was none.
+    #[default]
+    None,
+    /// It is being made.
+    Underway,
+    /// It ended well at this time.
+    Succeeded(String),
+    /// Why there is none.
+    Failed(String),
+}
+
+impl Backups {
+    /// From the status of a `Cluster`.
+    #[must_use]
+    pub fn of(status: &Value) -> Self {
+        let find = |type_: &str| {
+            status["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == type_)
+        };
+        let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
+        let archiving = find(ARCHIVING).filter(|condition| condition["status"] == "False");
+        let last = match find(BACKUP) {
+            None => LastBackup::None,
+            Some(it) if it["status"] == "True" => LastBackup::Succeeded(text(it, "lastTransitionTime")),
+            Some(it) if it["reason"] == BACKUP_STARTED => LastBackup::Underway,
+            Some(it) => LastBackup::Failed(text(it, "message")),
+        };
+        Self { archiving: archiving.map(|condition| text(condition, "message")), last }
+    }
+}
+
+/// Reason: the log stays on the servers' volumes.
+const ARCHIVING_FAILS: &str = "ArchivingFails";
+/// Reason: the last backup could not be made.
+const FAILED: &str = "BackupFailed";
+
+/// What is told.
+pub struct Told {
+    /// Of the condition.
+    pub verdict: Verdict,
+    /// What somebody has to mend.
+    pub problem: Option<Problem>,
+}
+
+/// What is told of the backups that the resource asks for.
+pub fn told(plan: &Plan, observed: &Observed, before: &[Condition]) -> Option<Told> {
+    let wished = plan.postgres.as_ref()?.cluster.as_ref()?.backup.as_ref()?;
+    let is = |healthy: bool, reason: &'static str, message: String| {
+        let fails = matches!(reason, ARCHIVING_FAILS | FAILED);
+        let problem = fails.then(|| Problem::whole(reason, message.clone()).as_warning());
+        Some(Told { verdict: Verdict::new(healthy, reason, message), problem })
+    };
+    if !plan.capabilities.serves(Kind::ObjectStore) {
+        return is(false, add_ons::MISSING, "who makes them is not there: see AddOnsAvailable".to_owned());
+    }
+    if let Some(missing) = plan.problems.iter().find(|problem| problem.reason == NO_CREDENTIALS) {
+        return is(false, NO_CREDENTIALS, missing.message.clone());
+    }
+    let (name, namespace) = (plan.identity.child(POSTGRES), plan.identity.namespace_of(POSTGRES));
+    let cluster = observed.get(&plan.identity.key(Kind::Cluster, POSTGRES));
+    let backups = cluster.and_then(|child| child.workload.as_ref()).map(|it| it.backups.clone());
+    let Backups { archiving, last } = backups.unwrap_or_default();
+    if let Some(failure) = archiving {
+        let message = format!(
+            "the write-ahead log can't be archived, and fills the volumes until it can: {failure} (kubectl -n {namespace} logs -l cnpg.io/cluster={name} -c plugin-barman-cloud)"
+        );
+        return is(false, ARCHIVING_FAILS, message);
+    }
+    match last {
+        LastBackup::Failed(failure) => {
+            let message = format!(
+                "the last backup failed: {failure} (kubectl -n {namespace} get backups.postgresql.cnpg.io)"
+            );
+            is(false, FAILED, message)
+        }
+        // What was said of the one before stands while the next is made.
+        LastBackup::Underway if before.iter().any(was_told) => {
+            let was = before.iter().find(|it| was_told(it))?;
+            let reason = if was.reason == FAILED { FAILED } else { SUCCEEDED };
+            is(was.status == "True", reason, was.message.clone())
+        }
+        _ if wished.suspend => is(false, "Suspended", "backup.suspend is set: none is made".to_owned()),
+        LastBackup::Succeeded(time) => is(true, SUCCEEDED, format!("the last backup ended at {time}")),
+        LastBackup::None | LastBackup::Underway => {
+            is(false, "NoBackupYet", "the first backup has not ended yet".to_owned())
+        }
+    }
+}
+
+/// Reason: there is a backup.
+const SUCCEEDED: &str = "BackedUp";
+
+fn was_told(condition: &Condition) -> bool {
+    condition.type_ == BACKUP_HEALTHY && matches!(condition.reason.as_str(), FAILED | SUCCEEDED)
+}
