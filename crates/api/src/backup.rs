@@ -12,7 +12,7 @@ use crate::names::{DATA_KEY, DNS_SUBDOMAIN};
 pub struct Backup {
     /// When, as cron in UTC (minute, hour, day of the month, month, day of the week), such as `0 3 * * *`. The first
     /// backup is made at once.
-    #[schemars(length(min = 9, max = 60))]
+    #[schemars(length(max = 60))]
     #[x_kube(validation = is_cron())]
     pub schedule: String,
     /// No backups by schedule; the log is archived all the same. Default `false`.

@@ -55,7 +55,7 @@ pub struct Component {
     /// `Guaranteed`: what is requested is raised to the limits, in every container of a pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qos: Option<Qos>,
-    /// Health checks.
+    /// Health checks. Left out, the first port is asked for; a pod without ports counts once it has run for 10 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probes: Option<Probes>,
     /// Environment variables, added to those for the stores that it connects to.

@@ -26,6 +26,9 @@ use crate::{
     resolve::component::GRACE_SECONDS,
 };
 
+/// For how long a pod runs that nothing else tells of, until it counts: what ends at once has ended by then.
+const RUNS_SECONDS: i32 = 10;
+
 /// Lower ports are for root alone, as Linux is set by default.
 const FIRST_UNPRIVILEGED: i32 = 1024;
 
@@ -38,18 +41,27 @@ pub(super) fn render(plan: &Plan, component: &ComponentPlan) -> Object {
         Scaling::Fixed(_) => None,
         Scaling::Auto(autoscaling, _) => Some(autoscaling.min_replicas),
     };
+    let template = template(plan, component);
     let deployment = Deployment {
         metadata: meta::object(plan, &component.name, &component.name, meta::APPLICATION, Lifetime::Platform),
         spec: Some(DeploymentSpec {
             replicas,
             selector: meta::matching(meta::active_selector(plan, &component.name)),
             strategy: Some(strategy(component)),
-            template: template(plan, component),
+            // Kubernetes takes a container without probes for ready as soon as it has started, and would stop
+            // the one before for it.
+            min_ready_seconds: (!is_probed(&template)).then_some(RUNS_SECONDS),
+            template,
             ..DeploymentSpec::default()
         }),
         status: None,
     };
     Object::new(Kind::Deployment, &component.name, Lifetime::Platform, &deployment).seeded(seed)
+}
+
+fn is_probed(template: &PodTemplateSpec) -> bool {
+    let mut containers = template.spec.iter().flat_map(|spec| &spec.containers);
+    containers.any(|container| container.readiness_probe.is_some() || container.startup_probe.is_some())
 }
 
 fn strategy(component: &ComponentPlan) -> DeploymentStrategy {

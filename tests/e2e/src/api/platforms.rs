@@ -22,6 +22,7 @@ pub fn all() -> Result<Vec<Value>> {
         include_str!("platforms/plain.yaml"),
         include_str!("platforms/stores.yaml"),
         include_str!("platforms/outside.yaml"),
+        include_str!("platforms/backed-up.yaml"),
     ];
     yaml.into_iter().map(read).collect()
 }
