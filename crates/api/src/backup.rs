@@ -10,8 +10,7 @@ use crate::names::{DATA_KEY, DNS_SUBDOMAIN};
 #[schemars(description = "")] // the field says it
 #[serde(rename_all = "camelCase")]
 pub struct Backup {
-    /// When, as cron in UTC (minute, hour, day of the month, month, day of the week), such as `0 3 * * *`. The first
-    /// backup is made at once.
+    /// When, as cron in UTC (minute, hour, day of the month, month, day of the week), such as `0 3 * * *`.
     #[schemars(length(max = 60))]
     #[x_kube(validation = is_cron())]
     pub schedule: String,
@@ -25,9 +24,10 @@ pub struct Backup {
     pub retention: Option<Retention>,
 }
 
-/// CEL: five fields of numbers, ranges, steps and lists, which every cron reads in the same way.
+/// CEL: five fields of numbers, ranges, steps and lists. What not every cron reads in the same way is not among them:
+/// names, Sunday as 7, and a step from a single number on.
 fn is_cron() -> Rule {
-    const ITEM: &str = r"([*]|[0-9]{1,2}(-[0-9]{1,2})?)(/[1-9][0-9]?)?";
+    const ITEM: &str = r"([0-9]{1,2}|([*]|[0-9]{1,2}-[0-9]{1,2})(/[1-9][0-9]?)?)";
     let field = format!("{ITEM}(,{ITEM})*");
     Rule::new(format!(
         "self.matches('^{field}( {field}){{4}}$') ? [0, 1, 2, 3, 4].all(i, self.split(' ')[i].split(',').all(p, p.startsWith('*') || ([[0, 0, 1, 1, 0][i]] + p.split('/')[0].split('-').map(n, int(n)) + [[59, 23, 31, 12, 6][i]]).isSorted())) : false"
@@ -48,6 +48,8 @@ pub struct BackupDestination {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[schemars(description = "")] // the field says it
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[self.bucket, has(self.path) ? self.path : ''] == [oldSelf.bucket, has(oldSelf.path) ? oldSelf.path : '']")
+    .message("bucket and path can't be changed while they are archived to: remove backup, and add it again with the new ones"))]
 pub struct S3 {
     /// Name of the bucket, which has to be there.
     #[schemars(length(max = 63), regex(pattern = r"^[a-z0-9][a-z0-9.-]+[a-z0-9]$"))]
@@ -57,7 +59,12 @@ pub struct S3 {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// Where the store is that is not Amazon's, such as `https://minio.example.com:9000`.
-    #[schemars(length(min = 1, max = 300), regex(pattern = r"^https?://[A-Za-z0-9.-]+(:[1-9]\d{0,4})?$"))]
+    #[schemars(
+        length(min = 1, max = 300),
+        regex(
+            pattern = r"^https?://[A-Za-z0-9.-]+(:([1-9]\d{0,3}|[1-5]\d{4}|6([0-4]\d{3}|5([0-4]\d\d|5([0-2]\d|3[0-5])))))?$"
+        )
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// Secret with the access key's ID.

@@ -27,12 +27,18 @@ pub const STUCK: [&str; 8] = [
     "Cluster cannot proceed to reconciliation due to an unknown plugin being required",
     "Cluster cannot proceed to reconciliation due to an error while interacting with plugins",
 ];
+/// The plugin that keeps backups in an object store.
+pub const PLUGIN: &str = "barman-cloud.cloudnative-pg.io";
 /// Condition: the write-ahead log is archived.
 pub const ARCHIVING: &str = "ContinuousArchiving";
 /// Condition: how the last backup went.
 pub const BACKUP: &str = "LastBackupSucceeded";
 /// Reason of that condition while a backup is being made.
 pub const BACKUP_STARTED: &str = "BackupStarted";
+/// How a failure begins of a server that was started before the plugin was asked for.
+pub const PLUGIN_AWAITED: &str = "wal archive plugin is not available";
+/// And that of a primary that is being replaced.
+pub const SWITCHING_OVER: &str = "switchover in progress";
 /// Port at which the operator asks a server how it is, and servers ask each other.
 pub const STATUS_PORT: i32 = 8000;
 /// Port at which a server tells its metrics.

@@ -185,7 +185,7 @@ fn of_pod(workload: &Value, bound: &str, resource: &str) -> f64 {
 /// What a backup's container asks for beside each server of CloudNativePG.
 fn beside(object: &Object, objects: &[Object], bound: &str, resource: &str) -> f64 {
     let is_its = |other: &&Object| other.kind == Kind::ObjectStore && other.component == object.component;
-    let bucket = objects.iter().find(is_its).filter(|_| object.kind == Kind::Cluster);
+    let bucket = objects.iter().find(is_its).filter(|_| !object.body["spec"]["plugins"].is_null());
     let amounts = bucket.map(|bucket| &bucket.body["spec"]["instanceSidecarConfiguration"]["resources"]);
     amounts.and_then(|amounts| amount(&amounts[bound][resource])).unwrap_or_default()
 }

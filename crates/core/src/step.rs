@@ -78,6 +78,8 @@ pub struct Child {
     pub tls: Option<Level>,
     /// What is known of the certificate, for a Secret with one.
     pub certificate: Option<Certificate>,
+    /// When it was made, for an `ObjectStore`.
+    pub made: Option<Timestamp>,
 }
 
 impl Child {
@@ -109,6 +111,17 @@ impl Child {
     #[must_use]
     pub fn takes_volumes_along(&self) -> bool {
         self.kind == Kind::Cluster
+    }
+
+    /// One of these archives to it. CloudNativePG leaves a database alone, whatever becomes of it, that names a
+    /// bucket that is not there.
+    #[must_use]
+    pub fn is_archived_to<'a>(&self, others: impl IntoIterator<Item = &'a Self>) -> bool {
+        let archives = |other: &Self| {
+            (&other.namespace, &other.component) == (&self.namespace, &self.component)
+                && other.workload.as_ref().is_some_and(|workload| workload.backups.is_named)
+        };
+        self.kind == Kind::ObjectStore && others.into_iter().any(archives)
     }
 
     /// It lives in another namespace than its platform, where nothing has an owner.

@@ -55,6 +55,7 @@ pub fn teardown(children: &[Child], data: DataPolicy, orphan: bool) -> Teardown 
     let is_server = |child: &&Child| child.serves_data() && !stops(child);
     let is_rest = |child: &&Child| {
         child.is_store
+            && !child.is_archived_to(children)
             && !(child.kind.serves_data() || child.kind == Kind::PersistentVolumeClaim)
             && (child.kind != Kind::Secret || child.is_copy || data == DataPolicy::Delete)
     };
@@ -74,7 +75,7 @@ fn was_orphaned(child: &Child) -> bool {
 /// A database whose volumes go with it stays, without servers. One that does not serve is stopped by its
 /// operator when it does: that is not waited for.
 fn hibernated(databases: &[&Child]) -> Option<Teardown> {
-    let waiting_for = "CloudNativePG's operator, which must be running, to hibernate the database";
+    let waiting_for = "CloudNativePG's operator (and its plugin for backups, where there are some), which must be running, to hibernate the database";
     let of = |hibernation: Hibernation| {
         databases.iter().filter(move |child| !child.deleting && child.hibernation() == hibernation)
     };

@@ -364,7 +364,9 @@ fn its_words_about_backups_become_a_condition() {
         let (plan, objects) = rendered(&shop(&backed_up(over)));
         let mut live = observed(&objects);
         let cluster = live.get_mut(&here(Kind::Cluster, DATABASE)).unwrap();
-        cluster.workload.as_mut().unwrap().backups = Backups::of(&json!({"conditions": conditions}));
+        let spec = json!({"plugins": [{"name": "barman-cloud.cloudnative-pg.io"}]});
+        let said = json!({"spec": spec, "status": {"conditions": conditions}});
+        cluster.workload.as_mut().unwrap().backups = Backups::of(&said);
         status(&plan, &steps(&plan, &objects, &live), &live, before, then())
     };
     let healthy = |told: &TradingPlatformStatus| {
@@ -372,7 +374,8 @@ fn its_words_about_backups_become_a_condition() {
         (condition.status.clone(), condition.reason.clone())
     };
     let is = |status: &str, reason: &str| (status.to_owned(), reason.to_owned());
-    let archiving = |status: &str| json!({"type": "ContinuousArchiving", "status": status, "message": "no"});
+    let archives = |status: &str, message: &str| json!({"type": "ContinuousArchiving", "status": status, "message": message});
+    let archiving = |status: &str| archives(status, "no");
     let last = |status: &str, reason: &str| {
         json!({"type": "LastBackupSucceeded", "status": status, "reason": reason, "message": "no",
             "lastTransitionTime": "2026-01-01T03:00:12Z"})
@@ -382,13 +385,22 @@ fn its_words_about_backups_become_a_condition() {
     let good = last("True", "LastBackupSucceeded");
     let bad = last("False", "LastBackupFailed");
     let next = last("False", "BackupStarted");
+    let mut old = good.clone();
+    old["lastTransitionTime"] = json!("2025-12-31T03:00:12Z");
+    let rolling = archives("False", "wal archive plugin is not available: barman-cloud.cloudnative-pg.io");
+    let switching = archives("False", "switchover in progress, refusing archiving");
     for (over, conditions, expected) in [
         (&whole, json!([]), is("False", "NoBackupYet")),
-        (&whole, json!([next]), is("False", "NoBackupYet")),
+        (&whole, json!([next]), is("False", "BackupUnderway")),
+        // Of the bucket before this one.
+        (&whole, json!([old]), is("False", "NoBackupYet")),
+        (&whole, json!([rolling, old]), is("False", "ServersRestarting")),
+        (&whole, json!([switching, good]), is("True", "BackedUp")),
         (&whole, json!([archiving("True"), good]), is("True", "BackedUp")),
         (&whole, json!([archiving("False"), good]), is("False", "ArchivingFails")),
         (&whole, json!([archiving("True"), bad]), is("False", "BackupFailed")),
         (&paused, json!([archiving("True"), good]), is("False", "Suspended")),
+        (&paused, json!([bad]), is("False", "Suspended")),
         (&paused, json!([archiving("False"), good]), is("False", "ArchivingFails")),
     ] {
         assert_eq!(healthy(&said(over, &conditions, None)), expected, "{conditions}");
@@ -401,6 +413,43 @@ fn its_words_about_backups_become_a_condition() {
     }
     let none = said(&json!({"backup": null}), &json!([good]), None);
     assert!(none.conditions.iter().all(|condition| condition.type_ != "BackupHealthy"));
+}
+
+#[test]
+fn the_bucket_stays_as_long_as_the_database_archives_to_it() {
+    let (_, objects) = rendered(&shop(&backed_up(&json!({}))));
+    let mut live = observed(&objects);
+    let (plan, wished) = rendered(&shop(&database(&json!({}))));
+    let bucket = || "ObjectStore shop-postgres-backups".to_owned();
+    // The edit of the Cluster may be refused, or wait.
+    let next = steps(&plan, &wished, &live);
+    assert_eq!(names(&next.prune), ["ScheduledBackup shop-postgres-backups"]);
+    let lets_go = |live: &mut Observed| {
+        let cluster = live.get_mut(&here(Kind::Cluster, DATABASE)).unwrap();
+        cluster.workload.as_mut().unwrap().backups.is_named = false;
+    };
+    let mut without = live.clone();
+    lets_go(&mut without);
+    assert!(names(&steps(&plan, &wished, &without).prune).contains(&bucket()));
+
+    // With a database that stays, asleep or to be put to sleep when it is healthy.
+    let deleted = |live: &Observed, data: DataPolicy| match teardown(
+        &live.values().filter(|child| child.is_store).cloned().collect::<Vec<_>>(),
+        data,
+        false,
+    ) {
+        Teardown::Delete { objects, .. } => names(&objects),
+        other => panic!("{other:?}"),
+    };
+    for stopped in [Hibernation::Deferred, Hibernation::Done] {
+        sleeping(&mut live, stopped);
+        let goes = deleted(&live, DataPolicy::Retain);
+        assert!(goes.contains(&"ScheduledBackup shop-postgres-backups".to_owned()), "{goes:?}");
+        assert!(!goes.contains(&bucket()), "{goes:?}");
+    }
+    assert_eq!(deleted(&live, DataPolicy::Delete), ["Cluster shop-postgres"]);
+    live.remove(&here(Kind::Cluster, DATABASE));
+    assert!(deleted(&live, DataPolicy::Delete).contains(&bucket()));
 }
 
 #[test]

@@ -111,8 +111,10 @@ fn backed_up(platform: &TradingPlatform, succeeded: &str) -> (TradingPlatform, T
     own.spec.backup = Some(serde_json::from_value(backup()["backup"].clone()).expect("it is a backup"));
     let mut live = observed(&rendered(&own).1);
     let database = live.values_mut().find(|child| child.kind == Kind::Cluster).expect("it is there");
-    let last = json!({ "type": "LastBackupSucceeded", "status": succeeded, "reason": "", "message": "" });
-    database.workload.as_mut().expect("it runs").backups = Backups::of(&json!({ "conditions": [last] }));
+    let last = json!({ "type": "LastBackupSucceeded", "status": succeeded, "reason": "", "message": "",
+        "lastTransitionTime": then() });
+    database.workload.as_mut().expect("it runs").backups =
+        Backups::of(&json!({ "status": { "conditions": [last] } }));
     let status = reported(&own, &Inputs::offline(then()), &live, None);
     (own, status)
 }

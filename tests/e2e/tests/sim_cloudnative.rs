@@ -249,7 +249,7 @@ async fn its_backups_are_scheduled_and_it_is_told_how_they_are() -> Result<()> {
         wait_for("it is scheduled", SETTLE, async || space.get("ScheduledBackup", BACKUPS).await).await?;
     ensure!(schedule["spec"]["schedule"] == "0 0 3 * * *", "{schedule}");
     space.put(&bucket_secret()).await?;
-    healthy("True", "BackedUp", "2026-01-01T03:00:12Z").await?;
+    healthy("True", "BackedUp", "2100-01-01T03:00:12Z").await?;
     space.ready(NAME).await?;
     let live = space.get("Cluster", DATABASE).await?;
     ensure!(live["spec"]["plugins"][0]["parameters"]["barmanObjectName"] == BACKUPS, "{live}");
@@ -260,7 +260,7 @@ async fn its_backups_are_scheduled_and_it_is_told_how_they_are() -> Result<()> {
     // While the next one is made, the last one counts.
     says(&space, "LastBackupSucceeded", "False", "BackupStarted").await?;
     space.requests_until_rest(&STACK.mark()?).await?;
-    healthy("True", "BackedUp", "2026-01-01T03:00:12Z").await?;
+    healthy("True", "BackedUp", "2100-01-01T03:00:12Z").await?;
     says(&space, "LastBackupSucceeded", "False", "LastBackupFailed").await?;
     healthy("False", "BackupFailed", "the bucket is closed").await?;
     says(&space, "ContinuousArchiving", "False", "ContinuousArchivingFailing").await?;
@@ -278,16 +278,23 @@ async fn its_backups_are_scheduled_and_it_is_told_how_they_are() -> Result<()> {
     ensure!(space.get("Cluster", DATABASE).await?["spec"]["plugins"].is_null(), "it names the plugin");
     ensure!(treasures(&space).await? == before, "the data is another's");
 
-    // And with the platform goes what makes them, after the database has stopped.
+    // With the platform goes the schedule. The database that sleeps could not wake without its bucket.
     space.edit(NAME, &backup()).await?;
     space.ready(NAME).await?;
     wait_for("it is scheduled", SETTLE, async || space.get("ScheduledBackup", BACKUPS).await).await?;
     space.delete("TradingPlatform", NAME, Propagation::Foreground).await?;
     space.gone("TradingPlatform", NAME, SETTLE).await?;
     ensure!(treasures(&space).await? == before && asleep(&space).await?, "it is another's, or runs on");
-    for kind in ["ScheduledBackup", "ObjectStore"] {
-        ensure!(space.find(kind, BACKUPS).await?.is_none(), "{kind} is left");
-    }
+    ensure!(space.find("ScheduledBackup", BACKUPS).await?.is_none(), "it is scheduled on");
+    space.get("ObjectStore", BACKUPS).await?;
+    space.put(&platform(NAME, &spec)).await?;
+    space.ready(NAME).await?;
+    ensure!(treasures(&space).await? == before && !asleep(&space).await?, "it is another's, or sleeps");
+    space.edit(NAME, &json!({ "deletion": { "data": "Delete" } })).await?;
+    space.ready(NAME).await?;
+    space.delete("TradingPlatform", NAME, Propagation::Background).await?;
+    space.gone("TradingPlatform", NAME, SETTLE).await?;
+    space.gone("ObjectStore", BACKUPS, SETTLE).await?;
     definition_of(AddOn::BarmanCloud, add_ons::remove).await?;
     definition(add_ons::remove).await
 }

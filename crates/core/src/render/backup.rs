@@ -4,13 +4,11 @@ use serde_json::{Value, json};
 
 use super::{pod, store::Store};
 use crate::{
+    cnpg::PLUGIN,
     kinds::Kind,
     object::Object,
     plan::{BACKUPS, BackupPlan, POSTGRES, Plan},
 };
-
-/// Name of the plugin.
-const PLUGIN: &str = "barman-cloud.cloudnative-pg.io";
 
 /// What there is beside the `Cluster`. Nothing is scheduled before the plugin is there to do it.
 pub(super) fn render(store: &Store, backup: &BackupPlan) -> Vec<Object> {
@@ -58,7 +56,8 @@ fn schedule(store: &Store, backup: &BackupPlan) -> Object {
         "cluster": { "name": store.plan.identity.child(POSTGRES) },
         "schedule": backup.schedule,
         "suspend": backup.suspend,
-        "immediate": true,
+        // One that is asked for while servers are started again with the plugin fails, and is not repeated.
+        "immediate": false,
         "backupOwnerReference": "none",
         "method": "plugin",
         "pluginConfiguration": { "name": PLUGIN },

@@ -1,14 +1,15 @@
 //! What is told of backups, from what CloudNativePG says of them.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::Value;
 
 use super::conditions::{BACKUP_HEALTHY, Verdict};
 use crate::{
     add_ons,
-    cnpg::{ARCHIVING, BACKUP, BACKUP_STARTED},
+    cnpg::{ARCHIVING, BACKUP, BACKUP_STARTED, PLUGIN, PLUGIN_AWAITED, SWITCHING_OVER},
     kinds::Kind,
-    plan::{POSTGRES, Plan},
+    plan::{BACKUPS, POSTGRES, Plan},
     problem::Problem,
     resolve::backup::NO_CREDENTIALS,
     step::Observed,
@@ -17,6 +18,8 @@ use crate::{
 /// What a `Cluster` says of its backups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backups {
+    /// It names the plugin that makes them.
+    pub is_named: bool,
     /// Why its log can't be archived.
     pub archiving: Option<String>,
     /// How the last one went.
@@ -32,27 +35,37 @@ pub enum LastBackup {
     /// It is being made.
     Underway,
     /// It ended well at this time.
-    Succeeded(String),
+    Succeeded(Timestamp),
     /// Why there is none.
     Failed(String),
 }
 
 impl Backups {
-    /// From the status of a `Cluster`.
+    /// From a `Cluster`.
     #[must_use]
-    pub fn of(status: &Value) -> Self {
-        let find = |type_: &str| {
-            status["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == type_)
-        };
+    pub fn of(cluster: &Value) -> Self {
+        let list =
+            |value: &'static str, object: &Value| object[value].as_array().cloned().unwrap_or_default();
+        let conditions = list("conditions", &cluster["status"]);
+        let find = |type_: &str| conditions.iter().find(|condition| condition["type"] == type_);
         let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
         let archiving = find(ARCHIVING).filter(|condition| condition["status"] == "False");
+        let archiving = archiving.map(|condition| text(condition, "message"));
         let last = match find(BACKUP) {
             None => LastBackup::None,
-            Some(it) if it["status"] == "True" => LastBackup::Succeeded(text(it, "lastTransitionTime")),
+            // That it was underway before makes this the time of its end.
+            Some(it) if it["status"] == "True" => {
+                text(it, "lastTransitionTime").parse().map_or(LastBackup::None, LastBackup::Succeeded)
+            }
             Some(it) if it["reason"] == BACKUP_STARTED => LastBackup::Underway,
             Some(it) => LastBackup::Failed(text(it, "message")),
         };
-        Self { archiving: archiving.map(|condition| text(condition, "message")), last }
+        Self {
+            is_named: list("plugins", &cluster["spec"]).iter().any(|plugin| plugin["name"] == PLUGIN),
+            // The next primary goes on with it.
+            archiving: archiving.filter(|failure| !failure.starts_with(SWITCHING_OVER)),
+            last,
+        }
     }
 }
 
@@ -86,30 +99,41 @@ pub fn told(plan: &Plan, observed: &Observed, before: &[Condition]) -> Option<To
     let (name, namespace) = (plan.identity.child(POSTGRES), plan.identity.namespace_of(POSTGRES));
     let cluster = observed.get(&plan.identity.key(Kind::Cluster, POSTGRES));
     let backups = cluster.and_then(|child| child.workload.as_ref()).map(|it| it.backups.clone());
-    let Backups { archiving, last } = backups.unwrap_or_default();
+    let Backups { archiving, last, .. } = backups.unwrap_or_default();
     if let Some(failure) = archiving {
+        if failure.starts_with(PLUGIN_AWAITED) {
+            let message = format!("servers are started again with the plugin: {failure}");
+            return is(false, "ServersRestarting", message);
+        }
         let message = format!(
             "the write-ahead log can't be archived, and fills the volumes until it can: {failure} (kubectl -n {namespace} logs -l cnpg.io/cluster={name} -c plugin-barman-cloud)"
         );
         return is(false, ARCHIVING_FAILS, message);
     }
+    // What is older than the bucket is not in it.
+    let bucket = observed.get(&plan.identity.key(Kind::ObjectStore, BACKUPS)).and_then(|child| child.made);
     match last {
+        // What was said of the one before stands while the next is made.
+        LastBackup::Underway => match before.iter().find(|it| was_told(it)) {
+            Some(was) if was.reason == FAILED => is(false, FAILED, was.message.clone()),
+            Some(was) => is(true, SUCCEEDED, was.message.clone()),
+            None => is(false, "BackupUnderway", "a backup is being made".to_owned()),
+        },
+        _ if wished.suspend => is(false, "Suspended", "backup.suspend is set: none is made".to_owned()),
         LastBackup::Failed(failure) => {
             let message = format!(
-                "the last backup failed: {failure} (kubectl -n {namespace} get backups.postgresql.cnpg.io)"
+                "the last backup failed, and the next one is made by schedule: {failure} (kubectl -n {namespace} get backups.postgresql.cnpg.io)"
             );
             is(false, FAILED, message)
         }
-        // What was said of the one before stands while the next is made.
-        LastBackup::Underway if before.iter().any(was_told) => {
-            let was = before.iter().find(|it| was_told(it))?;
-            let reason = if was.reason == FAILED { FAILED } else { SUCCEEDED };
-            is(was.status == "True", reason, was.message.clone())
+        LastBackup::Succeeded(time) if bucket.is_some_and(|made| made <= time) => {
+            is(true, SUCCEEDED, format!("the last backup ended at {time}"))
         }
-        _ if wished.suspend => is(false, "Suspended", "backup.suspend is set: none is made".to_owned()),
-        LastBackup::Succeeded(time) => is(true, SUCCEEDED, format!("the last backup ended at {time}")),
-        LastBackup::None | LastBackup::Underway => {
-            is(false, "NoBackupYet", "the first backup has not ended yet".to_owned())
+        LastBackup::None | LastBackup::Succeeded(_) => {
+            let message = format!(
+                "the first backup is made by schedule; for one at once: kubectl cnpg backup -n {namespace} {name} --method=plugin --plugin-name={PLUGIN}"
+            );
+            is(false, "NoBackupYet", message)
         }
     }
 }

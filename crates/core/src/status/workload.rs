@@ -158,7 +158,7 @@ impl Workload {
             version: text("image").and_then(|image| Some(tag(&image)?.to_owned())),
             failure: failure.map(explained),
             says: in_words([phase.map(explained), primary]),
-            backups: Backups::of(status),
+            backups: Backups::of(object),
             hibernation: if asleep { hibernation(status) } else { Hibernation::None },
             ..Self::default()
         }

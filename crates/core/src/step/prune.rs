@@ -51,7 +51,7 @@ pub(super) fn prune(
             && !child.is_copy
             && !child.kind.serves_data()
             && ends.contains(child.component.as_str());
-        let is_used = leaves_pooler && child.component == POOLER;
+        let is_used = leaves_pooler && child.component == POOLER || child.is_archived_to(observed.values());
         if is_used || keeps_running || waits || is_blocked || is_kept_secret || is_data {
             continue;
         }

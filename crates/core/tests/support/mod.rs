@@ -113,6 +113,7 @@ pub fn child(object: &Object) -> Child {
         holder: None,
         told: None,
         tls: annotations[labels::TLS].as_str().and_then(Level::parse),
+        made: (object.kind == Kind::ObjectStore).then(then),
         certificate: match &object.content {
             Content::Certified { names, now, .. } => {
                 Some(Certificate { renew: *now + SignedDuration::from_hours(24), names: digest_of(names) })

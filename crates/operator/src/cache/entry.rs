@@ -74,6 +74,7 @@ pub fn child(kind: Kind, meta: &ObjectMeta) -> Option<Entry> {
         told: None,
         tls: annotation(labels::TLS).and_then(Level::parse),
         certificate: annotation(labels::CERTIFICATE).and_then(Certificate::parse),
+        made: meta.creation_timestamp.as_ref().filter(|_| kind == Kind::ObjectStore).map(|time| time.0),
     };
     let version = meta.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default();
     Some(Entry { child, version, fields: hasher.finish() })

@@ -4,6 +4,7 @@
 use std::{fmt, sync::Arc};
 
 use internment::ArcIntern;
+use jiff::Timestamp;
 use trading_core::{
     certificate::Certificate,
     kinds::Kind,
@@ -106,6 +107,7 @@ pub struct Kept {
     holder: Option<Text>,
     told: Option<Box<Told>>,
     certificate: Option<Box<Certificate>>,
+    made: Option<Box<Timestamp>>,
     pub tls: Option<Level>,
     workload: Option<Box<Workload>>,
     autoscaler: Option<Box<Autoscaler>>,
@@ -141,6 +143,7 @@ impl From<Entry> for Kept {
             holder: child.holder.as_deref().map(text),
             told: child.told.map(Box::new),
             certificate: child.certificate.map(Box::new),
+            made: child.made.map(Box::new),
             tls: child.tls,
             workload: child.workload.map(Box::new),
             autoscaler: child.autoscaler.map(Box::new),
@@ -189,6 +192,7 @@ impl Kept {
             holder: self.holder.as_ref().map(ToString::to_string),
             told: self.told.as_deref().cloned(),
             certificate: self.certificate.as_deref().cloned(),
+            made: self.made.as_deref().copied(),
             tls: self.tls,
         }
     }

@@ -12,6 +12,8 @@ use super::space::Space;
 use super::values::{at, text};
 
 const PAUSE: Duration = Duration::from_millis(200);
+/// When every backup ends: after whatever a test does.
+const SOON: &str = "2100-01-01T03:00:12Z";
 const HIBERNATION: &str = "cnpg.io/hibernation";
 
 /// It works until it is dropped.
@@ -112,7 +114,7 @@ fn backed_up() -> Value {
     let condition = |type_: &str, reason: &str| {
         json!({
             "type": type_, "status": "True", "reason": reason, "message": "",
-            "lastTransitionTime": "2026-01-01T03:00:12Z",
+            "lastTransitionTime": SOON,
         })
     };
     json!([
