@@ -537,11 +537,12 @@ fn settles(first: &TradingPlatform, second: &TradingPlatform) -> Verdict {
     let change = steps(&now.plan, &now.objects, &live);
     let mut live = after(&change, live);
     let mut rest = steps(&now.plan, &now.objects, &live);
-    // What belongs to servers goes after them, and a pooler after its clients.
+    // What belongs to servers goes after them, a pooler after its clients, and a bucket after what names it.
     let ends = |prune: &trading_core::step::Prune| prune.key.kind.serves_data();
     let pools =
         |world: &World| world.plan.postgres.as_ref().is_some_and(|database| database.pooler.is_some());
-    let leaves = pools(&before) && !pools(&now);
+    let archives = |world: &World| world.objects.iter().any(|object| object.kind == Kind::ObjectStore);
+    let leaves = pools(&before) && !pools(&now) || archives(&before) && !archives(&now);
     if change.prune.iter().any(ends) || !change.hibernate.is_empty() || leaves {
         live = after(&rest, live);
         rest = steps(&now.plan, &now.objects, &live);
@@ -551,7 +552,8 @@ fn settles(first: &TradingPlatform, second: &TradingPlatform) -> Verdict {
     let wished: BTreeSet<_> = now.objects.iter().map(Object::key).collect();
     each(live.iter().filter(|(key, _)| !wished.contains(*key)), |(key, child)| {
         let is_data = key.kind == Kind::PersistentVolumeClaim
-            || (matches!(key.kind, Kind::Secret | Kind::Cluster) && now.plan.data == DataPolicy::Retain);
+            || matches!(key.kind, Kind::Secret | Kind::Cluster | Kind::ObjectStore)
+                && now.plan.data == DataPolicy::Retain;
         let keeps_running = store_of(&child.component)
             .is_some_and(|store| !now.plan.runs(store) && !now.plan.acknowledged.contains(&store));
         // Everything of a store whose mode or namespace can't be changed under its data waits.
