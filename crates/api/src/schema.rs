@@ -137,7 +137,7 @@ fn describe_twins_once(definition: &mut Value) {
             let Some(Value::Object(twin)) = twin else { continue };
             twin.get_mut("properties").map(drop_descriptions);
             if let Some(Value::String(own)) = twin.get_mut("description") {
-                own.push_str(&format!(" Fields as in `{first}`."));
+                *own = format!("{own} Fields as in `{first}`.");
             }
         }
     }

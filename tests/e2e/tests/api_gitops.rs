@@ -103,20 +103,24 @@ fn changed_database(platform: &TradingPlatform) -> [(&'static str, Value, &'stat
     })
 }
 
-/// The platform with a database of CloudNativePG, whose last backup succeeded or not.
-fn backed_up(platform: &TradingPlatform, succeeded: &str) -> (TradingPlatform, TradingPlatformStatus) {
+/// The platform with a database of CloudNativePG, whose last backup failed, and then did not.
+fn backed_up(platform: &TradingPlatform) -> [(&'static str, Value, &'static str); 2] {
     let mut own = platform.clone();
     let postgres = json!({ "mode": "CloudNativePG", "version": 16 });
     own.spec.postgres = Some(serde_json::from_value(postgres).expect("it is a database"));
     own.spec.backup = Some(serde_json::from_value(backup()["backup"].clone()).expect("it is a backup"));
-    let mut live = observed(&rendered(&own).1);
-    let database = live.values_mut().find(|child| child.kind == Kind::Cluster).expect("it is there");
-    let last = json!({ "type": "LastBackupSucceeded", "status": succeeded, "reason": "", "message": "",
-        "lastTransitionTime": then() });
-    database.workload.as_mut().expect("it runs").backups =
-        Backups::of(&json!({ "status": { "conditions": [last] } }));
-    let status = reported(&own, &Inputs::offline(then()), &live, None);
-    (own, status)
+    let live = observed(&rendered(&own).1);
+    [("a backup failed", "False", "the last backup failed"), ("it is backed up", "True", "at version")].map(
+        |(what, succeeded, because)| {
+            let mut live = live.clone();
+            let last = json!({ "type": "LastBackupSucceeded", "status": succeeded, "reason": "", "message": "",
+                "lastTransitionTime": then() });
+            let database = live.values_mut().find(|child| child.kind == Kind::Cluster).expect("it is there");
+            database.workload.as_mut().expect("it runs").backups =
+                Backups::of(&json!({ "status": { "conditions": [last] } }));
+            (what, with(&own, reported(&own, &Inputs::offline(then()), &live, None)), because)
+        },
+    )
 }
 
 fn situations() -> Vec<Situation> {
@@ -208,15 +212,8 @@ fn situations() -> Vec<Situation> {
         add(what, with(&platform, status), "Healthy", because, "Current");
     }
 
-    for (what, object, because) in changed_database(&platform) {
+    for (what, object, because) in changed_database(&platform).into_iter().chain(backed_up(&platform)) {
         add(what, object, "Healthy", because, "Current");
-    }
-
-    for (what, status, because) in
-        [("a backup failed", "False", "the last backup failed"), ("it is backed up", "True", "at version")]
-    {
-        let (object, ready) = backed_up(&platform, status);
-        add(what, with(&object, ready), "Healthy", because, "Current");
     }
 
     let mut removed = platform.clone();

@@ -44,9 +44,8 @@ impl Backups {
     /// From a `Cluster`.
     #[must_use]
     pub fn of(cluster: &Value) -> Self {
-        let list =
-            |value: &'static str, object: &Value| object[value].as_array().cloned().unwrap_or_default();
-        let conditions = list("conditions", &cluster["status"]);
+        let items = |of: &'static str, object: &Value| object[of].as_array().cloned().unwrap_or_default();
+        let conditions = items("conditions", &cluster["status"]);
         let find = |type_: &str| conditions.iter().find(|condition| condition["type"] == type_);
         let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
         let archiving = find(ARCHIVING).filter(|condition| condition["status"] == "False");
@@ -61,7 +60,7 @@ impl Backups {
             Some(it) => LastBackup::Failed(text(it, "message")),
         };
         Self {
-            is_named: list("plugins", &cluster["spec"]).iter().any(|plugin| plugin["name"] == PLUGIN),
+            is_named: items("plugins", &cluster["spec"]).iter().any(|plugin| plugin["name"] == PLUGIN),
             // The next primary goes on with it.
             archiving: archiving.filter(|failure| !failure.starts_with(SWITCHING_OVER)),
             last,
@@ -75,15 +74,15 @@ const ARCHIVING_FAILS: &str = "ArchivingFails";
 const FAILED: &str = "BackupFailed";
 
 /// What is told.
-pub struct Told {
+pub(super) struct Told {
     /// Of the condition.
-    pub verdict: Verdict,
+    pub(super) verdict: Verdict,
     /// What somebody has to mend.
-    pub problem: Option<Problem>,
+    pub(super) problem: Option<Problem>,
 }
 
 /// What is told of the backups that the resource asks for.
-pub fn told(plan: &Plan, observed: &Observed, before: &[Condition]) -> Option<Told> {
+pub(super) fn told(plan: &Plan, observed: &Observed, before: &[Condition]) -> Option<Told> {
     let wished = plan.postgres.as_ref()?.cluster.as_ref()?.backup.as_ref()?;
     let is = |healthy: bool, reason: &'static str, message: String| {
         let fails = matches!(reason, ARCHIVING_FAILS | FAILED);
