@@ -363,7 +363,7 @@ fn its_words_about_backups_become_a_condition() {
     let said = |over: &Value, conditions: &Value, before: Option<&TradingPlatformStatus>| {
         let (plan, objects) = rendered(&shop(&backed_up(over)));
         let mut live = observed(&objects);
-        let cluster = live.get_mut(&here(Kind::Cluster, DATABASE)).unwrap();
+        let cluster = live.values_mut().find(|child| child.kind == Kind::Cluster).unwrap();
         let spec = json!({"plugins": [{"name": "barman-cloud.cloudnative-pg.io"}]});
         let said = json!({"spec": spec, "status": {"conditions": conditions}});
         cluster.workload.as_mut().unwrap().backups = Backups::of(&said);
@@ -382,6 +382,7 @@ fn its_words_about_backups_become_a_condition() {
     };
     let whole = json!({});
     let paused = json!({"backup": {"suspend": true}});
+    let elsewhere = json!({"placement": {"namespaces": {"postgres": "data"}}});
     let good = last("True", "LastBackupSucceeded");
     let bad = last("False", "LastBackupFailed");
     let next = last("False", "BackupStarted");
@@ -397,6 +398,7 @@ fn its_words_about_backups_become_a_condition() {
         (&whole, json!([rolling, old]), is("False", "ServersRestarting")),
         (&whole, json!([switching, good]), is("True", "BackedUp")),
         (&whole, json!([archiving("True"), good]), is("True", "BackedUp")),
+        (&elsewhere, json!([archiving("True"), good]), is("True", "BackedUp")),
         (&whole, json!([archiving("False"), good]), is("False", "ArchivingFails")),
         (&whole, json!([archiving("True"), bad]), is("False", "BackupFailed")),
         (&paused, json!([archiving("True"), good]), is("False", "Suspended")),

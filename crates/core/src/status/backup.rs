@@ -9,6 +9,7 @@ use crate::{
     add_ons,
     cnpg::{ARCHIVING, BACKUP, BACKUP_STARTED, PLUGIN, PLUGIN_AWAITED, SWITCHING_OVER},
     kinds::Kind,
+    object::Key,
     plan::{BACKUPS, POSTGRES, Plan},
     problem::Problem,
     resolve::backup::NO_CREDENTIALS,
@@ -110,7 +111,8 @@ pub(super) fn told(plan: &Plan, observed: &Observed, before: &[Condition]) -> Op
         return is(false, ARCHIVING_FAILS, message);
     }
     // What is older than the bucket is not in it.
-    let bucket = observed.get(&plan.identity.key(Kind::ObjectStore, BACKUPS)).and_then(|child| child.made);
+    let bucket = Key::new(Kind::ObjectStore, namespace, plan.identity.child(BACKUPS));
+    let bucket = observed.get(&bucket).and_then(|child| child.made);
     match last {
         // What was said of the one before stands while the next is made.
         LastBackup::Underway => match before.iter().find(|it| was_told(it)) {
