@@ -48,8 +48,6 @@ pub struct BackupDestination {
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[schemars(description = "")] // the field says it
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[self.bucket, has(self.path) ? self.path : ''] == [oldSelf.bucket, has(oldSelf.path) ? oldSelf.path : '']")
-    .message("bucket and path can't be changed while they are archived to: remove backup, and add it again with the new ones"))]
 pub struct S3 {
     /// Name of the bucket, which has to be there.
     #[schemars(length(max = 63), regex(pattern = r"^[a-z0-9][a-z0-9.-]+[a-z0-9]$"))]

@@ -1,6 +1,7 @@
 //! Stage three, pure: from what is wished and what is live to what is done next.
 
 mod blocked;
+mod bucket;
 mod prune;
 mod unmade;
 
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use trading_api::{deletion::Store, labels};
 
 pub use self::unmade::waits_for;
-use self::{blocked::blocked_stores, prune::prune};
+use self::{blocked::blocked_stores, bucket::without_bucket, prune::prune};
 use crate::{
     add_ons,
     certificate::Certificate,
@@ -113,13 +114,18 @@ impl Child {
         self.kind == Kind::Cluster
     }
 
+    /// The bucket that it names.
+    fn archive(&self) -> Option<&String> {
+        self.workload.as_ref()?.backups.bucket.as_ref()
+    }
+
     /// One of these archives to it. CloudNativePG leaves a database alone, whatever becomes of it, that names a
     /// bucket that is not there.
     #[must_use]
     pub fn is_archived_to<'a>(&self, others: impl IntoIterator<Item = &'a Self>) -> bool {
         let archives = |other: &Self| {
             (&other.namespace, &other.component) == (&self.namespace, &self.component)
-                && other.workload.as_ref().is_some_and(|workload| workload.backups.is_named)
+                && other.archive() == Some(&self.name)
         };
         self.kind == Kind::ObjectStore && others.into_iter().any(archives)
     }
@@ -316,6 +322,8 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
             steps.grow.extend(growth.clone());
             steps.problems.extend(problem.clone());
         }
+        let bare = without_bucket(&plan.identity, object, child, observed);
+        let object = bare.as_ref().unwrap_or(object);
         match decide(object, child) {
             Some(replicas) => {
                 let (object, known, certifies) = (object.clone(), child.is_some(), is_due(object, child));

@@ -15,6 +15,7 @@ use trading_core::{
     inputs::{Inputs, ReferenceState},
     kinds::{AddOn, Kind},
     object::Object,
+    plan::Plan,
     render::render,
     resolve::{references, resolve},
     status::{
@@ -364,8 +365,7 @@ fn its_words_about_backups_become_a_condition() {
         let (plan, objects) = rendered(&shop(&backed_up(over)));
         let mut live = observed(&objects);
         let cluster = live.values_mut().find(|child| child.kind == Kind::Cluster).unwrap();
-        let spec = json!({"plugins": [{"name": "barman-cloud.cloudnative-pg.io"}]});
-        let said = json!({"spec": spec, "status": {"conditions": conditions}});
+        let said = json!({"status": {"conditions": conditions}});
         cluster.workload.as_mut().unwrap().backups = Backups::of(&said);
         status(&plan, &steps(&plan, &objects, &live), &live, before, then())
     };
@@ -374,7 +374,10 @@ fn its_words_about_backups_become_a_condition() {
         (condition.status.clone(), condition.reason.clone())
     };
     let is = |status: &str, reason: &str| (status.to_owned(), reason.to_owned());
-    let archives = |status: &str, message: &str| json!({"type": "ContinuousArchiving", "status": status, "message": message});
+    let archives = |status: &str, message: &str| {
+        json!({"type": "ContinuousArchiving", "status": status, "message": message,
+            "lastTransitionTime": "2026-01-01T03:00:12Z"})
+    };
     let archiving = |status: &str| archives(status, "no");
     let last = |status: &str, reason: &str| {
         json!({"type": "LastBackupSucceeded", "status": status, "reason": reason, "message": "no",
@@ -386,8 +389,12 @@ fn its_words_about_backups_become_a_condition() {
     let good = last("True", "LastBackupSucceeded");
     let bad = last("False", "LastBackupFailed");
     let next = last("False", "BackupStarted");
-    let mut old = good.clone();
-    old["lastTransitionTime"] = json!("2025-12-31T03:00:12Z");
+    let earlier = |condition: &Value| {
+        let mut condition = condition.clone();
+        condition["lastTransitionTime"] = json!("2025-12-31T03:00:12Z");
+        condition
+    };
+    let old = earlier(&good);
     let rolling = archives("False", "wal archive plugin is not available: barman-cloud.cloudnative-pg.io");
     let switching = archives("False", "switchover in progress, refusing archiving");
     for (over, conditions, expected) in [
@@ -395,6 +402,8 @@ fn its_words_about_backups_become_a_condition() {
         (&whole, json!([next]), is("False", "BackupUnderway")),
         // Of the bucket before this one.
         (&whole, json!([old]), is("False", "NoBackupYet")),
+        (&whole, json!([earlier(&bad)]), is("False", "NoBackupYet")),
+        (&whole, json!([earlier(&archiving("False")), good]), is("True", "BackedUp")),
         (&whole, json!([rolling, old]), is("False", "ServersRestarting")),
         (&whole, json!([switching, good]), is("True", "BackedUp")),
         (&whole, json!([archiving("True"), good]), is("True", "BackedUp")),
@@ -422,17 +431,21 @@ fn the_bucket_stays_as_long_as_the_database_archives_to_it() {
     let (_, objects) = rendered(&shop(&backed_up(&json!({}))));
     let mut live = observed(&objects);
     let (plan, wished) = rendered(&shop(&database(&json!({}))));
-    let bucket = || "ObjectStore shop-postgres-backups".to_owned();
+    let bucket =
+        |keys: &[String]| keys.iter().any(|key| key.starts_with("ObjectStore shop-postgres-backup-"));
     // The edit of the Cluster may be refused, or wait.
     let next = steps(&plan, &wished, &live);
-    assert_eq!(names(&next.prune), ["ScheduledBackup shop-postgres-backups"]);
+    assert_eq!(names(&next.prune), ["ScheduledBackup shop-postgres-backup"]);
     let lets_go = |live: &mut Observed| {
         let cluster = live.get_mut(&here(Kind::Cluster, DATABASE)).unwrap();
-        cluster.workload.as_mut().unwrap().backups.is_named = false;
+        cluster.workload.as_mut().unwrap().backups.bucket = None;
     };
     let mut without = live.clone();
     lets_go(&mut without);
-    assert!(names(&steps(&plan, &wished, &without).prune).contains(&bucket()));
+    assert!(bucket(&names(&steps(&plan, &wished, &without).prune)));
+    // Nobody needs what stayed of an earlier platform either.
+    without.values_mut().for_each(|child| child.platform_uid = "uid of an earlier shop".to_owned());
+    assert!(bucket(&names(&steps(&plan, &wished, &without).prune)));
 
     // With a database that stays, asleep or to be put to sleep when it is healthy.
     let deleted = |live: &Observed, data: DataPolicy| match teardown(
@@ -446,12 +459,55 @@ fn the_bucket_stays_as_long_as_the_database_archives_to_it() {
     for stopped in [Hibernation::Deferred, Hibernation::Done] {
         sleeping(&mut live, stopped);
         let goes = deleted(&live, DataPolicy::Retain);
-        assert!(goes.contains(&"ScheduledBackup shop-postgres-backups".to_owned()), "{goes:?}");
-        assert!(!goes.contains(&bucket()), "{goes:?}");
+        assert!(goes.contains(&"ScheduledBackup shop-postgres-backup".to_owned()), "{goes:?}");
+        assert!(!bucket(&goes), "{goes:?}");
     }
     assert_eq!(deleted(&live, DataPolicy::Delete), ["Cluster shop-postgres"]);
     live.remove(&here(Kind::Cluster, DATABASE));
-    assert!(deleted(&live, DataPolicy::Delete).contains(&bucket()));
+    assert!(bucket(&deleted(&live, DataPolicy::Delete)));
+}
+
+#[test]
+fn a_database_names_a_bucket_when_that_is_there() {
+    let (plan, objects) = rendered(&shop(&backed_up(&json!({}))));
+    let applied = |plan: &Plan, objects: &[Object], live: &Observed| {
+        let next = steps(plan, objects, live);
+        let cluster = next.apply.into_iter().find(|apply| apply.object.kind == Kind::Cluster);
+        cluster.map(|apply| {
+            let name = "/spec/plugins/0/parameters/barmanObjectName";
+            apply.object.body.pointer(name).and_then(Value::as_str).map(str::to_owned)
+        })
+    };
+    let bucket = objects.iter().find(|object| object.kind == Kind::ObjectStore).unwrap();
+    let named = Some(Some(bucket.name.clone()));
+    let (_, bare) = rendered(&shop(&database(&json!({}))));
+    for (live, expected) in [
+        // It is made at once, whatever becomes of the bucket.
+        (vec![], Some(None)),
+        (vec![bucket], named.clone()),
+        (bare.iter().collect(), None),
+        (bare.iter().chain([bucket]).collect(), named),
+    ] {
+        let live: Vec<Object> = live.into_iter().cloned().collect();
+        assert_eq!(applied(&plan, &objects, &observed(&live)), expected);
+    }
+    let mut foreign = observed(&objects);
+    foreign.remove(&here(Kind::Cluster, DATABASE));
+    foreign.get_mut(&bucket.key()).unwrap().platform = "another".to_owned();
+    assert_eq!(applied(&plan, &objects, &foreign), Some(None));
+
+    // From one to another it goes when that is there. A name is not taken away because somebody deleted what it names.
+    let moved = json!({"backup": {"destination": {"s3": {"bucket": "others"}}}});
+    let (later, wished) = rendered(&shop(&backed_up(&moved)));
+    let other = wished.iter().find(|object| object.kind == Kind::ObjectStore).unwrap();
+    assert_ne!(other.name, bucket.name);
+    let mut live = observed(&objects);
+    assert_eq!(applied(&later, &wished, &live), None);
+    live.insert(other.key(), child(other));
+    assert_eq!(applied(&later, &wished, &live), Some(Some(other.name.clone())));
+    live.remove(&other.key());
+    live.remove(&bucket.key());
+    assert_eq!(applied(&plan, &objects, &live), None);
 }
 
 #[test]

@@ -371,7 +371,7 @@ fn deployment(status: &Value) -> Workload {
 
 #[test]
 fn a_deployment_is_settled_when_all_pods_are_new_and_ready() {
-    let done = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2});
+    let done = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
     let settled = deployment(&done);
     assert!(settled.is_settled(), "{settled:?}");
     assert_eq!((settled.desired, settled.ready, settled.version.as_deref()), (2, 2, Some("1.0.0")));
@@ -379,7 +379,7 @@ fn a_deployment_is_settled_when_all_pods_are_new_and_ready() {
         ("its controller has not seen the edit", json!({"observedGeneration": 1})),
         ("an old pod is left over", json!({"replicas": 3})),
         ("a new pod is missing", json!({"updatedReplicas": 1})),
-        ("a pod is not ready", json!({"readyReplicas": 1})),
+        ("a pod is not ready", json!({"availableReplicas": 1})),
         (
             "it gave up",
             json!({"conditions": [

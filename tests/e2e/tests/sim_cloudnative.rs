@@ -21,7 +21,7 @@ static TURN: Mutex<()> = Mutex::const_new(());
 
 const NAME: &str = "shop";
 const DATABASE: &str = "shop-postgres";
-const BACKUPS: &str = "shop-postgres-backups";
+const BACKUPS: &str = "shop-postgres-backup";
 
 async fn definition(change: fn(&Kubectl, AddOn) -> Result<()>) -> Result<()> {
     definition_of(AddOn::CloudNativePG, change).await
@@ -252,8 +252,8 @@ async fn its_backups_are_scheduled_and_it_is_told_how_they_are() -> Result<()> {
     healthy("True", "BackedUp", "2100-01-01T03:00:12Z").await?;
     space.ready(NAME).await?;
     let live = space.get("Cluster", DATABASE).await?;
-    ensure!(live["spec"]["plugins"][0]["parameters"]["barmanObjectName"] == BACKUPS, "{live}");
-    let bucket = space.get("ObjectStore", BACKUPS).await?;
+    let name = text(&live, "/spec/plugins/0/parameters/barmanObjectName").to_owned();
+    let bucket = space.get("ObjectStore", &name).await?;
     let folder = format!("s3://shop-backups/{}", space.name);
     ensure!(at(&bucket, "/spec/configuration/destinationPath") == &json!(folder), "{bucket}");
 
@@ -273,7 +273,7 @@ async fn its_backups_are_scheduled_and_it_is_told_how_they_are() -> Result<()> {
     let before = treasures(&space).await?;
     space.edit(NAME, &json!({ "backup": null })).await?;
     space.gone("ScheduledBackup", BACKUPS, SETTLE).await?;
-    space.gone("ObjectStore", BACKUPS, SETTLE).await?;
+    space.gone("ObjectStore", &name, SETTLE).await?;
     space.ready(NAME).await?;
     ensure!(space.get("Cluster", DATABASE).await?["spec"]["plugins"].is_null(), "it names the plugin");
     ensure!(treasures(&space).await? == before, "the data is another's");
@@ -286,7 +286,7 @@ async fn its_backups_are_scheduled_and_it_is_told_how_they_are() -> Result<()> {
     space.gone("TradingPlatform", NAME, SETTLE).await?;
     ensure!(treasures(&space).await? == before && asleep(&space).await?, "it is another's, or runs on");
     ensure!(space.find("ScheduledBackup", BACKUPS).await?.is_none(), "it is scheduled on");
-    space.get("ObjectStore", BACKUPS).await?;
+    space.get("ObjectStore", &name).await?;
     space.put(&platform(NAME, &spec)).await?;
     space.ready(NAME).await?;
     ensure!(treasures(&space).await? == before && !asleep(&space).await?, "it is another's, or sleeps");
@@ -294,7 +294,7 @@ async fn its_backups_are_scheduled_and_it_is_told_how_they_are() -> Result<()> {
     space.ready(NAME).await?;
     space.delete("TradingPlatform", NAME, Propagation::Background).await?;
     space.gone("TradingPlatform", NAME, SETTLE).await?;
-    space.gone("ObjectStore", BACKUPS, SETTLE).await?;
+    space.gone("ObjectStore", &name, SETTLE).await?;
     definition_of(AddOn::BarmanCloud, add_ons::remove).await?;
     definition(add_ons::remove).await
 }

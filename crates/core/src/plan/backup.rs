@@ -2,8 +2,8 @@
 
 use super::ResourcesPlan;
 
-/// What CloudNativePG's bucket is called after the platform's name.
-pub const BACKUPS: &str = "postgres-backups";
+/// What the schedule is called after the platform's name, and how the name of a bucket begins.
+pub const BACKUPS: &str = "postgres-backup";
 
 /// Backups of a database with every value decided.
 #[derive(Clone, Debug)]
@@ -12,6 +12,9 @@ pub struct BackupPlan {
     pub schedule: String,
     /// None is made by schedule.
     pub suspend: bool,
+    /// What the bucket is called after the platform's name. Another place is another bucket: what one has is not in
+    /// the other.
+    pub bucket: String,
     /// Folder of the bucket, as `s3://BUCKET/FOLDER`.
     pub destination: String,
     /// URL of the store; Amazon's where there is none.

@@ -12,7 +12,7 @@ use crate::{
 
 /// What there is beside the `Cluster`. Nothing is scheduled before the plugin is there to do it.
 pub(super) fn render(store: &Store, backup: &BackupPlan) -> Vec<Object> {
-    let schedule = plugins(store.plan).map(|_| schedule(store, backup));
+    let schedule = plugins(store.plan, backup).map(|_| schedule(store, backup));
     [bucket(store, backup)].into_iter().chain(schedule).collect()
 }
 
@@ -36,16 +36,16 @@ fn bucket(store: &Store, backup: &BackupPlan) -> Object {
     if let Some(days) = backup.retention_days {
         spec["retentionPolicy"] = json!(format!("{days}d"));
     }
-    store.object(Kind::ObjectStore, &json!({ "metadata": store.metadata(BACKUPS), "spec": spec }))
+    store.object(Kind::ObjectStore, &json!({ "metadata": store.metadata(&backup.bucket), "spec": spec }))
 }
 
 /// What the `Cluster` is told. With a plugin that is not there CloudNativePG would leave the whole database alone.
-pub(super) fn plugins(plan: &Plan) -> Option<Value> {
+pub(super) fn plugins(plan: &Plan, backup: &BackupPlan) -> Option<Value> {
     plan.capabilities.serves(Kind::ObjectStore).then(|| {
         json!([{
             "name": PLUGIN,
             "isWALArchiver": true,
-            "parameters": { "barmanObjectName": plan.identity.child(BACKUPS) },
+            "parameters": { "barmanObjectName": plan.identity.child(&backup.bucket) },
         }])
     })
 }

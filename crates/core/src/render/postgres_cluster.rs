@@ -87,7 +87,7 @@ fn spec(plan: &Plan, database: &PostgresPlan, cluster: &DatabaseCluster) -> Valu
     if !labels.is_empty() {
         spec["inheritedMetadata"] = json!({ "labels": labels });
     }
-    if let Some(plugins) = cluster.backup.as_ref().and_then(|_| backup::plugins(plan)) {
+    if let Some(plugins) = cluster.backup.as_ref().and_then(|backup| backup::plugins(plan, backup)) {
         spec["plugins"] = plugins;
     }
     place(plan, cluster, &mut spec);

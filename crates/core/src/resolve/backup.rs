@@ -1,5 +1,6 @@
 //! Decides how a database of CloudNativePG is backed up.
 
+use serde_json::json;
 use trading_api::{Quantity, backup::Backup, component::Qos};
 
 use super::{
@@ -7,8 +8,9 @@ use super::{
     references::{missing_for_backups, secret_key},
 };
 use crate::{
+    digest,
     inputs::Reference,
-    plan::{BackupPlan, ConsumedReference, POSTGRES, ResourcesPlan},
+    plan::{BACKUPS, BackupPlan, ConsumedReference, POSTGRES, ResourcesPlan},
     problem::Problem,
 };
 
@@ -27,10 +29,13 @@ pub(super) fn resolve(context: &mut Context, qos: Option<Qos>) -> Option<BackupP
     let s3 = destination.s3;
     let own = context.identity.namespace.clone();
     let path = context.fill("backup.destination.s3.path", s3.path.as_ref(), own, "operator");
+    let destination = format!("s3://{}/{path}", s3.bucket);
+    let digest = digest::of(&json!([s3.endpoint, destination]));
     let plan = BackupPlan {
         schedule: format!("0 {schedule}"),
         suspend: suspend.unwrap_or_default(),
-        destination: format!("s3://{}/{path}", s3.bucket),
+        bucket: format!("{BACKUPS}-{}", &digest[..6]),
+        destination,
         port: s3.endpoint.as_deref().map_or(HTTPS, port),
         endpoint: s3.endpoint,
         access_key_id: (s3.access_key_id_secret_ref.name, s3.access_key_id_secret_ref.key),

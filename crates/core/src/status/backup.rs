@@ -10,7 +10,7 @@ use crate::{
     cnpg::{ARCHIVING, BACKUP, BACKUP_STARTED, PLUGIN, PLUGIN_AWAITED, SWITCHING_OVER},
     kinds::Kind,
     object::Key,
-    plan::{BACKUPS, POSTGRES, Plan},
+    plan::{POSTGRES, Plan},
     problem::Problem,
     resolve::backup::NO_CREDENTIALS,
     step::Observed,
@@ -19,10 +19,10 @@ use crate::{
 /// What a `Cluster` says of its backups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Backups {
-    /// It names the plugin that makes them.
-    pub is_named: bool,
-    /// Why its log can't be archived.
-    pub archiving: Option<String>,
+    /// The bucket that it names.
+    pub bucket: Option<String>,
+    /// Since when its log can't be archived, and why.
+    pub archiving: Option<(Timestamp, String)>,
     /// How the last one went.
     pub last: LastBackup,
 }
@@ -37,8 +37,8 @@ pub enum LastBackup {
     Underway,
     /// It ended well at this time.
     Succeeded(Timestamp),
-    /// Why there is none.
-    Failed(String),
+    /// When it failed, and why.
+    Failed(Timestamp, String),
 }
 
 impl Backups {
@@ -50,20 +50,22 @@ impl Backups {
         let find = |type_: &str| conditions.iter().find(|condition| condition["type"] == type_);
         let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or_default().to_owned();
         let archiving = find(ARCHIVING).filter(|condition| condition["status"] == "False");
-        let archiving = archiving.map(|condition| text(condition, "message"));
+        // That it was underway before makes this the time of a backup's end.
+        let time = |condition: &Value| text(condition, "lastTransitionTime").parse().unwrap_or_default();
+        let archiving = archiving.map(|condition| (time(condition), text(condition, "message")));
         let last = match find(BACKUP) {
             None => LastBackup::None,
-            // That it was underway before makes this the time of its end.
-            Some(it) if it["status"] == "True" => {
-                text(it, "lastTransitionTime").parse().map_or(LastBackup::None, LastBackup::Succeeded)
-            }
+            Some(it) if it["status"] == "True" => LastBackup::Succeeded(time(it)),
             Some(it) if it["reason"] == BACKUP_STARTED => LastBackup::Underway,
-            Some(it) => LastBackup::Failed(text(it, "message")),
+            Some(it) => LastBackup::Failed(time(it), text(it, "message")),
         };
+        let plugins = items("plugins", &cluster["spec"]);
+        let plugin = plugins.iter().find(|plugin| plugin["name"] == PLUGIN);
+        let bucket = plugin.and_then(|plugin| plugin["parameters"]["barmanObjectName"].as_str());
         Self {
-            is_named: items("plugins", &cluster["spec"]).iter().any(|plugin| plugin["name"] == PLUGIN),
+            bucket: bucket.map(str::to_owned),
             // The next primary goes on with it.
-            archiving: archiving.filter(|failure| !failure.starts_with(SWITCHING_OVER)),
+            archiving: archiving.filter(|(_, failure)| !failure.starts_with(SWITCHING_OVER)),
             last,
         }
     }
@@ -100,19 +102,21 @@ pub(super) fn told(plan: &Plan, observed: &Observed, before: &[Condition]) -> Op
     let cluster = observed.get(&plan.identity.key(Kind::Cluster, POSTGRES));
     let backups = cluster.and_then(|child| child.workload.as_ref()).map(|it| it.backups.clone());
     let Backups { archiving, last, .. } = backups.unwrap_or_default();
-    if let Some(failure) = archiving {
+    // What is older than the bucket is not about it.
+    let bucket = Key::new(Kind::ObjectStore, namespace, plan.identity.child(&wished.bucket));
+    let made = observed.get(&bucket).and_then(|child| child.made);
+    let counts = |time: Timestamp| made.is_some_and(|made| made <= time);
+    if let Some((_, failure)) = archiving.filter(|(since, _)| counts(*since)) {
+        let fills = "the write-ahead log can't be archived, and fills the volumes until it can";
         if failure.starts_with(PLUGIN_AWAITED) {
-            let message = format!("servers are started again with the plugin: {failure}");
+            let message = format!("servers are started again with the plugin; until then {fills}: {failure}");
             return is(false, "ServersRestarting", message);
         }
         let message = format!(
-            "the write-ahead log can't be archived, and fills the volumes until it can: {failure} (kubectl -n {namespace} logs -l cnpg.io/cluster={name} -c plugin-barman-cloud)"
+            "{fills}: {failure} (kubectl -n {namespace} logs -l cnpg.io/cluster={name} -c plugin-barman-cloud)"
         );
         return is(false, ARCHIVING_FAILS, message);
     }
-    // What is older than the bucket is not in it.
-    let bucket = Key::new(Kind::ObjectStore, namespace, plan.identity.child(BACKUPS));
-    let bucket = observed.get(&bucket).and_then(|child| child.made);
     match last {
         // What was said of the one before stands while the next is made.
         LastBackup::Underway => match before.iter().find(|it| was_told(it)) {
@@ -121,16 +125,16 @@ pub(super) fn told(plan: &Plan, observed: &Observed, before: &[Condition]) -> Op
             None => is(false, "BackupUnderway", "a backup is being made".to_owned()),
         },
         _ if wished.suspend => is(false, "Suspended", "backup.suspend is set: none is made".to_owned()),
-        LastBackup::Failed(failure) => {
+        LastBackup::Failed(time, failure) if counts(time) => {
             let message = format!(
                 "the last backup failed, and the next one is made by schedule: {failure} (kubectl -n {namespace} get backups.postgresql.cnpg.io)"
             );
             is(false, FAILED, message)
         }
-        LastBackup::Succeeded(time) if bucket.is_some_and(|made| made <= time) => {
+        LastBackup::Succeeded(time) if counts(time) => {
             is(true, SUCCEEDED, format!("the last backup ended at {time}"))
         }
-        LastBackup::None | LastBackup::Succeeded(_) => {
+        LastBackup::None | LastBackup::Succeeded(_) | LastBackup::Failed(..) => {
             let message = format!(
                 "the first backup is made by schedule; for one at once: kubectl cnpg backup -n {namespace} {name} --method=plugin --plugin-name={PLUGIN}"
             );

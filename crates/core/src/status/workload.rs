@@ -79,7 +79,8 @@ impl From<&Deployment> for Workload {
         Self {
             observed: status.observed_generation >= deployment.metadata.generation,
             desired,
-            ready: status.ready_replicas.unwrap_or_default(),
+            // Of pods without probes only those that have run for a while.
+            ready: status.available_replicas.unwrap_or_default(),
             rolled_out: updated >= desired && status.replicas.unwrap_or_default() <= updated,
             version: version(deployment.spec.as_ref().and_then(|spec| spec.template.metadata.as_ref())),
             failure,

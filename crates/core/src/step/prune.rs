@@ -25,7 +25,8 @@ pub(super) fn prune(
     let wished: BTreeSet<Key> = desired.iter().map(Object::key).collect();
     let surplus: Vec<&Child> = observed
         .values()
-        .filter(|child| child.platform_uid == plan.identity.uid && !child.deleting)
+        .filter(|child| child.platform_uid == plan.identity.uid || is_forgotten(plan, child))
+        .filter(|child| !child.deleting)
         .filter(|child| !wished.contains(&child.key()))
         .collect();
     let goes: Vec<Store> = removed_stores(plan, &surplus, steps);
@@ -88,4 +89,9 @@ fn removed_stores(plan: &Plan, surplus: &[&Child], steps: &mut Steps) -> Vec<Sto
         }
     }
     goes
+}
+
+/// A bucket that stayed with the database of an earlier platform of this name.
+fn is_forgotten(plan: &Plan, child: &Child) -> bool {
+    child.kind == Kind::ObjectStore && child.is_of(&plan.identity)
 }

@@ -4,7 +4,7 @@
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use trading_api::{TradingPlatform, labels::FIELD_MANAGER};
-use trading_core::{cnpg, object::Key, step::Prune};
+use trading_core::{cnpg, kinds::Kind, object::Key, step::Prune};
 
 use super::{Context, ReconcileError, prune};
 use crate::cache::PlatformKey;
@@ -34,13 +34,17 @@ pub async fn stop(
     let Some(version) = prune::found(database, platform, context).await? else { return Ok(()) };
     let Key { kind, name, .. } = &database.key;
     // UID and version keep it from stopping one that was made or woken meanwhile.
-    let body = json!({ "metadata": {
+    let mut body = json!({ "metadata": {
         "uid": database.uid,
         "resourceVersion": version,
         "annotations": { cnpg::HIBERNATION: cnpg::ASLEEP },
     } });
+    if !context.caches.add_ons.capabilities().serves(Kind::ObjectStore) {
+        // It would not be stopped either by CloudNativePG without the plugin that it names.
+        body["spec"] = json!({ "plugins": null });
+    }
     let params = PatchParams::apply(FIELD_MANAGER);
-    let written = prune::api_of(database, context).patch_metadata(name, &params, &Patch::Merge(&body)).await;
+    let written = prune::api_of(database, context).patch(name, &params, &Patch::Merge(&body)).await;
     match written {
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         result => result.map(drop).map_err(ReconcileError::writing(format!("{kind} {name:?}"))),

@@ -7,7 +7,7 @@ use kube::{
     core::{DynamicObject, PartialObjectMeta},
 };
 use trading_api::{TradingPlatform, labels};
-use trading_core::{object::Key, step::Prune};
+use trading_core::{kinds::Kind, object::Key, step::Prune};
 
 use super::{Context, ReconcileError};
 use crate::{cache::PlatformKey, objects::resource};
@@ -95,6 +95,16 @@ pub fn api_of(object: &Prune, context: &Context) -> Api<DynamicObject> {
 fn is_the_one(live: &PartialObjectMeta<DynamicObject>, object: &Prune, platform: &TradingPlatform) -> bool {
     live.metadata.uid.as_ref() == Some(&object.uid)
         && live.metadata.deletion_timestamp.is_none()
-        && live.labels().get(labels::PLATFORM_UID) == platform.metadata.uid.as_ref()
+        && is_its(live, object.key.kind, platform)
         && live.labels().get(labels::MANAGED_BY).map(String::as_str) == Some(labels::OPERATOR)
+}
+
+/// Of a bucket also what stayed of an earlier platform of this name: no data goes with it.
+fn is_its(live: &PartialObjectMeta<DynamicObject>, kind: Kind, platform: &TradingPlatform) -> bool {
+    let label = |key: &str| live.labels().get(key);
+    let home = label(labels::HOME).or(live.metadata.namespace.as_ref());
+    label(labels::PLATFORM_UID) == platform.metadata.uid.as_ref()
+        || kind == Kind::ObjectStore
+            && label(labels::INSTANCE) == platform.metadata.name.as_ref()
+            && home == platform.metadata.namespace.as_ref()
 }

@@ -36,19 +36,18 @@ pub async fn tear_down(
     let orphan = context.caches.is_orphaned(&platform.uid().unwrap_or_default());
     let deletion = platform.spec.deletion.clone().unwrap_or_default();
     let data = deletion.data.unwrap_or_default();
-    let cached: Vec<Child> = context
-        .caches
-        .children
-        .observed(key, std::iter::empty())
-        .observed
-        .into_values()
-        .filter(|child| Some(&child.platform_uid) == platform.metadata.uid.as_ref())
-        .collect();
+    let observed = context.caches.children.observed(key, std::iter::empty()).observed;
+    let is_own = |child: &Child| Some(&child.platform_uid) == platform.metadata.uid.as_ref();
+    // A database of an earlier platform, which this one has not taken up yet, keeps its bucket.
+    let stays = |child: &Child| child.is_archived_to(observed.values().filter(|other| !is_own(other)));
+    let mine = |child: &Child| is_own(child) && !stays(child);
+    let cached: Vec<Child> = observed.values().filter(|child| mine(child)).cloned().collect();
     let namespaces = namespaces(key, &cached, context);
     let mut next = teardown(&cached, data, orphan);
     if matches!(next, Teardown::Done { .. }) {
         // A cache may lag behind what we made a moment ago: look before letting go.
         let mut live = live(platform, &namespaces, context).await?;
+        live.retain(|child| !stays(child));
         for child in live.iter_mut().filter(|child| child.takes_volumes_along()) {
             // How far it is with stopping is no metadata.
             let known = cached.iter().find(|known| known.uid == child.uid);
@@ -98,8 +97,11 @@ fn left(cached: &[Child], data: DataPolicy) -> String {
     let kept = "volumes and passwords are kept; a platform of the same name takes them up again".to_owned();
     let asleep = cached.iter().filter(|child| child.takes_volumes_along()).map(|child| {
         let Child { namespace, name, .. } = child;
+        let bucket = cached.iter().find(|other| other.is_archived_to([child]));
+        let bucket = bucket.map(|bucket| format!(" objectstore.barmancloud.cnpg.io/{}", bucket.name));
         format!(
-            "CloudNativePG keeps Cluster {name:?} without servers, and with its volumes (kubectl -n {namespace} delete cluster.postgresql.cnpg.io {name} deletes both)"
+            "CloudNativePG keeps Cluster {name:?} without servers, and with its volumes (kubectl -n {namespace} delete cluster.postgresql.cnpg.io/{name}{} deletes all of it)",
+            bucket.unwrap_or_default()
         )
     });
     std::iter::once(kept).chain(asleep).collect::<Vec<_>>().join("; ")

@@ -49,7 +49,7 @@ impl Scenario {
         let version: u64 =
             deployment["metadata"]["resourceVersion"].as_str().unwrap_or("").parse().expect("it");
         deployment["metadata"]["resourceVersion"] = json!((version + 1000).to_string());
-        deployment["status"] = json!({"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1});
+        deployment["status"] = json!({"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1});
         let deployment: Deployment = serde_json::from_value(deployment).expect("a Deployment");
         let entry = deployment.entry().expect("the operator's");
         self.context.caches.children.seen(entry);

@@ -125,7 +125,7 @@ impl World {
             let version = json!(server.versions.to_string());
             let live = server.objects.get_mut(DEPLOYMENT).expect("it is there");
             live["metadata"]["resourceVersion"] = version;
-            live["status"] = json!({"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1});
+            live["status"] = json!({"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1});
             serde_json::from_value(live.clone()).expect("an object")
         };
         let entry = answered(Kind::Deployment, &object).expect("the operator's");
