@@ -444,7 +444,9 @@ fn the_bucket_stays_as_long_as_the_database_archives_to_it() {
     lets_go(&mut without);
     assert!(bucket(&names(&steps(&plan, &wished, &without).prune)));
     // Nobody needs what stayed of an earlier platform either.
-    without.values_mut().for_each(|child| child.platform_uid = "uid of an earlier shop".to_owned());
+    for child in without.values_mut() {
+        child.platform_uid = "uid of an earlier shop".to_owned();
+    }
     assert!(bucket(&names(&steps(&plan, &wished, &without).prune)));
 
     // With a database that stays, asleep or to be put to sleep when it is healthy.
