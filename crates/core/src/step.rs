@@ -249,6 +249,8 @@ pub struct Steps {
     pub tls: Option<tls::Stage>,
     /// When the next certificate is to be renewed.
     pub renewal: Option<Timestamp>,
+    /// What is applied now lets something else be done at once.
+    pub goes_on: bool,
 }
 
 /// Compares what is wished with what is live.
@@ -323,6 +325,9 @@ pub fn steps(plan: &Plan, desired: &[Object], observed: &Observed) -> Steps {
             steps.problems.extend(problem.clone());
         }
         let bare = without_bucket(&plan.identity, object, child, observed);
+        // Buckets come before clusters.
+        let is_made = |apply: &Apply| apply.object.kind == Kind::ObjectStore;
+        steps.goes_on |= bare.is_some() && steps.apply.iter().any(is_made);
         let object = bare.as_ref().unwrap_or(object);
         match decide(object, child) {
             Some(replicas) => {

@@ -436,6 +436,7 @@ fn the_bucket_stays_as_long_as_the_database_archives_to_it() {
     // The edit of the Cluster may be refused, or wait.
     let next = steps(&plan, &wished, &live);
     assert_eq!(names(&next.prune), ["ScheduledBackup shop-postgres-backup"]);
+    assert!(next.goes_on);
     let lets_go = |live: &mut Observed| {
         let cluster = live.get_mut(&here(Kind::Cluster, DATABASE)).unwrap();
         cluster.workload.as_mut().unwrap().backups.bucket = None;
@@ -482,6 +483,10 @@ fn a_database_names_a_bucket_when_that_is_there() {
     };
     let bucket = objects.iter().find(|object| object.kind == Kind::ObjectStore).unwrap();
     let named = Some(Some(bucket.name.clone()));
+    // What is applied wakes nobody: the operator knows it already.
+    assert!(steps(&plan, &objects, &Observed::new()).goes_on);
+    let rest = steps(&plan, &objects, &observed(&objects));
+    assert!(rest.apply.is_empty() && !rest.goes_on);
     let (_, bare) = rendered(&shop(&database(&json!({}))));
     for (live, expected) in [
         // It is made at once, whatever becomes of the bucket.
@@ -497,6 +502,7 @@ fn a_database_names_a_bucket_when_that_is_there() {
     foreign.remove(&here(Kind::Cluster, DATABASE));
     foreign.get_mut(&bucket.key()).unwrap().platform = "another".to_owned();
     assert_eq!(applied(&plan, &objects, &foreign), Some(None));
+    assert!(!steps(&plan, &objects, &foreign).goes_on, "it would turn in circles");
 
     // From one to another it goes when that is there. A name is not taken away because somebody deleted what it names.
     let moved = json!({"backup": {"destination": {"s3": {"bucket": "others"}}}});

@@ -281,7 +281,12 @@ async fn its_backups_are_scheduled_and_it_is_told_how_they_are() -> Result<()> {
     // With the platform goes the schedule. The database that sleeps could not wake without its bucket.
     space.edit(NAME, &backup()).await?;
     space.ready(NAME).await?;
-    wait_for("it is scheduled", SETTLE, async || space.get("ScheduledBackup", BACKUPS).await).await?;
+    wait_for("it archives", SETTLE, async || {
+        let live = space.get("Cluster", DATABASE).await?;
+        ensure!(live["spec"]["plugins"].is_array(), "it does not name the plugin");
+        Ok(())
+    })
+    .await?;
     space.delete("TradingPlatform", NAME, Propagation::Foreground).await?;
     space.gone("TradingPlatform", NAME, SETTLE).await?;
     ensure!(treasures(&space).await? == before && asleep(&space).await?, "it is another's, or runs on");

@@ -52,7 +52,11 @@ pub(super) fn prune(
             && !child.is_copy
             && !child.kind.serves_data()
             && ends.contains(child.component.as_str());
-        let is_used = leaves_pooler && child.component == POOLER || child.is_archived_to(observed.values());
+        if child.is_archived_to(observed.values()) {
+            steps.goes_on |= steps.apply.iter().any(|apply| apply.object.kind == Kind::Cluster);
+            continue;
+        }
+        let is_used = leaves_pooler && child.component == POOLER;
         if is_used || keeps_running || waits || is_blocked || is_kept_secret || is_data {
             continue;
         }

@@ -252,6 +252,9 @@ async fn keep(
     context.caches.children.verified(key, next.unchanged.iter(), &live);
     context.count(&next);
 
+    if next.goes_on && failures.is_empty() {
+        context.caches.triggers.wake(key.clone(), "what was applied lets more be done");
+    }
     next.problems.extend(failures.iter().map(Failure::problem));
     next.problems.extend(add_ons::missing(&unserved));
     let live = context.caches.children.observed(key, wished_keys.iter());
