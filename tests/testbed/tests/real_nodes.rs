@@ -88,7 +88,7 @@ fn container(kubectl: &Kubectl) -> Result<String> {
     kubectl.run(&["get", "pod/waiter", "--output", id])
 }
 
-fn wait_for_another(kubectl: &Kubectl, before: &str) -> Result<()> {
+fn wait_for_another(cluster: &RealCluster, kubectl: &Kubectl, before: &str) -> Result<()> {
     let began = Instant::now();
     loop {
         let now = container(kubectl)?;
@@ -96,7 +96,14 @@ fn wait_for_another(kubectl: &Kubectl, before: &str) -> Result<()> {
             return Ok(());
         }
         if began.elapsed() > STARTED {
-            bail!("no new container after {STARTED:?}\n{}", kubectl.run(&["describe", "pod/waiter"])?);
+            let log = fs::read_to_string(cluster.node_file(0, "kubelet.log")).unwrap_or_default();
+            let last: Vec<&str> = log.lines().rev().take(40).collect();
+            let last: Vec<&str> = last.into_iter().rev().collect();
+            let pod = kubectl.run(&["describe", "pod/waiter"])?;
+            bail!(
+                "no new container after {STARTED:?}\n{pod}\nthe kubelet's log ends with\n{}",
+                last.join("\n")
+            );
         }
         thread::sleep(Duration::from_millis(500));
     }
@@ -129,7 +136,7 @@ fn two_clusters_do_not_meet_and_leave_nothing() -> Result<()> {
         let before = container(&kubectl)?;
         cluster.kill_node(0)?;
         cluster.revive_node(0)?;
-        wait_for_another(&kubectl, &before)?;
+        wait_for_another(cluster, &kubectl, &before)?;
         kubectl.run(&["wait", "pod/waiter", "--for=condition=Ready", "--timeout=60s"])?;
     }
     let tags: Vec<String> = clusters.iter().map(|cluster| cluster.tag().to_owned()).collect();

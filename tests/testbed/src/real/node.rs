@@ -26,6 +26,9 @@ const INIT: &str = include_str!("node-init.sh");
 /// The image of the process that holds a pod's namespaces.
 pub(super) const PAUSE_IMAGE: &str = "testbed.local/pause:1";
 
+/// A kubelet that finds its node not ready for it yet ends, and is started again, as by systemd.
+const SUPERVISED: &str = r#"while :; do setpriv --pdeathsig KILL -- "$@" || sleep 1; done"#;
+
 const START: Duration = Duration::from_secs(30);
 
 /// What all nodes share.
@@ -98,7 +101,8 @@ impl Node {
     pub(super) fn start_kubelet(&mut self, around: &Surroundings) -> Result<()> {
         let dir = self.dir(around);
         let init = self.running()?.init;
-        let mut command = enter(init, around.programs.path(Program::Kubelet)?);
+        let mut command = enter(init, Path::new("sh"));
+        command.args(["-c", SUPERVISED, "sh"]).arg(around.programs.path(Program::Kubelet)?);
         let zone = ZONES[self.number % ZONES.len()];
         command.args([
             flag("config", dir.join("kubelet.json")),
