@@ -292,9 +292,14 @@ async fn its_backups_are_scheduled_and_it_is_told_how_they_are() -> Result<()> {
     ensure!(treasures(&space).await? == before && asleep(&space).await?, "it is another's, or runs on");
     ensure!(space.find("ScheduledBackup", BACKUPS).await?.is_none(), "it is scheduled on");
     space.get("ObjectStore", &name).await?;
-    space.put(&platform(NAME, &spec)).await?;
+    // One of the same name that wants no backups takes the database up without it.
+    space.put(&platform(NAME, &cloudnative_database())).await?;
     space.ready(NAME).await?;
     ensure!(treasures(&space).await? == before && !asleep(&space).await?, "it is another's, or sleeps");
+    space.gone("ObjectStore", &name, SETTLE).await?;
+    space.edit(NAME, &backup()).await?;
+    space.ready(NAME).await?;
+    wait_for("it is there again", SETTLE, async || space.get("ObjectStore", &name).await).await?;
     space.edit(NAME, &json!({ "deletion": { "data": "Delete" } })).await?;
     space.ready(NAME).await?;
     space.delete("TradingPlatform", NAME, Propagation::Background).await?;
