@@ -216,7 +216,8 @@ fn run_to_end(args: &RunArgs, own: &Own, known: &Known) -> Result<u8, RunError> 
             (template, in_force, users) = (start.template, Some(start.settings), start.users);
         }
         let config = prepare::compose(&args.compose, &template, &begins_with, own, master.as_ref())?;
-        prepare::write(&args.compose, &(config + &users::lines(&users)))?;
+        let candidacy = if let Keeper::Cluster(_) = keeper { Cluster::first_lines() } else { String::new() };
+        prepare::write(&args.compose, &(config + &candidacy + &users::lines(&users)))?;
         waits.store(false, Ordering::SeqCst);
     }
     let mut arguments = vec![args.compose.output.as_os_str()];
@@ -341,7 +342,8 @@ fn keeper(args: &RunArgs, passwords: Passwords, own: &Own, ip: IpAddr) -> Result
     let host = || own.host.clone().ok_or(RunError::NoPodHost);
     if let Some(file) = &args.cluster {
         let hosts = Hosts { file: args.hosts.clone() };
-        return Ok(Keeper::Cluster(Cluster::new(file, &host()?, ip, args.compose.port, passwords, hosts)?));
+        let files = (file.as_path(), args.compose.template.as_path());
+        return Ok(Keeper::Cluster(Cluster::new(files, &host()?, ip, args.compose.port, passwords, hosts)?));
     }
     Ok(match (&args.compose.master_name, &args.compose.sentinels) {
         (Some(name), Some(sentinels)) => Keeper::Watched(Watched {

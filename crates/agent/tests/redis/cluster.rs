@@ -1,6 +1,7 @@
 //! `run` as the nodes of a real Redis Cluster: forms once, heals, keeps every acknowledged write.
 
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -428,6 +429,72 @@ fn two_clusters_that_swap_addresses_stay_two() {
         fleet.until("the cluster heals", HEALED, Fleet::is_settled);
         assert_eq!(fleet.ask(0, &["CLUSTER", "NODES"]).lines().count(), 6);
     }
+}
+
+/// Redis corrects where a node is by what others tell, and goes on copying from where it was (redis#14633).
+#[test]
+fn a_replica_follows_its_master_to_an_address_that_others_tell() {
+    if !has_redis() {
+        return;
+    }
+    let mut fleet = formed("shop-redis", free_port());
+    let load = Load::start(&fleet.seeds, 0);
+    written(&fleet, &load);
+    let replica = fleet.shard(0)[0];
+    // A node is asked about once nobody hears of it; until then its agent does not find the other.
+    fleet.name_all_but(&[0, replica]);
+    fleet.kill(0);
+    fleet.kill(replica);
+    fleet.start(replica);
+    thread::sleep(Duration::from_secs(2));
+    fleet.start(0);
+    let at = fleet.at(0).ip().to_string();
+    let master = fleet.id(0);
+    fleet.until("others have told where it is", HEALED, |_| {
+        let nodes = fleet.ask(replica, &["CLUSTER", "NODES"]);
+        nodes.lines().any(|line| line.starts_with(&master) && line.contains(&at))
+    });
+    fleet.name_all_but(&[]);
+    fleet.until("the cluster heals", HEALED, Fleet::is_settled);
+    assert_eq!(fleet.shard(0), [replica]);
+    let follows = fleet.ask(replica, &["INFO", "replication"]);
+    assert!(follows.contains(&format!("master_host:{at}")), "{follows}");
+    keeps_all(&fleet, &load.stop());
+}
+
+/// A replica that was started again asks where its master was, and copies from whoever answers there: a node's name
+/// is no matter to it.
+#[test]
+fn a_replica_never_stands_for_its_shard_with_another_ones_data() {
+    if !has_redis() {
+        return;
+    }
+    let mut fleet = formed("shop-redis", free_port());
+    let load = Load::start(&fleet.seeds, 0);
+    written(&fleet, &load);
+    let ledger = load.stop();
+    let (replica, freed, master) = (fleet.shard(0)[0], fleet.at(0).ip(), fleet.id(0));
+    let copied = fleet.ask(1, &["DBSIZE"]);
+    fleet.kill(0);
+    fleet.kill(replica);
+    fleet.name_all_but(&[0]);
+    let is_given_up = |fleet: &Fleet, by: usize| {
+        let nodes = fleet.ask(by, &["CLUSTER", "NODES"]);
+        nodes.lines().any(|line| line.starts_with(&master) && line.contains("master,fail "))
+    };
+    fleet.until("the others miss the master", HEALED, |fleet| is_given_up(fleet, 1));
+    fleet.start(replica);
+    fleet.until("its replica misses it", HEALED, |fleet| is_given_up(fleet, replica));
+    fleet.kill(1);
+    fleet.start_at(1, freed);
+    fleet.until("it copies another shard", HEALED, |fleet| fleet.ask(replica, &["DBSIZE"]) == copied);
+    // More than it takes to be elected.
+    thread::sleep(Duration::from_secs(10));
+    assert!(!fleet.is_master(replica), "{}", fleet.news());
+    fleet.start(0);
+    fleet.name_all_but(&[]);
+    fleet.until("the cluster heals", HEALED, Fleet::is_settled);
+    keeps_all(&fleet, &ledger);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Pods on this machine: a directory and a loopback address each, with the agent as main process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -42,6 +42,8 @@ pub struct Fleet {
     next_address: u8,
     pods: BTreeMap<usize, Pod>,
     ips: BTreeMap<usize, IpAddr>,
+    /// Whom DNS does not know yet.
+    unnamed: BTreeSet<usize>,
     pub seeds: Seeds,
     further: Vec<String>,
     template: String,
@@ -74,6 +76,7 @@ impl Fleet {
             next_address: 0,
             pods: BTreeMap::new(),
             ips: BTreeMap::new(),
+            unnamed: BTreeSet::new(),
             seeds: Arc::new(Mutex::new(Vec::new())),
             further: further.iter().map(|&it| it.to_owned()).collect(),
             template: template.to_owned(),
@@ -299,10 +302,16 @@ impl Fleet {
         pair.split_once('\n').map(|(_, value)| value.to_owned()).unwrap_or_default()
     }
 
+    /// DNS comes to know all pods, but for these.
+    pub fn name_all_but(&mut self, unnamed: &[usize]) {
+        self.unnamed = unnamed.iter().copied().collect();
+        self.publish();
+    }
+
     /// What DNS says now.
     fn publish(&self) {
-        let lines: Vec<String> =
-            self.ips.iter().map(|(ordinal, ip)| format!("{ip} {}", self.host(*ordinal))).collect();
+        let named = self.ips.iter().filter(|(ordinal, _)| !self.unnamed.contains(ordinal));
+        let lines: Vec<String> = named.map(|(ordinal, ip)| format!("{ip} {}", self.host(*ordinal))).collect();
         replace(&self.scratch.file("hosts"), &lines.join("\n"));
         let all = self.ips.values().map(|ip| address(*ip, self.port)).collect();
         *self.seeds.lock().expect("no panic") = all;

@@ -17,6 +17,9 @@ pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Plan {
     let mut actions = lost_sight_of(view, own);
     actions.extend(strikes(view, own, topology));
     actions.extend(new_master(own, topology).map(|master| Action::Replicate { on, master }));
+    if actions.is_empty() {
+        actions.extend(moved_master(own).map(|master| Action::Follow { on, master }));
+    }
     if must_take_over(view, own, topology) {
         actions.push(Action::TakeOver { on });
     }
@@ -38,6 +41,9 @@ pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Plan {
     }
     if is_settled(own, topology) {
         return Plan::Settled;
+    }
+    if own.has_anothers_data() {
+        return Plan::Wait(Waiting::Astray);
     }
     match slots_lost(view, own, topology) {
         0 if own.sees_a_formed_cluster() && !shares::are_even(own, topology) => Plan::Wait(Waiting::Shares),
@@ -95,6 +101,12 @@ fn strikes(view: &View, own: &Member, topology: &Topology) -> Vec<Action> {
             && own.me().master.as_ref() != Some(&node.id)
     });
     gone.map(|node| Action::Forget { on: view.own, node: node.id.clone() }).collect()
+}
+
+/// The server's master, where it is elsewhere than where the server copies from.
+fn moved_master(own: &Member) -> Option<NodeId> {
+    let is_there = |master: &&Node| !master.replica && master.connected && master.ip.is_some();
+    own.master().filter(|_| own.is_astray()).filter(is_there).map(|master| master.id.clone())
 }
 
 /// The master that a server without slots should follow, where it is another than now.
@@ -210,13 +222,14 @@ fn is_free(node: &Node, masters: &[&Node]) -> bool {
 /// A replica that was restarted is never elected by Redis itself, because it can't tell how old its
 /// copy is. Here no newer one is left.
 fn must_take_over(view: &View, own: &Member, topology: &Topology) -> bool {
-    let Some(master) = own.me().master.as_ref().and_then(|id| own.line(id)) else { return false };
+    let Some(master) = own.master() else { return false };
     if !master.is_shard() || !master.failed || !view.is_gone(master, topology) {
         return false;
     }
     let mut rivals = Vec::new();
     for replica in own.replicas(&master.id) {
         match view.members.iter().find(|(_, member)| member.id() == &replica.id) {
+            Some((_, member)) if member.has_anothers_data() => {}
             Some((on, member)) => rivals.push((member.offset, member.keys, Reverse(*on))),
             // It may have more.
             None => return false,

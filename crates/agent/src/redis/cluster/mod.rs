@@ -3,6 +3,7 @@
 //! Looking ([`servers`]) and deciding ([`plan`]) are apart, so that decisions are tested without
 //! servers.
 
+mod candidacy;
 mod claims;
 mod form;
 mod give;
@@ -27,12 +28,14 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use candidacy::Candidacy;
 use plan::{Action, Plan, Waiting};
 use servers::{ServerError, Servers};
 use topology::{Topology, TopologyError};
 
 use super::hosts::Hosts;
 use super::password::Passwords;
+use super::settings;
 use crate::said::Said;
 
 /// Time between two looks while something is to be done.
@@ -75,6 +78,8 @@ pub enum ClusterError {
 pub struct Cluster {
     ordinal: usize,
     file: PathBuf,
+    /// The server's configuration.
+    template: PathBuf,
     servers: Servers,
     settled: Arc<AtomicBool>,
     looked: Arc<Mutex<Looked>>,
@@ -94,7 +99,7 @@ pub struct Looked {
 impl Cluster {
     /// Reads how the cluster should be, and which server of it this is.
     pub fn new(
-        file: &Path,
+        (file, template): (&Path, &Path),
         host: &str,
         own: IpAddr,
         port: u16,
@@ -106,11 +111,17 @@ impl Cluster {
         Ok(Self {
             ordinal,
             file: file.to_owned(),
+            template: template.to_owned(),
             servers: Servers { own, port, passwords, hosts, stopping: Arc::default() },
             settled: Arc::default(),
             looked: Arc::default(),
             acting: Arc::default(),
         })
+    }
+
+    /// What the server starts with besides, so that it is not elected before its agent has seen whose data it has.
+    pub fn first_lines() -> String {
+        format!("{} yes\n", candidacy::DIRECTIVE)
     }
 
     /// Whether the last look found the cluster as it should be.
@@ -131,8 +142,9 @@ impl Cluster {
     pub fn tend(&self) {
         let mut said = Said::default();
         let mut round = Instant::now();
+        let mut candidacy = Candidacy::default();
         while !self.servers.stopping.load(Ordering::Relaxed) {
-            let (plan, news) = self.look_and_act(&mut round);
+            let (plan, news) = self.look_and_act(&mut round, &mut candidacy);
             self.settled.store(plan == Plan::Settled, Ordering::Relaxed);
             self.looks(|looked| looked.work = plan.in_words());
             said.once("cluster", news);
@@ -141,7 +153,7 @@ impl Cluster {
     }
 
     /// `round` is when all servers were asked last.
-    fn look_and_act(&self, round: &mut Instant) -> (Plan, String) {
+    fn look_and_act(&self, round: &mut Instant, candidacy: &mut Candidacy) -> (Plan, String) {
         let topology = match read(&self.file) {
             Ok((topology, digest)) => {
                 self.looks(|looked| looked.topology = Some(digest));
@@ -151,11 +163,15 @@ impl Cluster {
         };
         // A cluster as it should be costs its servers one question each, most of the time.
         let (is_settled, is_shard) = match self.servers.own() {
-            Ok(own) => (plan::is_settled(&own, &topology), own.me().is_shard()),
-            Err(error) => {
-                let plan = Plan::Wait(Waiting::OwnServer);
-                return (plan, format!("{}: {}", Waiting::OwnServer, crate::with_causes(&error)));
+            Ok(own) => {
+                let next = candidacy.after(&own);
+                match self.allow(*candidacy, next) {
+                    Ok(()) => *candidacy = next,
+                    Err(error) => return no_answer(&error),
+                }
+                (plan::is_settled(&own, &topology), own.me().is_shard())
             }
+            Err(error) => return no_answer(&error),
         };
         if is_settled && !(is_shard && round.elapsed() >= ROUND) {
             return (Plan::Settled, "as it should be".to_owned());
@@ -191,6 +207,18 @@ impl Cluster {
         (plan, news)
     }
 
+    /// Has the server stand for election, or not, as far as its configuration lets it.
+    fn allow(&self, before: Candidacy, next: Candidacy) -> Result<(), TendError> {
+        if before.is_allowed == next.is_allowed {
+            return Ok(());
+        }
+        let template = text(&self.template)?;
+        let wished = settings::parse(&template).remove(candidacy::DIRECTIVE);
+        let value = wished.filter(|_| next.is_allowed);
+        let value = value.as_deref().unwrap_or(if next.is_allowed { "no" } else { "yes" });
+        Ok(self.servers.set(candidacy::DIRECTIVE, value)?)
+    }
+
     /// Before the server stops: a replica takes over, where there is one and within `patience`.
     pub fn leave(&self, patience: Duration) {
         self.servers.stopping.store(true, Ordering::Relaxed);
@@ -222,13 +250,17 @@ impl Cluster {
         eprintln!("stops without having handed over in {} s", patience.as_secs());
     }
 
-    fn request(&self) -> Result<bool, LeaveError> {
+    fn request(&self) -> Result<bool, TendError> {
         Ok(self.servers.hand_over(self.ordinal, &topology(&self.file)?)?)
     }
 }
 
+fn no_answer(error: &impl std::error::Error) -> (Plan, String) {
+    (Plan::Wait(Waiting::OwnServer), format!("{}: {}", Waiting::OwnServer, crate::with_causes(error)))
+}
+
 #[derive(Debug, Error)]
-enum LeaveError {
+enum TendError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     #[error(transparent)]
@@ -239,10 +271,13 @@ fn topology(file: &Path) -> Result<Topology, ClusterError> {
     Ok(read(file)?.0)
 }
 
+fn text(file: &Path) -> Result<String, ClusterError> {
+    fs::read_to_string(file).map_err(|source| ClusterError::File { path: file.to_owned(), source })
+}
+
 /// The topology, and the digest of its file.
 fn read(file: &Path) -> Result<(Topology, String), ClusterError> {
-    let text =
-        fs::read_to_string(file).map_err(|source| ClusterError::File { path: file.to_owned(), source })?;
+    let text = text(file)?;
     let topology =
         Topology::parse(&text).map_err(|source| ClusterError::Topology { path: file.to_owned(), source })?;
     Ok((topology, trading_report::digest(text.as_bytes())))

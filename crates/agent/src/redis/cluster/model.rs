@@ -18,6 +18,8 @@ struct Server {
     keys: u64,
     /// Follows its master since it started; only then does Redis elect it.
     in_step: bool,
+    /// Whom it copies, and from where.
+    source: Option<(NodeId, IpAddr)>,
     /// Its `nodes.conf`.
     nodes: BTreeMap<NodeId, Node>,
     id: NodeId,
@@ -90,7 +92,7 @@ impl World {
             moving: Vec::new(),
         };
         let nodes = BTreeMap::from([(id.clone(), me)]);
-        Server { ip, up: true, keys: 0, in_step: false, nodes, id, forgotten: BTreeSet::new() }
+        Server { ip, up: true, keys: 0, in_step: false, source: None, nodes, id, forgotten: BTreeSet::new() }
     }
 
     fn view(&self, own: usize) -> View {
@@ -107,7 +109,9 @@ impl World {
             node
         });
         let nodes = nodes.collect();
-        Member { ip: server.ip, keys: server.keys, offset: server.keys, in_step: server.in_step, nodes }
+        let source = server.source.as_ref().map(|(_, ip)| ip.to_string());
+        let (ip, keys) = (server.ip, server.keys);
+        Member { ip, keys, offset: keys, source, linked: server.in_step, nodes }
     }
 
     /// The server that a node is, where it is believed to be.
@@ -157,6 +161,11 @@ impl World {
                     me.master = Some(master.clone());
                 }
                 known && free
+            }
+            Action::Follow { on, .. } => {
+                self.servers[*on].source = None;
+                self.follow(*on);
+                true
             }
             Action::Forget { on, node } => {
                 let server = &mut self.servers[*on];
@@ -278,6 +287,10 @@ impl World {
         if from != to {
             let line = Node { myself: false, moving: Vec::new(), ..self.servers[from].me().clone() };
             let line = Node { ip: Some(self.servers[from].ip), ..line };
+            // Who speaks itself is followed, too.
+            if self.servers[to].me().master.as_ref() == Some(&line.id) {
+                self.servers[to].source = Some((line.id.clone(), self.servers[from].ip));
+            }
             self.servers[to].nodes.insert(line.id.clone(), line);
             self.settle_claims(to);
         }
@@ -331,6 +344,12 @@ impl World {
                 for node in heard {
                     let news = !self.servers[to].nodes.contains_key(&node.id)
                         && !self.servers[to].forgotten.contains(&node.id);
+                    let elsewhere =
+                        self.servers[to].nodes.get(&node.id).is_some_and(|it| self.at(it).is_none());
+                    if elsewhere && self.at(&node).is_some() && node.id != self.servers[to].id {
+                        // Who copies from there goes on to, as in Redis.
+                        self.servers[to].nodes.get_mut(&node.id).expect("it knows it").ip = node.ip;
+                    }
                     if let Some(third) = self.at(&node).filter(|_| news) {
                         self.introduce(third, to);
                         self.introduce(to, third);
@@ -340,15 +359,31 @@ impl World {
         }
     }
 
+    /// A replica copies from where it believes its master to be when it gets that master.
+    fn follow(&mut self, on: usize) {
+        let server = &mut self.servers[on];
+        let master = server.me().master.clone();
+        if server.source.as_ref().map(|(id, _)| id) != master.as_ref() {
+            server.source = master.and_then(|id| Some((id.clone(), server.nodes.get(&id)?.ip?)));
+        }
+    }
+
     /// What Redis does by itself: elections, and copying from masters.
     fn live(&mut self) {
         let masters: Vec<NodeId> =
             self.servers.iter().filter(|it| !it.me().slots.is_empty()).map(|it| it.id.clone()).collect();
         let up = masters.iter().filter(|id| self.servers.iter().any(|it| it.up && &it.id == *id)).count();
         for replica in 0..self.servers.len() {
+            self.follow(replica);
             let server = &self.servers[replica];
             let Some(master) = server.me().master.clone().filter(|_| server.up) else { continue };
             let followed = server.nodes.get(&master).and_then(|node| self.at(node));
+            let is_source = |master: &usize| {
+                server.source.as_ref().is_some_and(|(_, ip)| *ip == self.servers[*master].ip)
+            };
+            if followed.is_some_and(|master| !is_source(&master)) {
+                continue;
+            }
             if let Some(master) = followed {
                 self.servers[replica].keys = self.servers[master].keys;
                 self.servers[replica].in_step = true;
@@ -395,6 +430,8 @@ impl World {
         (server.ip, server.up, server.in_step) = (ip, true, false);
         server.me_mut().ip = Some(ip);
         server.forgotten.clear();
+        server.source = None;
+        self.follow(ordinal);
     }
 
     /// Losing this volume loses no data that anybody can expect to be there.

@@ -23,6 +23,8 @@ pub enum Action {
     AddSlots { on: usize, slots: RangeInclusive<u16> },
     /// Make it a replica.
     Replicate { on: usize, master: NodeId },
+    /// Have a replica copy from where its master is now.
+    Follow { on: usize, master: NodeId },
     /// Strike a node off that will never come back.
     Forget { on: usize, node: NodeId },
     /// Have a server that is empty, or one replica too many, forget all of its cluster.
@@ -51,6 +53,9 @@ impl fmt::Display for Action {
                 write!(f, "server {on} gets slots {}-{}", slots.start(), slots.end())
             }
             Self::Replicate { on, master } => write!(f, "server {on} becomes a replica of {master}"),
+            Self::Follow { on, master } => {
+                write!(f, "server {on} copies from where its master {master} is now")
+            }
             Self::Forget { on, node } => write!(f, "server {on} forgets {node}, whose volume is lost"),
             Self::Reset { on } => write!(f, "server {on} starts anew as an empty one"),
             Self::Leave { on } => write!(f, "server {on} leaves the cluster, which has its data elsewhere"),
@@ -89,6 +94,8 @@ pub enum Waiting {
     /// This server is new, and joins when all members are there: until then a member could send it
     /// to an address that is somebody else's by now.
     Members,
+    /// What this replica has is another shard's, and its master is away.
+    Astray,
     /// Other masters have yet to give slots to those that lack some.
     Shares,
     /// Slots whose only copy is lost.
@@ -120,6 +127,9 @@ impl fmt::Display for Waiting {
             Self::Leader => f.write_str("server 0 has yet to form the cluster"),
             Self::Gossip => f.write_str("the servers tell each other what changed"),
             Self::Members => f.write_str("this server joins when all members of the cluster answer"),
+            Self::Astray => f.write_str(
+                "the replica copied another shard's data, because that one's server is where its master was: it stands for nothing until its master answers at its new address",
+            ),
             Self::Shares => f.write_str("slots move to the masters that have too few of them"),
             Self::SlotsLost(slots) => write!(
                 f,
@@ -203,6 +213,7 @@ pub fn is_settled(own: &Member, topology: &Topology) -> bool {
         && own.nodes.len() == topology.servers()
         && ordinals.into_iter().eq(0..topology.servers())
         && own.nodes.iter().all(|node| node.connected && node.ip.is_some() && !node.handshake)
+        && !own.is_astray()
         && heal::new_master(own, topology).is_none()
         && shares::are_even(own, topology)
 }

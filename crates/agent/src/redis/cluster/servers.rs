@@ -72,6 +72,11 @@ impl Servers {
         self.ask(self.own)
     }
 
+    /// Sets something of the agent's own server.
+    pub fn set(&self, directive: &str, value: &str) -> Result<(), ServerError> {
+        Ok(self.link(self.own)?.order("CONFIG SET", &["CONFIG", "SET", directive, value])?)
+    }
+
     /// What all servers say that can be asked now, and prove to be who was looked for.
     pub fn view(&self, own: usize, topology: &Topology) -> View {
         let mut view = self.glance(own, topology);
@@ -150,7 +155,8 @@ impl Servers {
             ip,
             keys,
             offset: number("slave_repl_offset").or_else(|| number("master_repl_offset")).unwrap_or(0),
-            in_step: field(&info, "master_link_status") == Some("up"),
+            source: field(&info, "master_host").map(str::to_owned),
+            linked: field(&info, "master_link_status") == Some("up"),
             nodes,
         })
     }
@@ -175,7 +181,7 @@ impl Servers {
                 "CLUSTER ADDSLOTSRANGE",
                 &["CLUSTER", "ADDSLOTSRANGE", &slots.start().to_string(), &slots.end().to_string()],
             ),
-            Action::Replicate { on: ordinal, master } => {
+            Action::Replicate { on: ordinal, master } | Action::Follow { on: ordinal, master } => {
                 on(*ordinal)?.order("CLUSTER REPLICATE", &["CLUSTER", "REPLICATE", &master.0])
             }
             Action::Forget { on: ordinal, node } => {
@@ -235,7 +241,7 @@ impl Servers {
         }
         let view = self.glance(ordinal, topology);
         let heirs = view.members.values().filter(|member| {
-            member.in_step && member.me().replica && member.me().master.as_ref() == Some(own.id())
+            member.is_in_step() && member.me().replica && member.me().master.as_ref() == Some(own.id())
         });
         let Some(heir) = heirs.max_by_key(|member| member.offset) else { return Ok(false) };
         self.link(heir.ip)?.order("CLUSTER FAILOVER", &["CLUSTER", "FAILOVER"])?;

@@ -54,7 +54,7 @@ fn is_whole(view: &View, own: &Member, topology: &Topology) -> bool {
     own.sees_a_formed_cluster()
         && (0..topology.servers()).all(is_member)
         && own.nodes.iter().all(is_known)
-        && view.members.values().all(|member| !member.me().replica || member.in_step)
+        && view.members.values().all(|member| !member.me().replica || member.is_in_step())
 }
 
 /// Without those that are to go, the cluster has all that it is to have.

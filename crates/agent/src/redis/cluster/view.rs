@@ -15,8 +15,10 @@ pub struct Member {
     pub keys: u64,
     /// How much of its master's stream it has, in bytes.
     pub offset: u64,
-    /// Whether its copy of its master's data is whole and the link to it stands.
-    pub in_step: bool,
+    /// Where it copies from, as it says: an address, where it knows one.
+    pub source: Option<String>,
+    /// Whether its copy of what is there is whole and the link to it stands.
+    pub linked: bool,
     /// Its `CLUSTER NODES`.
     pub nodes: Vec<Node>,
 }
@@ -36,6 +38,28 @@ impl Member {
     /// Its line of another node.
     pub fn line(&self, id: &NodeId) -> Option<&Node> {
         self.nodes.iter().find(|node| &node.id == id)
+    }
+
+    /// Its line of its master.
+    pub fn master(&self) -> Option<&Node> {
+        self.me().master.as_ref().and_then(|id| self.line(id))
+    }
+
+    /// It copies from elsewhere than where its master is. Redis lets go of neither by itself: it goes on copying from
+    /// an address that others have corrected, or at which another server answers by now (redis#14633).
+    pub fn is_astray(&self) -> bool {
+        let Some((source, master)) = self.source.as_ref().zip(self.master()) else { return false };
+        source.parse().ok() != master.ip
+    }
+
+    /// Whether its copy of its master's data is whole and the link to it stands.
+    pub fn is_in_step(&self) -> bool {
+        self.linked && !self.is_astray()
+    }
+
+    /// What it has was copied from a server that is not its master.
+    pub fn has_anothers_data(&self) -> bool {
+        self.linked && self.is_astray()
     }
 
     /// It has met nobody.
