@@ -209,8 +209,21 @@ impl Trial {
         self.space.edit(NAME, spec).await.map(drop)
     }
 
-    /// Lets the platform go.
+    /// Lets the platform go, and waits until it is gone.
     pub async fn end(self) -> Result<()> {
         self.space.delete("TradingPlatform", NAME, Propagation::Background).await
+    }
+}
+
+impl Drop for Trial {
+    /// What a trial that failed leaves must hinder no other one, as its budgets would the drain of a node.
+    fn drop(&mut self) {
+        let arguments = ["delete", "tradingplatform", NAME, "-n", &self.space.name];
+        let further = ["--wait=false", "--ignore-not-found"];
+        let deleted =
+            self.stage.kubectl().and_then(|kubectl| kubectl.run(&[arguments.as_slice(), &further].concat()));
+        if let Err(error) = deleted {
+            eprintln!("{}: {NAME} stays: {error:#}", self.space.name);
+        }
     }
 }
