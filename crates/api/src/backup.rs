@@ -3,7 +3,7 @@
 use kube::{KubeSchema, core::Rule};
 use serde::{Deserialize, Serialize};
 
-use crate::names::{DATA_KEY, DNS_SUBDOMAIN};
+use crate::env::SecretKey;
 
 /// What is backed up, when, and where it is kept.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, KubeSchema)]
@@ -69,19 +69,6 @@ pub struct S3 {
     pub access_key_id_secret_ref: SecretKey,
     /// Secret with the secret access key.
     pub secret_access_key_secret_ref: SecretKey,
-}
-
-/// One key of a Secret.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
-#[schemars(description = "")] // the field says it
-#[serde(rename_all = "camelCase")]
-pub struct SecretKey {
-    /// Name of the Secret, which is where the database is.
-    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
-    pub name: String,
-    /// Key in it.
-    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
-    pub key: String,
 }
 
 /// For how long backups are kept.

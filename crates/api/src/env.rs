@@ -70,6 +70,19 @@ pub struct KeyRef {
     pub optional: Option<bool>,
 }
 
+/// One key of a Secret that has to be there.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
+#[schemars(description = "")] // the field says it
+#[serde(rename_all = "camelCase")]
+pub struct SecretKey {
+    /// Name of the Secret, which is where the store is.
+    #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
+    pub name: String,
+    /// Key in it.
+    #[schemars(length(min = 1, max = 253), regex(pattern = DATA_KEY))]
+    pub key: String,
+}
+
 /// All keys of a Secret or ConfigMap as environment variables.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]

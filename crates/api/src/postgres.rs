@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     component::{Qos, Resources},
-    env::KeyRef,
+    env::SecretKey,
     image::Image,
     names::{DATA_KEY, DNS_SUBDOMAIN, is_host, is_outside},
     network::Cidr,
@@ -268,7 +268,7 @@ pub struct PostgresCredentials {
     /// Key of a Secret with the password of this generation, which is taken over when the generation begins; by
     /// default one is generated.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_secret_ref: Option<KeyRef>,
+    pub password_secret_ref: Option<SecretKey>,
 }
 
 /// TLS of a database of the platform's own.
@@ -324,7 +324,7 @@ pub struct PostgresRole {
     pub connection_limit: Option<i32>,
     /// Key of a Secret with its password; by default one is generated.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_secret_ref: Option<KeyRef>,
+    pub password_secret_ref: Option<SecretKey>,
 }
 
 /// Roles that come with every version of Postgres and lead neither to files nor to programs.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Quantity,
     component::{Qos, Resources},
-    env::KeyRef,
+    env::SecretKey,
     image::Image,
     names::{DNS_SUBDOMAIN, is_host, is_outside},
     network::Cidr,
@@ -318,7 +318,7 @@ pub struct RedisUser {
     /// Key of a Secret that holds its password; default `password` of `<platform>-redis-user-<name>`, which is
     /// generated.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_secret_ref: Option<KeyRef>,
+    pub password_secret_ref: Option<SecretKey>,
 }
 
 /// Printable characters without spaces, quotes and backslashes.
@@ -332,7 +332,7 @@ const ACL_PATTERN: &str = r"^[!#-&(-\[\]-~]+$";
 pub struct RedisAuth {
     /// Key of a Secret that holds the password.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_secret_ref: Option<KeyRef>,
+    pub password_secret_ref: Option<SecretKey>,
     /// Raise it for a new password: clients get it once all servers take it, and the old one is refused once no
     /// pod has it. The first is 1.
     #[schemars(range(min = 1, max = 999))]

@@ -1,7 +1,7 @@
 //! Decides where the passwords of further accounts at a data store are. One that was generated and is lost is not
 //! made anew while the servers have it.
 
-use trading_api::env::KeyRef;
+use trading_api::env::SecretKey;
 
 use super::{Context, references};
 use crate::{
@@ -30,7 +30,7 @@ impl Accounts {
         context: &mut Context,
         name: &str,
         secret: &str,
-        given: Option<&KeyRef>,
+        given: Option<&SecretKey>,
     ) -> AccountPlan {
         let namespace = context.identity.namespace_of(self.store).to_owned();
         let (secret, key, generated) = match given {

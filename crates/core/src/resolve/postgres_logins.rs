@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use trading_api::{env::KeyRef, postgres::PostgresCredentials};
+use trading_api::{env::SecretKey, postgres::PostgresCredentials};
 
 use super::{Context, postgres::OWNER, references};
 use crate::{
@@ -62,7 +62,7 @@ pub(super) fn resolve(
 
 /// The password that the resource has for a generation. It counts when the generation begins: what it is made of
 /// later must not change a password that somebody uses.
-fn choose(context: &mut Context, from: &KeyRef, generation: u32, made: &PasswordSource) -> PasswordSource {
+fn choose(context: &mut Context, from: &SecretKey, generation: u32, made: &PasswordSource) -> PasswordSource {
     let namespace = context.identity.namespace_of(POSTGRES).to_owned();
     let consumed = references::secret_key(&namespace, &from.name, &from.key);
     let is_there = references::is_there(context.inputs, &consumed);
@@ -91,7 +91,7 @@ fn choose(context: &mut Context, from: &KeyRef, generation: u32, made: &Password
 
 impl Context<'_> {
     /// Where the password of the first login is to come from, if this is the Secret that is made with it.
-    pub(super) fn chosen_for(&self, reference: &Reference) -> Option<&KeyRef> {
+    pub(super) fn chosen_for(&self, reference: &Reference) -> Option<&SecretKey> {
         let is_it = *reference
             == references::secret(self.identity.namespace_of(POSTGRES), &self.identity.child(OWNER));
         self.spec.postgres.as_ref().filter(|_| is_it)?.credentials.as_ref()?.password_secret_ref.as_ref()

@@ -7,7 +7,7 @@ use trading_api::{
         ClientAffinity, Component, Disruption, Mount, PodMetadata, Port, Qos, ServiceAccountSettings,
         UpdateStrategy,
     },
-    env::{ConfigFile, ConfigFiles, EnvFrom, EnvVar, EnvVarSource, FieldRef, KeyRef, ObjectRef},
+    env::{ConfigFile, ConfigFiles, EnvFrom, EnvVar, EnvVarSource, FieldRef, KeyRef, ObjectRef, SecretKey},
     image::{Image, ImageDefaults, PullPolicy},
     int_or_percent::PositiveIntOrPercent,
     network::Protocol,
@@ -184,12 +184,13 @@ fn probe(tape: &mut Tape, ports: &[String]) -> Probe {
     }
 }
 
-pub(super) fn key_ref(tape: &mut Tape) -> KeyRef {
-    KeyRef {
-        name: tape.pick(&NAMES).to_owned(),
-        key: tape.pick(&KEYS).to_owned(),
-        optional: tape.maybe(30, |tape| tape.chance(50)),
-    }
+pub(super) fn secret_key(tape: &mut Tape) -> SecretKey {
+    SecretKey { name: tape.pick(&NAMES).to_owned(), key: tape.pick(&KEYS).to_owned() }
+}
+
+fn key_ref(tape: &mut Tape) -> KeyRef {
+    let SecretKey { name, key } = secret_key(tape);
+    KeyRef { name, key, optional: tape.maybe(30, |tape| tape.chance(50)) }
 }
 
 fn env(tape: &mut Tape) -> Vec<EnvVar> {

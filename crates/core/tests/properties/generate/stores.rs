@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use trading_api::{
-    backup::{Backup, BackupDestination, Retention, S3, SecretKey},
+    backup::{Backup, BackupDestination, Retention, S3},
     component::Qos,
+    env::SecretKey,
     image::Image,
     postgres::{
         CaRef, CredentialsRef, ExternalPostgres, ParameterValue, PoolMode, Pooler, Postgres,
@@ -19,7 +20,7 @@ use trading_api::{
 };
 
 use super::amounts::{CPU, MEMORY, REDIS_MEMORY, quantity, resources};
-use super::component::{image, key_ref};
+use super::component::{image, secret_key};
 use super::names::{KEYS, NAMES, unique};
 use super::network::cidrs;
 use super::scheduling::scheduling;
@@ -68,14 +69,15 @@ fn external_redis(tape: &mut Tape) -> Redis {
             username: tape.maybe(30, |tape| tape.pick(&["app", "a.b_c-9"]).to_owned()),
             cidrs: cidrs(tape),
         }),
-        auth: tape.maybe(50, |tape| RedisAuth { password_secret_ref: Some(key_ref(tape)), generation: None }),
+        auth: tape
+            .maybe(50, |tape| RedisAuth { password_secret_ref: Some(secret_key(tape)), generation: None }),
         ..bare_redis(RedisMode::External)
     }
 }
 
 fn redis_auth(tape: &mut Tape) -> RedisAuth {
     if tape.chance(50) {
-        return RedisAuth { password_secret_ref: Some(key_ref(tape)), generation: None };
+        return RedisAuth { password_secret_ref: Some(secret_key(tape)), generation: None };
     }
     RedisAuth { password_secret_ref: None, generation: Some(tape.copy(&[1, 2, 999])) }
 }
@@ -167,7 +169,7 @@ fn redis_user(tape: &mut Tape) -> RedisUser {
         keys: unique(tape, 2, &["*", "orders:{1}:*"]),
         channels: unique(tape, 2, &["*", "news.?"]),
         commands: vec![tape.pick(&["+@all", "+get", "-config|get"]).to_owned()],
-        password_secret_ref: tape.maybe(30, key_ref),
+        password_secret_ref: tape.maybe(30, secret_key),
     }
 }
 
@@ -273,7 +275,7 @@ fn role(tape: &mut Tape) -> PostgresRole {
             .maybe(60, |tape| vec![tape.copy(&[R::PgReadAllData, R::PgMonitor])])
             .unwrap_or_default(),
         connection_limit: tape.maybe(40, |tape| tape.copy(&[1, 10_000])),
-        password_secret_ref: tape.maybe(30, key_ref),
+        password_secret_ref: tape.maybe(30, secret_key),
     }
 }
 
@@ -295,7 +297,7 @@ fn pooler(tape: &mut Tape) -> Pooler {
 }
 
 fn credentials(tape: &mut Tape) -> PostgresCredentials {
-    let password_secret_ref = tape.maybe(30, key_ref);
+    let password_secret_ref = tape.maybe(30, secret_key);
     PostgresCredentials { generation: tape.copy(&[1, 2, 999]), password_secret_ref }
 }
 
