@@ -342,8 +342,7 @@ fn keeper(args: &RunArgs, passwords: Passwords, own: &Own, ip: IpAddr) -> Result
     let host = || own.host.clone().ok_or(RunError::NoPodHost);
     if let Some(file) = &args.cluster {
         let hosts = Hosts { file: args.hosts.clone() };
-        let files = (file.as_path(), args.compose.template.as_path());
-        return Ok(Keeper::Cluster(Cluster::new(files, &host()?, ip, args.compose.port, passwords, hosts)?));
+        return Ok(Keeper::Cluster(Cluster::new(file, &host()?, ip, args.compose.port, passwords, hosts)?));
     }
     Ok(match (&args.compose.master_name, &args.compose.sentinels) {
         (Some(name), Some(sentinels)) => Keeper::Watched(Watched {

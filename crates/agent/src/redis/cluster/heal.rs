@@ -16,10 +16,9 @@ pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Plan {
     let on = view.own;
     let mut actions = lost_sight_of(view, own);
     actions.extend(strikes(view, own, topology));
-    actions.extend(new_master(own, topology).map(|master| Action::Replicate { on, master }));
-    if actions.is_empty() {
-        actions.extend(moved_master(own).map(|master| Action::Follow { on, master }));
-    }
+    let another = new_master(own, topology).map(|master| Action::Replicate { on, master });
+    let follow = || moved_master(own).map(|master| Action::Follow { on, master });
+    actions.extend(another.or_else(follow));
     if must_take_over(view, own, topology) {
         actions.push(Action::TakeOver { on });
     }
@@ -42,7 +41,7 @@ pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Plan {
     if is_settled(own, topology) {
         return Plan::Settled;
     }
-    if own.has_anothers_data() {
+    if view.has_anothers_data(own) && !own.master().is_some_and(|master| view.is_gone(master, topology)) {
         return Plan::Wait(Waiting::Astray);
     }
     match slots_lost(view, own, topology) {
@@ -229,7 +228,7 @@ fn must_take_over(view: &View, own: &Member, topology: &Topology) -> bool {
     let mut rivals = Vec::new();
     for replica in own.replicas(&master.id) {
         match view.members.iter().find(|(_, member)| member.id() == &replica.id) {
-            Some((_, member)) if member.has_anothers_data() => {}
+            Some((_, member)) if view.has_anothers_data(member) => {}
             Some((on, member)) => rivals.push((member.offset, member.keys, Reverse(*on))),
             // It may have more.
             None => return false,
@@ -238,7 +237,7 @@ fn must_take_over(view: &View, own: &Member, topology: &Topology) -> bool {
     rivals.into_iter().max().is_some_and(|(_, _, Reverse(on))| on == view.own)
 }
 
-/// Slots of masters that are gone without any replica.
+/// Slots of masters that are gone without any replica that has their data.
 fn slots_lost(view: &View, own: &Member, topology: &Topology) -> usize {
     let Some(witness) = view
         .members
@@ -248,10 +247,12 @@ fn slots_lost(view: &View, own: &Member, topology: &Topology) -> usize {
     else {
         return 0;
     };
+    let has_nothing = |replica: &Node| {
+        let member = view.members.values().find(|member| member.id() == &replica.id);
+        view.is_gone(replica, topology) || member.is_some_and(|member| view.has_anothers_data(member))
+    };
     let lost = witness.nodes.iter().filter(|node| {
-        node.is_shard()
-            && view.is_gone(node, topology)
-            && witness.replicas(&node.id).all(|replica| view.is_gone(replica, topology))
+        node.is_shard() && view.is_gone(node, topology) && witness.replicas(&node.id).all(has_nothing)
     });
     let unowned = usize::from(SLOTS) - witness.assigned().min(usize::from(SLOTS));
     lost.map(Node::slot_count).sum::<usize>() + unowned

@@ -32,10 +32,10 @@ use candidacy::Candidacy;
 use plan::{Action, Plan, Waiting};
 use servers::{ServerError, Servers};
 use topology::{Topology, TopologyError};
+use view::Member;
 
 use super::hosts::Hosts;
 use super::password::Passwords;
-use super::settings;
 use crate::said::Said;
 
 /// Time between two looks while something is to be done.
@@ -78,8 +78,6 @@ pub enum ClusterError {
 pub struct Cluster {
     ordinal: usize,
     file: PathBuf,
-    /// The server's configuration.
-    template: PathBuf,
     servers: Servers,
     settled: Arc<AtomicBool>,
     looked: Arc<Mutex<Looked>>,
@@ -96,10 +94,19 @@ pub struct Looked {
     pub topology: Option<String>,
 }
 
+/// What is remembered from look to look.
+struct Memory {
+    /// When all servers were asked last.
+    round: Instant,
+    candidacy: Candidacy,
+    /// Why the candidacy could not be told to the server.
+    refused: Said,
+}
+
 impl Cluster {
     /// Reads how the cluster should be, and which server of it this is.
     pub fn new(
-        (file, template): (&Path, &Path),
+        file: &Path,
         host: &str,
         own: IpAddr,
         port: u16,
@@ -111,7 +118,6 @@ impl Cluster {
         Ok(Self {
             ordinal,
             file: file.to_owned(),
-            template: template.to_owned(),
             servers: Servers { own, port, passwords, hosts, stopping: Arc::default() },
             settled: Arc::default(),
             looked: Arc::default(),
@@ -141,10 +147,10 @@ impl Cluster {
     /// Forms the cluster or mends it, until the server is stopped.
     pub fn tend(&self) {
         let mut said = Said::default();
-        let mut round = Instant::now();
-        let mut candidacy = Candidacy::default();
+        let mut memory =
+            Memory { round: Instant::now(), candidacy: Candidacy::default(), refused: Said::default() };
         while !self.servers.stopping.load(Ordering::Relaxed) {
-            let (plan, news) = self.look_and_act(&mut round, &mut candidacy);
+            let (plan, news) = self.look_and_act(&mut memory);
             self.settled.store(plan == Plan::Settled, Ordering::Relaxed);
             self.looks(|looked| looked.work = plan.in_words());
             said.once("cluster", news);
@@ -152,8 +158,7 @@ impl Cluster {
         }
     }
 
-    /// `round` is when all servers were asked last.
-    fn look_and_act(&self, round: &mut Instant, candidacy: &mut Candidacy) -> (Plan, String) {
+    fn look_and_act(&self, memory: &mut Memory) -> (Plan, String) {
         let topology = match read(&self.file) {
             Ok((topology, digest)) => {
                 self.looks(|looked| looked.topology = Some(digest));
@@ -164,22 +169,27 @@ impl Cluster {
         // A cluster as it should be costs its servers one question each, most of the time.
         let (is_settled, is_shard) = match self.servers.own() {
             Ok(own) => {
-                let next = candidacy.after(&own);
-                match self.allow(*candidacy, next) {
-                    Ok(()) => *candidacy = next,
-                    Err(error) => return no_answer(&error),
+                let refused = self.allow(&mut memory.candidacy, &own).err();
+                let refused = refused.map(|error| crate::with_causes(&error)).unwrap_or_default();
+                memory.refused.once(candidacy::DIRECTIVE, refused);
+                let is_settled = plan::is_settled(&own, &topology);
+                if is_settled && own.me().replica && !memory.candidacy.is_allowed() {
+                    return (Plan::Wait(Waiting::Copy), Waiting::Copy.to_string());
                 }
-                (plan::is_settled(&own, &topology), own.me().is_shard())
+                (is_settled, own.me().is_shard())
             }
-            Err(error) => return no_answer(&error),
+            Err(error) => {
+                let news = format!("{}: {}", Waiting::OwnServer, crate::with_causes(&error));
+                return (Plan::Wait(Waiting::OwnServer), news);
+            }
         };
-        if is_settled && !(is_shard && round.elapsed() >= ROUND) {
+        if is_settled && !(is_shard && memory.round.elapsed() >= ROUND) {
             return (Plan::Settled, "as it should be".to_owned());
         }
         let view = self.servers.view(self.ordinal, &topology);
         let plan = if is_settled { plan::next_of_settled(&view) } else { plan::next(&view, &topology) };
         if plan == Plan::Settled {
-            *round = Instant::now();
+            memory.round = Instant::now();
         }
         let news = match &plan {
             Plan::Settled => "as it should be".to_owned(),
@@ -207,16 +217,16 @@ impl Cluster {
         (plan, news)
     }
 
-    /// Has the server stand for election, or not, as far as its configuration lets it.
-    fn allow(&self, before: Candidacy, next: Candidacy) -> Result<(), TendError> {
-        if before.is_allowed == next.is_allowed {
-            return Ok(());
+    /// Has the server stand for election, or not. What can't be set now is tried again with the next look.
+    fn allow(&self, candidacy: &mut Candidacy, own: &Member) -> Result<(), ServerError> {
+        let master = candidacy.needs_proof(own).then(|| self.servers.master_of(own)).flatten();
+        let next = candidacy.after(own, master.as_ref());
+        if next.is_allowed() != candidacy.is_allowed() {
+            let value = if next.is_allowed() { "no" } else { "yes" };
+            self.servers.set(candidacy::DIRECTIVE, value)?;
         }
-        let template = text(&self.template)?;
-        let wished = settings::parse(&template).remove(candidacy::DIRECTIVE);
-        let value = wished.filter(|_| next.is_allowed);
-        let value = value.as_deref().unwrap_or(if next.is_allowed { "no" } else { "yes" });
-        Ok(self.servers.set(candidacy::DIRECTIVE, value)?)
+        *candidacy = next;
+        Ok(())
     }
 
     /// Before the server stops: a replica takes over, where there is one and within `patience`.
@@ -250,17 +260,13 @@ impl Cluster {
         eprintln!("stops without having handed over in {} s", patience.as_secs());
     }
 
-    fn request(&self) -> Result<bool, TendError> {
+    fn request(&self) -> Result<bool, LeaveError> {
         Ok(self.servers.hand_over(self.ordinal, &topology(&self.file)?)?)
     }
 }
 
-fn no_answer(error: &impl std::error::Error) -> (Plan, String) {
-    (Plan::Wait(Waiting::OwnServer), format!("{}: {}", Waiting::OwnServer, crate::with_causes(error)))
-}
-
 #[derive(Debug, Error)]
-enum TendError {
+enum LeaveError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     #[error(transparent)]
@@ -271,13 +277,10 @@ fn topology(file: &Path) -> Result<Topology, ClusterError> {
     Ok(read(file)?.0)
 }
 
-fn text(file: &Path) -> Result<String, ClusterError> {
-    fs::read_to_string(file).map_err(|source| ClusterError::File { path: file.to_owned(), source })
-}
-
 /// The topology, and the digest of its file.
 fn read(file: &Path) -> Result<(Topology, String), ClusterError> {
-    let text = text(file)?;
+    let text =
+        fs::read_to_string(file).map_err(|source| ClusterError::File { path: file.to_owned(), source })?;
     let topology =
         Topology::parse(&text).map_err(|source| ClusterError::Topology { path: file.to_owned(), source })?;
     Ok((topology, trading_report::digest(text.as_bytes())))

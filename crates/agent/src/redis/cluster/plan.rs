@@ -96,6 +96,8 @@ pub enum Waiting {
     Members,
     /// What this replica has is another shard's, and its master is away.
     Astray,
+    /// This replica may not be elected yet.
+    Copy,
     /// Other masters have yet to give slots to those that lack some.
     Shares,
     /// Slots whose only copy is lost.
@@ -130,6 +132,7 @@ impl fmt::Display for Waiting {
             Self::Astray => f.write_str(
                 "the replica copied another shard's data, because that one's server is where its master was: it stands for nothing until its master answers at its new address",
             ),
+            Self::Copy => f.write_str("the replica has yet to show that it has its master's data; until then it is not elected"),
             Self::Shares => f.write_str("slots move to the masters that have too few of them"),
             Self::SlotsLost(slots) => write!(
                 f,

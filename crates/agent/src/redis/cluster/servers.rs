@@ -72,6 +72,11 @@ impl Servers {
         self.ask(self.own)
     }
 
+    /// What answers where a replica believes its master to be.
+    pub fn master_of(&self, replica: &Member) -> Option<Member> {
+        replica.master().and_then(|master| master.ip).and_then(|ip| self.ask(ip).ok())
+    }
+
     /// Sets something of the agent's own server.
     pub fn set(&self, directive: &str, value: &str) -> Result<(), ServerError> {
         Ok(self.link(self.own)?.order("CONFIG SET", &["CONFIG", "SET", directive, value])?)
@@ -148,15 +153,16 @@ impl Servers {
     fn ask(&self, ip: IpAddr) -> Result<Member, ServerError> {
         let mut link = self.link(ip)?;
         let nodes = nodes::parse(&link.text("CLUSTER NODES", &["CLUSTER", "NODES"])?)?;
-        let keys = link.count("DBSIZE", &["DBSIZE"])?;
-        let info = link.text("INFO", &["INFO", "replication"])?;
+        // Not DBSIZE: a replica without its master need not answer that.
+        let info = link.text("INFO", &["INFO", "replication", "keyspace"])?;
         let number = |name| field(&info, name).and_then(|digits| digits.parse().ok());
         Ok(Member {
             ip,
-            keys,
+            keys: keys(&info),
             offset: number("slave_repl_offset").or_else(|| number("master_repl_offset")).unwrap_or(0),
             source: field(&info, "master_host").map(str::to_owned),
             linked: field(&info, "master_link_status") == Some("up"),
+            replication_id: field(&info, "master_replid").map(str::to_owned),
             nodes,
         })
     }
@@ -247,4 +253,11 @@ impl Servers {
         self.link(heir.ip)?.order("CLUSTER FAILOVER", &["CLUSTER", "FAILOVER"])?;
         Ok(true)
     }
+}
+
+/// Keys of all databases, of which a cluster has one.
+fn keys(info: &str) -> u64 {
+    let of_database =
+        |line: &str| line.strip_prefix("db")?.split_once(":keys=")?.1.split(',').next()?.parse::<u64>().ok();
+    info.lines().filter_map(of_database).sum()
 }

@@ -19,6 +19,8 @@ pub struct Member {
     pub source: Option<String>,
     /// Whether its copy of what is there is whole and the link to it stands.
     pub linked: bool,
+    /// What names the history of its data: a replica has that of the server it copied.
+    pub replication_id: Option<String>,
     /// Its `CLUSTER NODES`.
     pub nodes: Vec<Node>,
 }
@@ -55,11 +57,6 @@ impl Member {
     /// Whether its copy of its master's data is whole and the link to it stands.
     pub fn is_in_step(&self) -> bool {
         self.linked && !self.is_astray()
-    }
-
-    /// What it has was copied from a server that is not its master.
-    pub fn has_anothers_data(&self) -> bool {
-        self.linked && self.is_astray()
     }
 
     /// It has met nobody.
@@ -120,6 +117,19 @@ impl View {
             .ordinal(&node.host)
             .and_then(|ordinal| self.members.get(&ordinal))
             .is_some_and(|member| member.id() != &node.id)
+    }
+
+    /// What a replica has was copied from a server that is not its master: its link to it stands, or it has the data
+    /// of another shard.
+    pub fn has_anothers_data(&self, replica: &Member) -> bool {
+        let is_its_master = |other: &Member| replica.me().master.as_ref() == Some(other.id());
+        let is_source = |other: &Member| {
+            !is_its_master(other)
+                && replica.line(other.id()).is_some_and(Node::is_shard)
+                && other.replication_id == replica.replication_id
+        };
+        (replica.linked && replica.is_astray())
+            || (replica.replication_id.is_some() && self.members.values().any(is_source))
     }
 
     /// Whether this id is one of the servers'.
