@@ -11,7 +11,7 @@ use crate::{
     autoscaling::{Autoscaling, VerticalScaling},
     env::{ConfigFiles, EnvFrom, EnvVar},
     image::Image,
-    int_or_percent::{IntOrPercent, PositiveIntOrPercent},
+    int_or_percent::{IntOrPercent, IntOrShare, PositiveIntOrPercent},
     names::{DNS_SUBDOMAIN, keys_but},
     network::{EgressRule, Protocol},
     probe::Probes,
@@ -147,6 +147,18 @@ fn probe_ports() -> Rule {
         .field_path(".probes")
 }
 
+/// CEL: a component that has no port unless it names one is probed by a command.
+pub(crate) fn probed_without_port(component: &str) -> Rule {
+    let by_command =
+        ["startup", "liveness", "readiness"].map(|probe| format!("(!has(q.{probe}) || has(q.{probe}.exec))"));
+    let absent = if component == "self" { String::new() } else { format!("!has({component}) || ") };
+    Rule::new(format!(
+        "{absent}!has({component}.probes) || (has({component}.ports) ? {component}.ports != [] : false) || [{component}.probes].all(q, [{}].all(x, x))",
+        by_command.join(", ")
+    ))
+    .message("there is no port to probe: set ports, or exec in each probe")
+}
+
 /// Said of a component whose Service would have no port.
 pub(crate) const AFFINITY_WITHOUT_PORT: &str =
     "sessionAffinity is a setting of the Service, and a component without ports has none: set ports";
@@ -167,7 +179,7 @@ fn replicas_or_autoscaling() -> Rule {
 /// More pods and larger pods are two answers to one number: they would chase each other.
 fn scaled_one_way() -> Rule {
     Rule::new("!has(self.verticalScaling) || !has(self.autoscaling) || self.verticalScaling.mode == 'Recommend' || (has(self.verticalScaling.resources) ? self.verticalScaling.resources : ['cpu', 'memory']).all(r, r == 'cpu' ? !has(self.autoscaling.cpu) : !has(self.autoscaling.memory))")
-        .message("autoscaling scales on what this would set: name the other in resources, or use mode Recommend")
+        .message("autoscaling scales on this: name the other in resources, or use mode Recommend")
         .field_path(".verticalScaling")
 }
 
@@ -178,6 +190,7 @@ fn scaled_one_way() -> Rule {
 #[x_kube(validation = scaled_one_way())]
 #[x_kube(validation = probe_ports())]
 #[x_kube(validation = folders_apart())]
+#[x_kube(validation = probed_without_port("self").field_path(".probes"))]
 #[x_kube(validation = Rule::new("!has(self.sessionAffinity) || (has(self.ports) ? self.ports != [] : false)")
     .message(AFFINITY_WITHOUT_PORT)
     .field_path(".sessionAffinity"))]
@@ -205,6 +218,14 @@ pub struct Port {
     /// `TCP` (default) or `UDP`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<Protocol>,
+}
+
+impl Port {
+    /// Whether it is a port of TCP.
+    #[must_use]
+    pub fn is_tcp(&self) -> bool {
+        self.protocol.unwrap_or_default() == Protocol::TCP
+    }
 }
 
 /// Quality of service of a pod.
@@ -292,9 +313,9 @@ pub struct ResourceAmounts {
 #[x_kube(validation = Rule::new("has(self.minAvailable) != has(self.maxUnavailable)")
     .message("set exactly one of minAvailable and maxUnavailable"))]
 pub struct Disruption {
-    /// Pods that must stay, as a number or percentage.
+    /// Pods that must stay, as a number or a percentage below 100, which would block every node drain.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min_available: Option<IntOrPercent>,
+    pub min_available: Option<IntOrShare>,
     /// Pods that may be away, as a number such as `1` or a percentage such as `25%`; not 0, which
     /// would block every node drain.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -305,7 +326,7 @@ pub struct Disruption {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("[has(self.maxSurge) ? self.maxSurge : 1, has(self.maxUnavailable) ? self.maxUnavailable : 0].exists(x, x == 0 ? false : x != '0%')")
-    .message("with maxSurge 0 nothing could be replaced: set maxUnavailable to at least 1 (default 0)")
+    .message("with maxSurge 0 nothing could be replaced: set maxUnavailable to at least 1")
     .field_path(".maxSurge"))]
 pub struct UpdateStrategy {
     /// Pods above the wished number during an update; default 1.
@@ -323,12 +344,12 @@ pub struct PodMetadata {
     /// Labels; the operator's own keys can't be replaced.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = keys_but("k.matches('^(app[.]kubernetes[.]io|platform[.]trading)/')", "none under app.kubernetes.io/ or platform.trading/ (the operator's)"))]
+    #[x_kube(validation = keys_but("k.matches('^(app[.]kubernetes[.]io|platform[.]trading)/')", "none under app.kubernetes.io/ or platform.trading/"))]
     pub labels: BTreeMap<String, LabelValue>,
     /// Annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
-    #[x_kube(validation = keys_but("k.startsWith('platform.trading/')", "none under platform.trading/ (the operator's)"))]
+    #[x_kube(validation = keys_but("k.startsWith('platform.trading/')", "none under platform.trading/"))]
     pub annotations: BTreeMap<String, AnnotationValue>,
 }
 
@@ -355,6 +376,6 @@ pub struct ServiceAccountSettings {
     /// Annotations, such as the cloud role that the pods assume.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
-    #[x_kube(validation = keys_but("k.startsWith('platform.trading/')", "none under platform.trading/ (the operator's)"))]
+    #[x_kube(validation = keys_but("k.startsWith('platform.trading/')", "none under platform.trading/"))]
     pub annotations: BTreeMap<String, AnnotationValue>,
 }

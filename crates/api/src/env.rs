@@ -30,10 +30,10 @@ pub struct EnvVar {
 #[x_kube(validation = Rule::new("[has(self.secretKeyRef), has(self.configMapKeyRef), has(self.fieldRef)].exists_one(x, x)")
     .message("set exactly one of secretKeyRef, configMapKeyRef and fieldRef"))]
 pub struct EnvVarSource {
-    /// A key of a Secret in the platform's namespace.
+    /// A key of a Secret in the component's namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<KeyRef>,
-    /// A key of a ConfigMap in the platform's namespace.
+    /// A key of a ConfigMap in the component's namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_map_key_ref: Option<KeyRef>,
     /// A field of the pod, such as `metadata.name` or `status.podIP`.
@@ -75,7 +75,7 @@ pub struct KeyRef {
 #[schemars(description = "")] // the field says it
 #[serde(rename_all = "camelCase")]
 pub struct SecretKey {
-    /// Name of the Secret, which is where the store is.
+    /// Name of the Secret, in the store's namespace (the platform's where the store is elsewhere).
     #[schemars(length(min = 1, max = 253), regex(pattern = DNS_SUBDOMAIN))]
     pub name: String,
     /// Key in it.
@@ -93,15 +93,15 @@ pub struct EnvFrom {
     #[schemars(length(max = 64), regex(pattern = r"^[A-Za-z_]\w*$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// A Secret of the platform's namespace.
+    /// A Secret of the component's namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<ObjectRef>,
-    /// A ConfigMap of the platform's namespace.
+    /// A ConfigMap of the component's namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_map_ref: Option<ObjectRef>,
 }
 
-/// An object of the platform's namespace.
+/// An object of the component's namespace.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectRef {

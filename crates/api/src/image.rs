@@ -72,7 +72,7 @@ pub struct Image {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     /// Digest `sha256:…` instead of a tag.
-    #[schemars(length(max = 71), regex(pattern = r"^sha256:[a-f0-9]{64}$"))]
+    #[schemars(regex(pattern = r"^sha256:[a-f0-9]{64}$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }

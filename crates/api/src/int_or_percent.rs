@@ -14,6 +14,41 @@ pub struct IntOrPercent(pub IntOrString);
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub struct PositiveIntOrPercent(pub IntOrString);
 
+/// [`IntOrPercent`] that is less than all.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
+pub struct IntOrShare(pub IntOrString);
+
+impl IntOrShare {
+    /// How many of `all` pods that is, rounded up as a `PodDisruptionBudget` rounds.
+    #[must_use]
+    pub fn of(&self, all: i32) -> i32 {
+        match &self.0 {
+            IntOrString::Int(pods) => *pods,
+            IntOrString::String(share) => {
+                let percent: i32 = share.trim_end_matches('%').parse().unwrap_or_default();
+                (all * percent + 99) / 100
+            }
+        }
+    }
+}
+
+impl JsonSchema for IntOrShare {
+    fn schema_name() -> Cow<'static, str> {
+        "IntOrShare".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schema(0, SHARE_PATTERN)
+    }
+}
+
+/// A percentage below 100.
+pub const SHARE_PATTERN: &str = "^(0|[1-9][0-9]?)%$";
+
 impl JsonSchema for PositiveIntOrPercent {
     fn schema_name() -> Cow<'static, str> {
         "PositiveIntOrPercent".into()

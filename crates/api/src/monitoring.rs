@@ -89,7 +89,7 @@ pub struct ScrapeTarget {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// How often, such as `15s`; default `30s`.
-    #[schemars(length(max = 6), regex(pattern = DURATION))]
+    #[schemars(regex(pattern = DURATION))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<String>,
 }
@@ -118,6 +118,10 @@ impl JsonSchema for MetricName {
 /// Names of the platform's own metrics.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.poolInUse) == has(self.poolSize) ? has(self.payments) == has(self.paymentFailures) : false")
+    .message("poolInUse goes with poolSize, and payments with paymentFailures: set both, or neither"))]
+#[x_kube(validation = Rule::new("!has(self.statusLabel) || !has(self.requestErrors)")
+    .message("failed requests have a counter of their own: remove statusLabel or requestErrors"))]
 pub struct MetricNames {
     /// Counter of requests; default `http_requests_total`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -250,7 +254,7 @@ pub struct Alert {
     pub threshold: Option<i64>,
     /// How long it must last, such as `5m`.
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 6), regex(pattern = DURATION))]
+    #[schemars(regex(pattern = DURATION))]
     pub for_: Option<String>,
     /// `Critical`, `Warning` or `Info`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -275,7 +279,7 @@ pub struct AlertRule {
     pub expr: String,
     /// How long it must last, such as `5m`; default at once.
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 6), regex(pattern = DURATION))]
+    #[schemars(regex(pattern = DURATION))]
     pub for_: Option<String>,
     /// `Critical`, `Warning` (default) or `Info`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -303,7 +307,7 @@ pub struct AlertRule {
     .message("set availability or latency, or remove objectives"))]
 pub struct Objectives {
     /// Requests that succeed, percent, such as `"99.9"`.
-    #[schemars(length(max = 7), regex(pattern = r"^[5-9][0-9](\.[0-9]{1,3})?$"))]
+    #[schemars(regex(pattern = r"^[5-9][0-9](\.[0-9]{1,3})?$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub availability: Option<String>,
     /// Requests that are answered in time.
@@ -319,7 +323,7 @@ pub struct LatencyObjective {
     #[schemars(range(min = 1, max = 600_000))]
     pub milliseconds: i32,
     /// Requests that take at most that long, percent, such as `"95"`.
-    #[schemars(length(max = 7), regex(pattern = r"^[5-9][0-9](\.[0-9]{1,3})?$"))]
+    #[schemars(regex(pattern = r"^[5-9][0-9](\.[0-9]{1,3})?$"))]
     pub percent: String,
 }
 

@@ -133,7 +133,7 @@ impl JsonSchema for Cidr {
             "x-kubernetes-validations": [{
                 // Texts are compared: the cost of comparing blocks has no bound on apiserver 1.31.
                 "rule": "isCIDR(self) ? self == string(cidr(self).masked()) : false",
-                "message": "use a block such as 203.0.113.0/24 or 2001:db8::/32: bits after the prefix 0, IPv6 short and in lower case",
+                "message": "use a block such as 203.0.113.0/24 or 2001:db8::/32, in short form, bits after the prefix 0",
             }],
         })
     }

@@ -8,7 +8,7 @@ use crate::{
     Quantity,
     autoscaling::AutoscalingDefaults,
     backup::Backup,
-    component::{AFFINITY_WITHOUT_PORT, Component, Service},
+    component::{AFFINITY_WITHOUT_PORT, Component, Service, probed_without_port},
     deletion::Deletion,
     image::ImageDefaults,
     ingress::Ingress,
@@ -18,6 +18,7 @@ use crate::{
     network::NetworkPolicySettings,
     placement::{Placement, Quota},
     postgres::Postgres,
+    quantity::at_least_1_mi,
     redis::Redis,
     runtime::ContainerRuntime,
     secrets::Secrets,
@@ -59,7 +60,7 @@ pub const MAX_NAME: usize = 40;
 #[x_kube(validation = Rule::new("has(self.frontend) || has(self.backend) || has(self.scraper) || has(self.worker) || (has(self.services) ? self.services != [] : false)")
     .message("a platform needs at least one component: frontend, backend, scraper, worker or an entry of services"))]
 #[x_kube(validation = Rule::new("!(has(self.environment) && self.environment == 'Development') || has(oldSelf.environment) && oldSelf.environment == 'Development' || !(has(self.redis) && has(oldSelf.redis) && self.redis.mode != 'External' && !has(self.redis.storage) || has(self.postgres) && has(oldSelf.postgres) && self.postgres.mode != 'External' && !has(self.postgres.storage))")
-    .message("environment can't become Development while a store has no storage of its own: its volumes would have to shrink from 10Gi to 1Gi, and can't")
+    .message("environment can't become Development while a store has no storage of its own: its volumes would have to shrink from 10Gi to 1Gi, and can't: stay, or make a second platform and move the data")
     .field_path(".environment"))]
 #[x_kube(validation = known_targets())]
 #[x_kube(validation = known_components())]
@@ -72,12 +73,12 @@ pub const MAX_NAME: usize = 40;
     .field_path(".networkPolicy"))]
 #[x_kube(validation = known_volumes())]
 #[x_kube(validation = egress_is_kept())]
+#[x_kube(validation = probed_without_port("self.worker").field_path(".worker.probes"))]
+#[x_kube(validation = breaks_to_a_database())]
 #[x_kube(validation = Rule::new("!has(self.worker) || !has(self.worker.sessionAffinity) || (has(self.worker.ports) ? self.worker.ports != [] : false)")
     .message(AFFINITY_WITHOUT_PORT)
     .field_path(".worker.sessionAffinity"))]
-#[x_kube(validation = Rule::new("!has(self.placement) || !has(self.placement.namespaces) || self.placement.namespaces.all(k, k in ['frontend', 'backend', 'scraper', 'worker', 'redis', 'postgres', 'runtime'] || (has(self.services) ? self.services.exists(s, s.name == k) : false))")
-    .message("placement.namespaces names something that the platform does not have: use frontend, backend, scraper, worker, redis, postgres, runtime or the name of a service")
-    .field_path(".placement.namespaces"))]
+#[x_kube(validation = known_tiers())]
 #[x_kube(validation = queues_are_somewhere())]
 #[x_kube(validation = stores_stay())]
 #[x_kube(validation = Rule::new("!has(self.backup) || (has(self.postgres) ? self.postgres.mode == 'CloudNativePG' : false)")
@@ -218,6 +219,16 @@ fn known_components() -> Rule {
     .message("a path of ingress (or its webhooks) or monitoring.scrape leads to a component that the platform does not have: use the name of a component that is there")
 }
 
+/// What has a namespace of its own is there; stores may be on their way out.
+fn known_tiers() -> Rule {
+    Rule::new(format!(
+        "!has(self.placement) || !has(self.placement.namespaces) || [{} + ['redis', 'postgres', 'runtime']].all(n, self.placement.namespaces.all(k, k in n))",
+        components()
+    ))
+    .message("placement.namespaces names what the platform does not have: use redis, postgres, runtime or a component that is there")
+    .field_path(".placement.namespaces")
+}
+
 /// Paths lead to components with a port.
 fn paths_lead_to_ports() -> Rule {
     let [hosts, webhooks] = ["ingress", "ingress.webhooks"]
@@ -271,6 +282,13 @@ fn stores_stay() -> Rule {
     .field_path(".placement")
 }
 
+/// A circuit to a database breaks where the platform has its own.
+fn breaks_to_a_database() -> Rule {
+    Rule::new("!has(self.mesh) || !has(self.mesh.circuitBreaker) || !has(self.mesh.circuitBreaker.maxDatabaseConnections) || (has(self.postgres) ? self.postgres.mode != 'External' : false)")
+        .message("there is no database of the platform's own: remove maxDatabaseConnections")
+        .field_path(".mesh.circuitBreaker.maxDatabaseConnections")
+}
+
 /// A trigger on a list or stream needs a Redis that it is in.
 fn queues_are_somewhere() -> Rule {
     let each = of_every_component(
@@ -293,8 +311,7 @@ pub struct SharedVolume {
     #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
     /// Size, such as `10Gi`. It can only grow, and only where the storage class allows it.
-    #[x_kube(validation = Rule::new("!quantity(string(self)).isLessThan(quantity('1Mi'))")
-        .message("a volume needs at least 1Mi: is the unit missing, as in 10Gi?"))]
+    #[x_kube(validation = at_least_1_mi("a volume"))]
     #[x_kube(validation = Rule::new("quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0")
         .message("a volume can't shrink: set size to at least what it was"))]
     pub size: Quantity,

@@ -41,6 +41,9 @@ use crate::{
 #[x_kube(validation = Rule::new("!has(self.synchronous) || !self.synchronous || has(self.instances) && self.instances > 1")
     .message("synchronous needs instances: 2 or more")
     .field_path(".synchronous"))]
+#[x_kube(validation = Rule::new("!has(self.synchronous) || !self.synchronous || !has(self.parameters) || !('synchronous_commit' in self.parameters) || self.parameters['synchronous_commit'] in ['on', 'remote_apply']")
+    .message("with synchronous, commits wait for a replica: use synchronous_commit 'on' or remote_apply, or remove it")
+    .field_path(".parameters"))]
 #[x_kube(validation = Rule::new("!has(self.version) || !has(oldSelf.version) || self.version == oldSelf.version")
     .message("version can't be changed in this release: data of one major version can't be read by another")
     .field_path(".version"))]

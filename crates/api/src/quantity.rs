@@ -2,19 +2,20 @@
 
 use std::{borrow::Cow, fmt};
 
+use kube::core::Rule;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// What the apiserver accepts as a non-negative quantity, after
 /// `k8s.io/apimachinery/pkg/api/resource`.
-pub const QUANTITY_PATTERN: &str = r"^(\d+[.]?\d*|[.]\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?1?\d)?$";
+pub const QUANTITY_PATTERN: &str = r"^(\d+[.]?\d*|[.]\d+)([KMGTPE]i?|[numk]|[eE][+-]?1?\d)?$";
 
 /// [`QUANTITY_PATTERN`] with a digit that is not 0.
 pub const POSITIVE_QUANTITY_PATTERN: &str =
-    r"^(\d*[1-9]\d*[.]?\d*|\d*[.]\d*[1-9]\d*)([KMGTPE]i|[numkMGTPE]|[eE][+-]?1?\d)?$";
+    r"^(\d*[1-9]\d*[.]?\d*|\d*[.]\d*[1-9]\d*)([KMGTPE]i?|[numk]|[eE][+-]?1?\d)?$";
 
-/// Largest whole number; more is written with a unit.
-const MAX_NUMBER: u64 = 1_000_000_000_000_000;
+/// Largest whole number; more is written with a unit. Its digits stand in the definition for every quantity.
+const MAX_NUMBER: u64 = 999_999_999_999;
 
 /// A Kubernetes quantity: `500m` is half a core, `2Gi` is two gibibytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -48,6 +49,12 @@ impl Quantity {
         };
         Some(number * factor)
     }
+}
+
+/// CEL of a quantity in bytes: far less means that the unit was left out, or is `m`, a thousandth.
+pub(crate) fn at_least_1_mi(what: &str) -> Rule {
+    Rule::new("!quantity(string(self)).isLessThan(quantity('1Mi'))")
+        .message(format!("{what} needs at least 1Mi: is the unit missing, as in 10Gi?").as_str())
 }
 
 impl From<&str> for Quantity {

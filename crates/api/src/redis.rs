@@ -13,6 +13,7 @@ use crate::{
     image::Image,
     names::{DNS_SUBDOMAIN, is_host, is_outside},
     network::Cidr,
+    quantity::at_least_1_mi,
     scheduling::Scheduling,
 };
 
@@ -45,10 +46,10 @@ use crate::{
     .message("storage can't be added or removed later: volumes that hold data would not match")
     .field_path(".storage"))]
 #[x_kube(validation = Rule::new("!has(self.maxmemory) || !has(self.resources) || !has(self.resources.limits) || !has(self.resources.limits.memory) || quantity(string(self.maxmemory)).compareTo(quantity(string(self.resources.limits.memory))) < 0")
-    .message("maxmemory must be below resources.limits.memory: the kernel would kill the server before it evicts")
+    .message("maxmemory must be below resources.limits.memory, or the kernel kills the server before it evicts: lower it, or raise the limit")
     .field_path(".maxmemory"))]
-#[x_kube(validation = Rule::new("!has(self.config) || ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync', 'requirepass', 'masterauth', 'dir', 'port', 'bind', 'protected-mode', 'cluster-enabled', 'cluster-config-file', 'cluster-announce-ip', 'rename-command', 'include', 'loadmodule', 'aclfile', 'user', 'daemonize', 'save', 'logfile', 'pidfile', 'unixsocket', 'tls-port', 'enable-debug-command', 'enable-module-command', 'enable-protected-configs', 'replicaof', 'slaveof', 'replica-announce-ip', 'replica-announce-port'].all(k, !(k in self.config)) && !self.config.exists(k, k.startsWith('tls-'))")
-    .message("config may not set what the operator manages (ports, paths, passwords, cluster, TLS) or what has a field of its own (maxmemory, maxmemoryPolicy, persistence)")
+#[x_kube(validation = Rule::new("!has(self.config) || ['maxmemory', 'maxmemory-policy', 'appendonly', 'appendfsync', 'requirepass', 'masterauth', 'dir', 'port', 'bind', 'protected-mode', 'cluster-enabled', 'cluster-config-file', 'cluster-port', 'cluster-replica-no-failover', 'cluster-slave-no-failover', 'masteruser', 'dbfilename', 'appendfilename', 'appenddirname', 'rename-command', 'include', 'loadmodule', 'aclfile', 'user', 'daemonize', 'save', 'logfile', 'pidfile', 'unixsocket', 'tls-port', 'enable-debug-command', 'enable-module-command', 'enable-protected-configs', 'replicaof', 'slaveof'].all(k, !(k in self.config)) && !self.config.exists(k, k.matches('^(tls|(cluster|replica|slave)-announce)-'))")
+    .message("config may not set what the operator manages (ports, addresses, files, snapshots, passwords, cluster, TLS) or what has a field of its own (maxmemory, maxmemoryPolicy, persistence): remove it")
     .field_path(".config"))]
 pub struct Redis {
     /// `Standalone`: one server. `Replicated`: one master and its replicas, watched by Sentinels
@@ -69,12 +70,12 @@ pub struct Redis {
     /// Where Redis is, in mode `External`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalRedis>,
-    /// Masters of a cluster; default 3, at most 100. It can be raised later: keys move while the cluster serves.
+    /// Masters of a cluster; default 3, at most 100. It can be changed later: keys move while the cluster serves.
     #[schemars(range(max = 100))]
     #[x_kube(validation = Rule::new("self >= 3").message("a Redis Cluster needs at least 3 shards to have a majority"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<i32>,
-    /// Replicas of each master, 0 to 5; default 1. It can be raised later. With 0, the loss of a pod takes a
+    /// Replicas of each master, 0 to 5; default 1. It can be changed later. With 0, the loss of a pod takes a
     /// part of the keys away.
     #[schemars(range(min = 0, max = 5))]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,7 +92,8 @@ pub struct Redis {
     /// What is written to the volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub persistence: Option<RedisPersistence>,
-    /// Memory for data; default 75 % of the container's memory limit. It must stay below the limit.
+    /// Memory for data, such as `256Mi`; default 75 % of the container's memory limit. It must stay below the limit.
+    #[x_kube(validation = at_least_1_mi("maxmemory"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maxmemory: Option<Quantity>,
     /// What happens when `maxmemory` is reached; default `VolatileLru`: only keys with a time to
@@ -180,7 +182,7 @@ impl RedisMode {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.quorum) || self.quorum <= (has(self.instances) ? self.instances : 3)")
-    .message("quorum is greater than the number of Sentinels: a lost master would never be replaced")
+    .message("quorum is greater than the number of Sentinels, so that a lost master would never be replaced: lower it, or raise instances")
     .field_path(".quorum"))]
 pub struct Sentinel {
     /// Number of Sentinels: 3 (default), 5 or 7.
@@ -236,8 +238,7 @@ pub struct ExternalRedis {
 pub struct Storage {
     /// Size of each server's volume, such as `10Gi`. It can grow, where the storage class lets volumes
     /// grow; servers keep running.
-    #[x_kube(validation = Rule::new("!quantity(string(self)).isLessThan(quantity('1Mi'))")
-        .message("a volume needs at least 1Mi: is the unit missing, as in 10Gi?"))]
+    #[x_kube(validation = at_least_1_mi("a volume"))]
     #[x_kube(validation = Rule::new("!quantity(string(self)).isLessThan(quantity(string(oldSelf)))")
         .message("volumes can't shrink: keep the size, or make a second platform and move the data"))]
     pub size: Quantity,

@@ -118,7 +118,7 @@ pub struct PreferredTerm {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("self.operator.contains('Exist') == (has(self.values) ? self.values == [] : true) ? !self.operator.matches('^[GL]t') || (self.values.size() == 1 ? self.values[0].matches('^[0-9]+$') : false) : false")
-    .message("In and NotIn need values, Gt and Lt exactly one whole number; Exists and DoesNotExist have none")
+    .message("In and NotIn need values, Gt and Lt one whole number, the others none")
     .field_path(".values"))]
 pub struct NodeExpression {
     /// Label key.

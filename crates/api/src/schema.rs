@@ -17,6 +17,7 @@ pub fn crd() -> CustomResourceDefinition {
     let mut json = serde_json::to_value(&definition).unwrap_or_default();
     thin(&mut json);
     shorten_rules(&mut json);
+    describe_platform_once(&mut json);
     describe_components_once(&mut json);
     describe_stores_once(&mut json);
     describe_twins_once(&mut json);
@@ -88,6 +89,14 @@ fn without_spaces(rule: &str) -> String {
 
 /// Where the definition describes the fields of `spec`.
 const SPEC: &str = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
+
+/// The kind is described at its root; `spec` would say the same.
+fn describe_platform_once(definition: &mut Value) {
+    let spec = definition.pointer_mut(SPEC.trim_end_matches("/properties"));
+    if let Some(Value::Object(spec)) = spec {
+        spec.insert("description".to_owned(), Value::from("How the platform is to be."));
+    }
+}
 
 /// Five parts of the platform have the fields of a component. They are described at `spec.backend` only,
 /// and the others say so: it saves a quarter of the definition.

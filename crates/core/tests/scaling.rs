@@ -116,11 +116,19 @@ fn queues_are_looked_at_where_the_platform_has_its_redis() {
         sentinel["metadata"],
         json!({"addresses": "shop-sentinel.trading.svc:26379", "sentinelMaster": "shop", "listName": "orders", "listLength": "100"})
     );
+    let replicated = objects(&with(&list("orders"), &json!({"redis": {"mode": "Replicated"}})));
+    assert_eq!(
+        body(&replicated, Kind::TriggerAuthentication, "shop-backend")["spec"],
+        json!({"secretTargetRef": [
+            {"parameter": "password", "name": "shop-redis-auth", "key": "password"},
+            {"parameter": "sentinelPassword", "name": "shop-redis-auth", "key": "password"},
+        ]})
+    );
     let cluster = trigger(&with(&stream, &json!({"redis": {"mode": "Cluster"}})));
     assert_eq!(cluster["type"], "redis-cluster-streams");
     assert_eq!(
         cluster["metadata"],
-        json!({"addresses": "shop-redis.trading.svc:6379", "stream": "trades", "consumerGroup": "workers", "lagCount": "7"})
+        json!({"addresses": "shop-redis.trading.svc:6379", "stream": "trades", "consumerGroup": "workers", "lagCount": "7", "activationLagCount": "0"})
     );
     let all = json!([{"type": "RedisStream", "source": "trades", "threshold": 7}]);
     let all = trigger(&with(&all, &json!({"redis": {"mode": "Standalone"}})));

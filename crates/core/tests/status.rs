@@ -248,6 +248,25 @@ fn a_warning_degrades_and_nothing_else() {
 }
 
 #[test]
+fn a_budget_that_blocks_every_drain_is_told() {
+    for (stay, replicas, keeps) in [
+        (json!(2), 3, None),
+        (json!(3), 3, Some("keeps 3 of 3 pods")),
+        (json!(5), 3, Some("keeps 5 of 3 pods")),
+        (json!("66%"), 3, None),
+        (json!("67%"), 3, Some("keeps 3 of 3 pods")),
+        (json!(1), 1, None),
+    ] {
+        let spec = json!({"backend": {"replicas": replicas, "disruption": {"minAvailable": stay}}});
+        let now = Seen::running(&spec).report(0);
+        assert_eq!(verdicts(&now)[0], ("True", "Ready"), "{spec}");
+        let degraded = condition(&now, "Degraded");
+        assert_eq!(keeps.is_some(), degraded.reason == "DrainsBlocked", "{spec}: {}", degraded.message);
+        assert!(keeps.is_none_or(|keeps| degraded.message.contains(keeps)), "{spec}: {}", degraded.message);
+    }
+}
+
+#[test]
 fn a_store_that_was_removed_without_acknowledgement_is_still_shown() {
     let with_redis = Seen::running(&json!({"redis": {"mode": "Standalone"}}));
     let mut seen = Seen::running(&json!({}));

@@ -33,6 +33,9 @@ pub struct ParentRef {
 /// Settings of an Application Load Balancer. Its targets are the pods' addresses.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.sslPolicy) || (has(self.certificateArns) ? self.certificateArns != [] : false)")
+    .message("sslPolicy is of the listener for HTTPS: set certificateArns, or remove it")
+    .field_path(".sslPolicy"))]
 pub struct Alb {
     /// Certificates of ACM or IAM; plain HTTP where they are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

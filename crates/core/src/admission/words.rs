@@ -2,7 +2,10 @@
 
 use jsonschema::{ValidationError, error::ValidationErrorKind};
 use serde_json::Value;
-use trading_api::quantity::{POSITIVE_QUANTITY_PATTERN, QUANTITY_PATTERN};
+use trading_api::{
+    int_or_percent::SHARE_PATTERN,
+    quantity::{POSITIVE_QUANTITY_PATTERN, QUANTITY_PATTERN},
+};
 
 use super::Violation;
 
@@ -43,6 +46,8 @@ pub(super) fn in_words(error: &ValidationError) -> Violation {
 fn hint(pattern: &str) -> &'static str {
     if pattern.ends_with("100)%$") {
         ": use a whole number such as 1 (without quotes) or a percentage such as 25%"
+    } else if pattern == SHARE_PATTERN {
+        ": use a whole number such as 1 (without quotes) or a percentage below 100%"
     } else if pattern == QUANTITY_PATTERN {
         ": use a quantity such as 500m, 2 or 1Gi"
     } else if pattern == POSITIVE_QUANTITY_PATTERN {

@@ -193,6 +193,7 @@ fn container(plan: &Plan, component: &ComponentPlan, mounts: Vec<VolumeMount>) -
     let spec = &component.spec;
     let ports = &component.ports;
     let given = spec.probes.clone().unwrap_or_default();
+    let default = api::Probe::default();
     Container {
         name: component.name.clone(),
         image: Some(component.image.clone()),
@@ -208,7 +209,7 @@ fn container(plan: &Plan, component: &ComponentPlan, mounts: Vec<VolumeMount>) -
         readiness_probe: given
             .readiness
             .as_ref()
-            .or((!ports.is_empty()).then_some(&api::Probe::default()))
+            .or(first_tcp(component).map(|_| &default))
             .and_then(|given| probe(given, component)),
         lifecycle: component.pre_stop.filter(|_| !ports.is_empty()).map(pre_stop),
         security_context: Some(pod::container_security()),
@@ -236,8 +237,16 @@ fn pre_stop(seconds: i64) -> Lifecycle {
     }
 }
 
+/// Nothing answers the kubelet on a port of UDP.
+fn first_tcp(component: &ComponentPlan) -> Option<&Port> {
+    component
+        .main_port()
+        .filter(|port| port.is_tcp())
+        .or_else(|| component.ports.iter().find(|port| port.is_tcp()))
+}
+
 fn probe(given: &api::Probe, component: &ComponentPlan) -> Option<Probe> {
-    let main = component.main_port().map(|port| port.name.clone());
+    let main = first_tcp(component).map(|port| port.name.clone());
     let port = given.port.clone().or(main).map(IntOrString::String);
     let mut probe = Probe {
         // The apiserver keeps no 0.

@@ -109,6 +109,8 @@ fn queue(plan: &Plan, trigger: &Trigger) -> Value {
             Some(group) => {
                 metadata["consumerGroup"] = json!(group);
                 metadata["lagCount"] = json!(threshold);
+                // Earlier releases of KEDA take no lag without it.
+                metadata["activationLagCount"] = json!("0");
             }
             None => metadata["streamLength"] = json!(threshold),
         }
@@ -171,7 +173,12 @@ fn login(plan: &Plan, component: &ComponentPlan) -> Option<Object> {
     let outside = plan.external_redis.as_ref().and_then(|redis| redis.password.as_ref());
     let (secret, key) = own.or(outside.map(|(secret, key)| (secret, key)))?;
     let name = plan.login(&component.name, REDIS, secret);
-    let mut from = vec![json!({ "parameter": "password", "name": name, "key": key })];
+    let password = |parameter| json!({ "parameter": parameter, "name": name, "key": key });
+    let mut from = vec![password("password")];
+    // Sentinels ask for the servers' password, too, and KEDA takes theirs from a place of its own.
+    if plan.redis.as_ref().is_some_and(|redis| redis.mode == RedisMode::Replicated) {
+        from.push(password("sentinelPassword"));
+    }
     from.extend(plan.redis.iter().filter_map(|redis| redis.tls.as_ref()).map(|tls| {
         let name = plan.login(&component.name, REDIS, &tls.secret);
         json!({ "parameter": "ca", "name": name, "key": StoreCertificate::AUTHORITY })

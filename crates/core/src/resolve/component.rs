@@ -57,6 +57,7 @@ fn resolve(
     let checksum = references::checksum(context.inputs, &references, component.config.as_ref());
     references::report_missing(context, name, &references);
     report_unreachable(context, name, component);
+    context.problems.extend(drains_blocked(name, &path, component, scaling.min()));
 
     ComponentPlan {
         name: name.to_owned(),
@@ -95,6 +96,23 @@ fn report_unreachable(context: &mut Context, name: &str, component: &Component) 
         Problem::of(name, UNREACHABLE, message)
     });
     context.problems.extend(problem);
+}
+
+/// Reason of the warning that no node can be drained on which pods of a component run.
+pub const DRAINS_BLOCKED: &str = "DrainsBlocked";
+
+/// With so few pods as there may be, none may be away.
+fn drains_blocked(name: &str, path: &str, component: &Component, fewest: i32) -> Option<Problem> {
+    let stay = component.disruption.as_ref()?.min_available.as_ref()?;
+    let staying = stay.of(fewest);
+    // A single pod has no budget.
+    (fewest > 1 && staying >= fewest).then(|| {
+        let message = format!(
+            "{path}.disruption.minAvailable keeps {staying} of {fewest} pods, so that no node with one of them can be drained: lower it to {} or less, or have more pods",
+            fewest - 1
+        );
+        Problem::of(name, DRAINS_BLOCKED, message).as_warning()
+    })
 }
 
 /// A second of the grace period is left for the stop itself.

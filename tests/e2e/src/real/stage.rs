@@ -104,8 +104,9 @@ impl Stage {
         let pods = tell(&["get", "pods,pvc", "-A", "-o", "wide"]);
         let events = tell(&["get", "events", "-n", namespace, "--sort-by=.lastTimestamp"]);
         let select = "app.kubernetes.io/part-of=trading-platform";
-        let pods_say =
-            tell(&["logs", "-n", namespace, "-l", select, "--all-containers", "--prefix", "--tail=15"]);
+        // Without `--ignore-errors` one container that still waits keeps the words of all others.
+        let all = ["--all-containers", "--prefix", "--ignore-errors", "--tail=15"];
+        let pods_say = tell(&[&["logs", "-n", namespace, "-l", select][..], &all].concat());
         let operator = self.cluster.operator_log(NAMESPACE, 30);
         let operator = operator.unwrap_or_else(|error| format!("{error:#}"));
         format!("{pods}\n{events}\n{pods_say}\n{operator}")

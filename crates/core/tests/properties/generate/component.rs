@@ -9,7 +9,7 @@ use trading_api::{
     },
     env::{ConfigFile, ConfigFiles, EnvFrom, EnvVar, EnvVarSource, FieldRef, KeyRef, ObjectRef, SecretKey},
     image::{Image, ImageDefaults, PullPolicy},
-    int_or_percent::PositiveIntOrPercent,
+    int_or_percent::{IntOrShare, PositiveIntOrPercent},
     network::Protocol,
     platform::SharedVolume,
     probe::{Probe, Probes},
@@ -163,7 +163,8 @@ fn ports(tape: &mut Tape) -> Vec<Port> {
 }
 
 fn probe(tape: &mut Tape, ports: &[String]) -> Probe {
-    let (path, exec) = match tape.below(3) {
+    let by_command = ports.is_empty() || tape.chance(30);
+    let (path, exec) = match if by_command { 2 } else { tape.below(2) } {
         0 => (None, None),
         1 => (Some(tape.pick(&["/", "/health?full=1#x"]).to_owned()), None),
         _ => (None, Some(vec![tape.pick(&TEXTS).to_owned()])),
@@ -246,7 +247,8 @@ fn config(tape: &mut Tape) -> ConfigFiles {
 
 pub(super) fn disruption(tape: &mut Tape) -> Disruption {
     if tape.chance(50) {
-        Disruption { min_available: Some(share(tape, 0)), max_unavailable: None }
+        let least = Some(share(tape, 0)).filter(|given| *given != percent(100)).unwrap_or(percent(99));
+        Disruption { min_available: Some(IntOrShare(least.0)), max_unavailable: None }
     } else {
         Disruption { min_available: None, max_unavailable: Some(PositiveIntOrPercent(share(tape, 1).0)) }
     }

@@ -113,8 +113,10 @@ fn alb(tape: &mut Tape, ingress: Ingress, reachable: &[&str]) -> Ingress {
         class_name: class_name(tape),
         https_redirect: tape.maybe(50, |tape| tape.chance(50) && !certificate_arns.is_empty()),
         alb: Some(Alb {
+            ssl_policy: tape
+                .maybe(50, |_| "ELBSecurityPolicy-TLS13-1-3-2021-06".to_owned())
+                .filter(|_| !certificate_arns.is_empty()),
             certificate_arns,
-            ssl_policy: tape.maybe(50, |_| "ELBSecurityPolicy-TLS13-1-3-2021-06".to_owned()),
             web_acl_arn: tape.maybe(50, |_| acl),
             scheme: tape.maybe(50, |tape| tape.copy(&[Scheme::Internal, Scheme::InternetFacing])),
         }),
@@ -134,14 +136,14 @@ fn gateway(tape: &mut Tape, ingress: Ingress) -> Ingress {
         name: name.to_owned(),
         namespace: tape.maybe(50, |tape| tape.pick(&["edge", "a"]).to_owned()),
         section_name: (redirects || tape.chance(50)).then(|| "https".to_owned()),
-        http_section_name: (redirects || tape.chance(20)).then(|| "http".to_owned()),
+        http_section_name: redirects.then(|| "http".to_owned()),
     };
     let mut parent_refs = vec![parent(tape, "gateway")];
     parent_refs.extend(tape.maybe(30, |tape| parent(tape, "b.c")));
     Ingress {
         controller: Some(Controller::Gateway),
         parent_refs,
-        https_redirect: tape.maybe(80, |_| redirects),
+        https_redirect: if redirects { Some(true) } else { tape.maybe(80, |_| false) },
         security_headers: tape.maybe(50, security_headers),
         cors: tape.maybe(50, cors),
         annotations: annotations_of(tape, &["external-dns.alpha.kubernetes.io/ttl"]),

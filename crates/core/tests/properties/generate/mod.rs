@@ -66,6 +66,7 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
         .map(|&role| role.to_owned())
         .chain(services.iter().map(|service| service.name.clone()))
         .collect();
+    let has_database = postgres.as_ref().is_some_and(|database| database.mode != PostgresMode::External);
     let mut spec = TradingPlatformSpec {
         environment: tape.maybe(80, |tape| {
             tape.copy(&[Environment::Production, Environment::Staging, Environment::Development])
@@ -101,7 +102,7 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
                 tape.pick(&["http://prometheus:9090", "https://p.example.com/a"]).to_owned()
             }),
         }),
-        mesh: tape.maybe(20, mesh),
+        mesh: tape.maybe(20, |tape| mesh(tape, has_database)),
         placement: tape.maybe(30, placement),
         quota: tape.maybe(30, quota),
         backup: None,

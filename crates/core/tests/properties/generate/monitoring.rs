@@ -15,8 +15,6 @@ use crate::tape::Tape;
 
 pub(super) fn monitoring(tape: &mut Tape, names: &[String]) -> Monitoring {
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
-    let metric =
-        |tape: &mut Tape| tape.maybe(40, |tape| MetricName(tape.pick(&["m", "a:b_total"]).to_owned()));
     Monitoring {
         enabled: tape.maybe(50, |tape| tape.chance(80)),
         labels: labels(tape, 2).into_iter().filter(|(key, _)| !is_ours(key)).collect(),
@@ -36,23 +34,7 @@ pub(super) fn monitoring(tape: &mut Tape, names: &[String]) -> Monitoring {
                 })
                 .collect()
         }),
-        metrics: tape.maybe(60, |tape| MetricNames {
-            requests: metric(tape),
-            request_errors: metric(tape),
-            status_label: metric(tape),
-            request_duration: metric(tape),
-            cache_hit_rate: metric(tape),
-            queue_depth: metric(tape),
-            database_up: metric(tape),
-            database_errors: metric(tape),
-            pool_in_use: metric(tape),
-            pool_size: metric(tape),
-            payments: metric(tape),
-            payment_failures: metric(tape),
-            failed_logins: metric(tape),
-            audit_errors: metric(tape),
-            cost: metric(tape),
-        }),
+        metrics: tape.maybe(60, metric_names),
         alerts: if tape.chance(50) {
             vec![Alert {
                 name: tape.copy(&[AlertName::QueueDepth, AlertName::Latency]),
@@ -104,6 +86,31 @@ pub(super) fn monitoring(tape: &mut Tape, names: &[String]) -> Monitoring {
 }
 
 const SEVERITIES: [Severity; 3] = [Severity::Critical, Severity::Warning, Severity::Info];
+
+fn metric_names(tape: &mut Tape) -> MetricNames {
+    let name = |tape: &mut Tape| MetricName(tape.pick(&["m", "a:b_total"]).to_owned());
+    let metric = |tape: &mut Tape| tape.maybe(40, name);
+    let request_errors = metric(tape);
+    let (pool_in_use, pool_size) = tape.maybe(40, |tape| (name(tape), name(tape))).unzip();
+    let (payments, payment_failures) = tape.maybe(40, |tape| (name(tape), name(tape))).unzip();
+    MetricNames {
+        requests: metric(tape),
+        status_label: metric(tape).filter(|_| request_errors.is_none()),
+        request_errors,
+        request_duration: metric(tape),
+        cache_hit_rate: metric(tape),
+        queue_depth: metric(tape),
+        database_up: metric(tape),
+        database_errors: metric(tape),
+        pool_in_use,
+        pool_size,
+        payments,
+        payment_failures,
+        failed_logins: metric(tape),
+        audit_errors: metric(tape),
+        cost: metric(tape),
+    }
+}
 
 fn alert_labels(tape: &mut Tape) -> BTreeMap<String, LabelValue> {
     let keys = unique(tape, 2, &["team", "receiver", "_x1"]);

@@ -28,15 +28,18 @@ pub(super) fn egress(tape: &mut Tape) -> EgressRule {
     }
 }
 
-pub(super) fn mesh(tape: &mut Tape) -> Mesh {
+pub(super) fn mesh(tape: &mut Tape, has_database: bool) -> Mesh {
     let bound = |tape: &mut Tape| tape.maybe(50, |tape| tape.between(1, 1000));
     let mut breaker = CircuitBreaker {
         max_connections: bound(tape),
         max_pending_requests: bound(tape),
         consecutive_errors: bound(tape),
         ejection_seconds: None,
-        max_database_connections: Some(tape.between(1, 1_000_000)),
+        max_database_connections: has_database.then(|| tape.between(1, 1_000_000)),
     };
+    if breaker == CircuitBreaker::default() {
+        breaker.max_connections = Some(1);
+    }
     breaker.ejection_seconds = breaker.consecutive_errors.and_then(|_| bound(tape));
     Mesh {
         revision: tape.maybe(30, |tape| tape.pick(&["1-27", "canary"]).to_owned()),

@@ -37,7 +37,8 @@ pub(super) fn tiers(tape: &mut Tape, spec: &TradingPlatformSpec) -> BTreeMap<Str
         component.iter().flat_map(|component| &component.volumes).any(|volume| volume.shared_volume.is_some())
     };
     let roles = [&spec.frontend, &spec.backend, &spec.scraper, &spec.worker];
-    let roles = ROLES.into_iter().zip(roles).filter(|(_, component)| !stays(component));
+    let roles =
+        ROLES.into_iter().zip(roles).filter(|(_, component)| component.is_some() && !stays(component));
     let services = spec.services.iter().filter(|service| !stays(&Some(service.component.clone())));
     let mut names: Vec<String> = roles.map(|(name, _)| name.to_owned()).collect();
     names.extend(services.map(|service| service.name.clone()));
