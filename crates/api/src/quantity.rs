@@ -15,7 +15,7 @@ pub const POSITIVE_QUANTITY_PATTERN: &str =
     r"^(\d*[1-9]\d*[.]?\d*|\d*[.]\d*[1-9]\d*)([KMGTPE]i?|[numk]|[eE][+-]?1?\d)?$";
 
 /// Largest whole number; more is written with a unit. Its digits stand in the definition for every quantity.
-const MAX_NUMBER: u64 = 999_999_999_999;
+const MAX_NUMBER: u64 = 9_999_999_999_999;
 
 /// A Kubernetes quantity: `500m` is half a core, `2Gi` is two gibibytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

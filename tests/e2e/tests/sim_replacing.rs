@@ -10,13 +10,15 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use trading_api::labels;
 use trading_e2e::sim::{
-    BRIEF, LONG, Mark, Propagation, SETTLE, Space, Stack, at, describe, merge, own_database, platform, stays,
-    text, wait_for,
+    LONG, Mark, Propagation, SETTLE, Space, Stack, at, describe, merge, own_database, platform, stays, text,
+    wait_for,
 };
 
 static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::start().expect("the stack starts"));
 
 const NAME: &str = "shop";
+/// For how long nothing must happen.
+const REST: Duration = Duration::from_secs(15);
 
 /// UIDs of a store's pods by their names.
 async fn servers(space: &Space<'_>, store: &str) -> Result<BTreeMap<String, String>> {
@@ -71,7 +73,7 @@ async fn the_primary_goes_last_wherever_the_operator_dies() -> Result<()> {
     space.ready(NAME).await?;
     space.requests_until_rest(&mark).await?;
     let rest = STACK.mark()?;
-    tokio::time::sleep(BRIEF * 3).await;
+    tokio::time::sleep(REST).await;
     let requests = space.requests_since(&rest)?;
     ensure!(requests.is_empty(), "at rest the operator asks for\n{}", describe(&requests));
     Ok(())

@@ -11,6 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Mutex;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -54,19 +55,21 @@ impl Table {
 
     /// The version of the server.
     pub async fn version(&self) -> Result<String, StoreError> {
-        self.with(async |client| Ok(client.query_one("SHOW server_version", &[]).await?.try_get(0)?)).await
+        self.with(async |client| one(client, "SHOW server_version").await).await
     }
 
     /// Once this returns, the key is there for good.
     pub async fn keep(&self, key: &str) -> Result<(), StoreError> {
         let insert = "INSERT INTO ledger VALUES ($1) ON CONFLICT DO NOTHING";
-        self.with(async |client| client.execute(insert, &[&key]).await.map(drop)).await
+        let key: (&(dyn ToSql + Sync), Type) = (&key, Type::TEXT);
+        self.with(async |client| client.execute_typed(insert, &[key]).await.map(drop)).await
     }
 
     /// Those of the keys that are not there.
     pub async fn missing(&self, wanted: &[String]) -> Result<Vec<String>, StoreError> {
         let select = "SELECT key FROM ledger WHERE key = ANY($1)";
-        let rows = self.with(async |client| client.query(select, &[&wanted]).await).await?;
+        let keys: (&(dyn ToSql + Sync), Type) = (&wanted, Type::TEXT_ARRAY);
+        let rows = self.with(async |client| client.query_typed(select, &[keys]).await).await?;
         let there: Result<BTreeSet<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
         Ok(missing(wanted, &there?))
     }
@@ -102,12 +105,20 @@ impl Table {
         // Its error reaches whoever asks over it next.
         tokio::spawn(async move { connection.await.ok() });
         // A replica gets it from its primary.
-        let is_replica: bool = client.query_one("SELECT pg_is_in_recovery()", &[]).await?.try_get(0)?;
+        let is_replica: bool = one(&client, "SELECT pg_is_in_recovery()").await?;
         if !is_replica {
-            client.execute(TABLE, &[]).await?;
+            client.execute_typed(TABLE, &[]).await?;
         }
         Ok(client)
     }
+}
+
+/// Nothing is prepared: behind a pooler, the next transaction may be another server connection's.
+async fn one<T>(client: &Client, query: &str) -> Result<T, tokio_postgres::Error>
+where
+    T: for<'a> FromSql<'a>,
+{
+    client.query_typed_one(query, &[]).await?.try_get(0)
 }
 
 /// TLS with servers whose certificate is of an authority in the file, as the file is now.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 const REMOVE_WHEN_WE_ARE_GONE: &str = r#"
 [ -z "$2" ] || sh -c "$2" "$0" "$3"
 cat > /dev/null
-for _ in 1 2 3 4 5 6 7 8 9 10; do
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25; do
     rm -rf "$1" 2> /dev/null && break
     sleep 0.2
 done

@@ -16,7 +16,7 @@ use trading_testbed::real::{Images, RealCluster};
 const TUNABLES: [&str; 4] =
     ["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"];
 
-const GONE: Duration = Duration::from_secs(20);
+const GONE: Duration = Duration::from_mins(2);
 
 /// Time in which a node that is back starts its pods again.
 const STARTED: Duration = Duration::from_mins(3);
@@ -129,7 +129,7 @@ fn two_clusters_do_not_meet_and_leave_nothing() -> Result<()> {
             "--image=testbed.local/standin:1.0.0",
             "--image-pull-policy=Never",
         ])?;
-        kubectl.run(&["wait", "pod/waiter", "--for=condition=Ready", "--timeout=60s"])?;
+        kubectl.run(&["wait", "pod/waiter", "--for=condition=Ready", "--timeout=180s"])?;
         // The way of logs and commands: apiserver to kubelet to container.
         let log = kubectl.run(&["logs", "waiter"])?;
         ensure!(log.contains("version 1.0.0"), "{log}");
@@ -137,7 +137,7 @@ fn two_clusters_do_not_meet_and_leave_nothing() -> Result<()> {
         cluster.kill_node(0)?;
         cluster.revive_node(0)?;
         wait_for_another(cluster, &kubectl, &before)?;
-        kubectl.run(&["wait", "pod/waiter", "--for=condition=Ready", "--timeout=60s"])?;
+        kubectl.run(&["wait", "pod/waiter", "--for=condition=Ready", "--timeout=180s"])?;
     }
     let tags: Vec<String> = clusters.iter().map(|cluster| cluster.tag().to_owned()).collect();
     drop(clusters);

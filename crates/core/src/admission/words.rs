@@ -47,7 +47,7 @@ fn hint(pattern: &str) -> &'static str {
     if pattern.ends_with("100)%$") {
         ": use a whole number such as 1 (without quotes) or a percentage such as 25%"
     } else if pattern == SHARE_PATTERN {
-        ": use a whole number such as 1 (without quotes) or a percentage below 100%"
+        ": use a whole number such as 1 (without quotes) or a percentage such as 25%, below 100%"
     } else if pattern == QUANTITY_PATTERN {
         ": use a quantity such as 500m, 2 or 1Gi"
     } else if pattern == POSITIVE_QUANTITY_PATTERN {

@@ -1,6 +1,8 @@
 //! Real nodes with the operator on them, installed by its chart.
 
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
@@ -20,6 +22,10 @@ const NODES: usize = 3;
 
 /// Labels of the operator's pods.
 const OPERATOR: &str = "app.kubernetes.io/name=trading-platform-operator";
+/// By the chart's default.
+const OPERATORS: usize = 2;
+const STARTS: Duration = Duration::from_mins(3);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Three real nodes in three zones, and the operator.
 #[derive(Debug)]
@@ -50,15 +56,34 @@ impl Stage {
 
     /// Kills every pod of the operator, as if its machines were gone.
     pub fn kill_operator(&self) -> Result<()> {
-        let arguments = ["delete", "pod", "-n", NAMESPACE, "-l", OPERATOR, "--grace-period=0", "--force"];
-        self.kubectl()?.run(&arguments).map(drop)
+        let pods = ["delete", "pod", "-n", NAMESPACE, "-l", OPERATOR];
+        let at_once = ["--grace-period=0", "--force", "--timeout=2m"];
+        self.kubectl()?.run(&[&pods[..], &at_once].concat()).map(drop)
     }
 
     /// Waits until all its pods are ready.
     pub fn wait_for_operator(&self) -> Result<()> {
-        let arguments =
-            ["wait", "pod", "-n", NAMESPACE, "-l", OPERATOR, "--for=condition=Ready", "--timeout=2m"];
-        self.kubectl()?.run(&arguments).map(drop)
+        let began = Instant::now();
+        // The pods that follow those that were killed are made a moment later.
+        while let Err(error) = self.operators_are_ready() {
+            ensure!(began.elapsed() < STARTS, "the operator is not ready within {STARTS:?}: {error:#}");
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    fn operators_are_ready(&self) -> Result<()> {
+        let pods = self.kubectl()?.run(&["get", "pods", "-n", NAMESPACE, "-l", OPERATOR, "-o", "json"])?;
+        let pods: Value = serde_json::from_str(&pods)?;
+        let is_ready = |pod: &&Value| {
+            let conditions = pod["status"]["conditions"].as_array();
+            let is_true = |it: &Value| it["type"] == "Ready" && it["status"] == "True";
+            pod["metadata"]["deletionTimestamp"].is_null()
+                && conditions.is_some_and(|all| all.iter().any(is_true))
+        };
+        let ready = pods["items"].as_array().into_iter().flatten().filter(is_ready).count();
+        ensure!(ready == OPERATORS, "{ready} of {OPERATORS} pods are ready");
+        Ok(())
     }
 
     /// A new namespace that admits only restricted pods.

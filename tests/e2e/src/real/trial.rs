@@ -147,7 +147,8 @@ impl Trial {
     /// Kills pods at once, as if their machines were gone, and waits until others are ready in their place.
     pub async fn kill(&self, pods: &[Value]) -> Result<()> {
         let names: Vec<&str> = pods.iter().map(|pod| text(pod, "/metadata/name")).collect();
-        let mut arguments = vec!["delete", "pod", "-n", &self.space.name, "--grace-period=0", "--force"];
+        let mut arguments =
+            vec!["delete", "pod", "-n", &self.space.name, "--grace-period=0", "--force", "--timeout=2m"];
         arguments.extend(&names);
         self.stage.kubectl()?.run(&arguments)?;
         for pod in pods {
@@ -209,7 +210,7 @@ impl Trial {
         self.space.edit(NAME, spec).await.map(drop)
     }
 
-    /// Lets the platform go, and waits until it is gone.
+    /// Lets the platform go; its stores end when they have written what they have.
     pub async fn end(self) -> Result<()> {
         self.space.delete("TradingPlatform", NAME, Propagation::Background).await
     }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-/// For what the operator does by itself: drift is repaired within this time.
-pub const BRIEF: Duration = Duration::from_secs(5);
+/// For what the operator does by itself, such as repairing drift: seconds, more of them on a busy machine.
+pub const BRIEF: Duration = Duration::from_secs(20);
 /// For what takes pods to come and go.
 pub const SETTLE: Duration = Duration::from_mins(1);
 /// For what takes a Lease to end, a backoff or a namespace.

@@ -99,8 +99,11 @@ async fn what_was_acknowledged_survives_its_node() -> Result<()> {
     let happens = async || {
         let kubectl = STAGE.kubectl()?;
         let pod = trial.pod("postgres").await?;
-        kubectl.run(&["drain", &node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s"])?;
+        let drain = ["drain", &node, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=150s"];
+        let drained = kubectl.run(&drain);
+        // Other tests need the node, whatever became of this one.
         kubectl.run(&["uncordon", &node])?;
+        drained?;
         trial.replaced(&pod).await
     };
     trial.under_load("the node is drained", happens).await?;

@@ -14,6 +14,7 @@ use super::{MACHINE, STAGE};
 /// Servers and clients are replaced one after the other, and kubelets bring files within two minutes.
 const CHANGES: Duration = Duration::from_mins(6);
 const SETTLES: Duration = Duration::from_mins(2);
+const ANSWERS: Duration = Duration::from_secs(10);
 
 /// Waits until servers say that they refuse who comes without, and tries it.
 pub async fn is_required(trial: &Trial) -> Result<()> {
@@ -31,10 +32,9 @@ async fn plain(trial: &Trial, pod: &Value) -> Result<String> {
     let ByteString(password) = serde_json::from_value(at(&secret, "/data/password").clone())?;
     let mut login = Config::new();
     login.host(text(pod, "/status/podIP")).user("app").password(password).dbname("app");
-    Ok(match login.connect_timeout(Duration::from_secs(5)).connect(NoTls).await {
-        Ok(_) => "welcome".to_owned(),
-        Err(error) => format!("{error:?}"),
-    })
+    // A server that dies in the middle says nothing more.
+    let connected = tokio::time::timeout(ANSWERS, login.connect(NoTls)).await.context("no answer")?;
+    Ok(connected.map_or_else(|error| format!("{error:?}"), |_| "welcome".to_owned()))
 }
 
 /// The value of a variable of the backend.

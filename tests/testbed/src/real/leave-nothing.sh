@@ -12,8 +12,10 @@ for set in $before; do
     value="${set#*=}"
     [ "$(cat "/proc/sys/${set%%=*}")" = "$value" ] || echo "$value" > "/proc/sys/${set%%=*}"
 done
-# The processes die at this moment, hence the repetition.
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+# The processes die at this moment, hence the repetition, for a minute.
+tries=240
+while [ "$tries" -gt 0 ]; do
+    tries=$((tries - 1))
     for dir in /sys/fs/cgroup/"$1"* /sys/fs/cgroup/*/"$1"*; do
         [ ! -d "$dir" ] || find "$dir" -depth -type d -exec rmdir {} + 2> /dev/null
     done

@@ -29,7 +29,8 @@ pub(super) const PAUSE_IMAGE: &str = "testbed.local/pause:1";
 /// A kubelet that finds its node not ready for it yet ends, and is started again, as by systemd.
 const SUPERVISED: &str = r#"while :; do setpriv --pdeathsig KILL -- "$@" || sleep 1; done"#;
 
-const START: Duration = Duration::from_secs(30);
+/// On a machine that may be compiling.
+const START: Duration = Duration::from_mins(2);
 
 /// What all nodes share.
 #[derive(Debug)]
@@ -125,7 +126,11 @@ impl Node {
     pub(super) fn signal(&self, around: &Surroundings, container: &str, signal: Signal) -> Result<()> {
         let mut reached = BTreeSet::new();
         loop {
-            let processes = cgroup::processes(&self.group(around), container)?;
+            let processes = match cgroup::processes(&self.group(around), container) {
+                // Those that were reached have ended, and their group with them.
+                Err(_) if !reached.is_empty() => return Ok(()),
+                found => found?,
+            };
             let new: Vec<i32> = processes.into_iter().filter(|process| reached.insert(*process)).collect();
             if new.is_empty() {
                 return Ok(());

@@ -128,12 +128,53 @@ impl View {
                 && replica.line(other.id()).is_some_and(Node::is_shard)
                 && other.replication_id == replica.replication_id
         };
-        (replica.linked && replica.is_astray())
-            || (replica.replication_id.is_some() && self.members.values().any(is_source))
+        let has_data = replica.me().replica && replica.replication_id.is_some();
+        (replica.linked && replica.is_astray()) || (has_data && self.members.values().any(is_source))
     }
 
     /// Whether this id is one of the servers'.
     pub fn has(&self, id: &NodeId) -> bool {
         self.members.values().any(|member| member.id() == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::nodes;
+    use super::*;
+
+    #[test]
+    fn a_copy_is_told_by_its_replication_id() {
+        let lines = [
+            "a 10.0.0.1:6379@16379,redis-0.h master - 0 0 1 connected 0-100",
+            "b 10.0.0.2:6379@16379,redis-1.h master - 0 0 2 connected 101-16383",
+            "c 10.0.0.3:6379@16379,redis-2.h slave a 0 0 1 connected",
+        ];
+        let member = |on: usize, data: &str| {
+            let line = |(at, line): (usize, &&str)| {
+                let flags = if at == on { " myself," } else { " " };
+                line.replacen(" slave", &format!("{flags}slave"), 1).replacen(
+                    " master",
+                    &format!("{flags}master"),
+                    1,
+                )
+            };
+            let text: Vec<String> = lines.iter().enumerate().map(line).collect();
+            let nodes = nodes::parse(&text.join("\n")).expect("valid");
+            let ip = nodes[on].ip.expect("it has one");
+            let replication_id = Some(data.to_owned());
+            Member { ip, keys: 0, offset: 0, source: None, linked: false, replication_id, nodes }
+        };
+        for (copy, is_anothers) in [("x", false), ("y", true), ("z", false)] {
+            let members = [member(0, "x"), member(1, "y"), member(2, copy)];
+            let view = View {
+                own: 2,
+                members: members.into_iter().enumerate().collect(),
+                disowned: BTreeMap::new(),
+            };
+            let found: Vec<bool> =
+                view.members.values().map(|member| view.has_anothers_data(member)).collect();
+            assert_eq!(found, [false, false, is_anothers], "{copy}");
+        }
     }
 }
