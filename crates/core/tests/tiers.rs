@@ -220,7 +220,7 @@ fn a_runtime_that_the_administrator_does_not_allow_waits_alone() {
 
 #[test]
 fn what_is_not_there_needs_no_consent() {
-    let platform = shop(&json!({"placement": {"namespaces": {"scraper": "shop-sites", "redis": DATA}}}));
+    let platform = shop(&json!({"placement": {"namespaces": {"runtime": "shop-sites", "redis": DATA}}}));
     let found = next(&platform, &allowing(&[]), &Observed::new());
     assert!(found.problems.is_empty() && found.held.is_empty(), "{found:?}");
     let applied: Vec<Key> = found.apply.iter().map(|step| step.object.key()).collect();
