@@ -36,6 +36,16 @@ use stores::{backup, postgres, reads_elsewhere, redis};
 
 const ROLES: [&str; 4] = ["frontend", "backend", "scraper", "worker"];
 
+/// An ALB reaches pods from blocks that the policies are told of.
+fn admit_alb(spec: &mut TradingPlatformSpec) {
+    if spec.ingress.as_ref().is_some_and(|ingress| ingress.controller == Some(Controller::Alb)) {
+        let settings = spec.network_policy.get_or_insert_default();
+        if settings.enabled != Some(false) && settings.ingress_cidrs.is_empty() {
+            settings.ingress_cidrs.push(Cidr("10.0.0.0/16".to_owned()));
+        }
+    }
+}
+
 /// Any platform.
 pub fn platform(tape: &mut Tape) -> TradingPlatform {
     let roles: Vec<&str> = ROLES.into_iter().filter(|_| tape.chance(45)).collect();
@@ -128,12 +138,7 @@ pub fn platform(tape: &mut Tape) -> TradingPlatform {
         spec.backup = tape.maybe(50, backup);
     }
     spec.ingress = tape.maybe(50, |tape| tape_ingress(tape, &spec)).flatten();
-    if spec.ingress.as_ref().is_some_and(|ingress| ingress.controller == Some(Controller::Alb)) {
-        let settings = spec.network_policy.get_or_insert_default();
-        if settings.enabled != Some(false) && settings.ingress_cidrs.is_empty() {
-            settings.ingress_cidrs.push(Cidr("10.0.0.0/16".to_owned()));
-        }
-    }
+    admit_alb(&mut spec);
     without_needless_egress(&mut spec);
     let mut platform = TradingPlatform { metadata: metadata(tape), spec, status: None };
     if tape.chance(5) {
