@@ -55,7 +55,7 @@ pub struct Component {
     /// `Guaranteed`: what is requested is raised to the limits, in every container of a pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qos: Option<Qos>,
-    /// Health checks. Left out, the first port is asked for; a pod without ports counts once it has run for 10 s.
+    /// Health checks. Left out, `http` or the first port of TCP is asked for; a pod without ports counts once it has run for 10 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probes: Option<Probes>,
     /// Environment variables, added to those for the stores that it connects to.
@@ -87,8 +87,8 @@ pub struct Component {
     /// Right-sizing of what pods request, by the Vertical Pod Autoscaler (add-on).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vertical_scaling: Option<VerticalScaling>,
-    /// How many pods a node drain may take at once; default: one at a time, and no limit at all
-    /// where there is only one replica, which would block the drain for ever.
+    /// How many pods a node drain may take at once; default one, and no limit where there is only one
+    /// replica, which would block the drain for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disruption: Option<Disruption>,
     /// Numeric user of the container; default 1000. Root is refused.
@@ -99,8 +99,8 @@ pub struct Component {
     #[schemars(range(min = 1, max = 65535))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fs_group: Option<i64>,
-    /// Folders that the container may write to; everything else of its root file system is
-    /// read-only. They are emptied when the pod ends. `/tmp` is always writable.
+    /// Folders that the container may write to, besides `/tmp`; the rest of its root file system is
+    /// read-only. They are emptied when the pod ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(min = 2, max = 200), regex(pattern = r"^/[^:]*[^:/]$")))]
     #[x_kube(merge_strategy = ListMerge::Set)]
@@ -147,16 +147,16 @@ fn probe_ports() -> Rule {
         .field_path(".probes")
 }
 
-/// CEL: a component that has no port unless it names one is probed by a command.
+/// CEL: a component that has no port of TCP unless it names one is probed by a command.
 pub(crate) fn probed_without_port(component: &str) -> Rule {
     let by_command =
-        ["startup", "liveness", "readiness"].map(|probe| format!("(!has(q.{probe}) || has(q.{probe}.exec))"));
+        ["startup", "liveness", "readiness"].map(|probe| format!("!has(q.{probe}) || has(q.{probe}.exec)"));
     let absent = if component == "self" { String::new() } else { format!("!has({component}) || ") };
     Rule::new(format!(
-        "{absent}!has({component}.probes) || (has({component}.ports) ? {component}.ports != [] : false) || [{component}.probes].all(q, [{}].all(x, x))",
+        "{absent}!has({component}.probes) || (has({component}.ports) ? {component}.ports.exists(p, !has(p.protocol) || p.protocol == 'TCP') : false) || [{component}.probes].all(q, [{}].all(x, x))",
         by_command.join(", ")
     ))
-    .message("there is no port to probe: set ports, or exec in each probe")
+    .message("there is no port (TCP) to probe: set ports, or exec in each probe")
 }
 
 /// Said of a component whose Service would have no port.
@@ -313,7 +313,7 @@ pub struct ResourceAmounts {
 #[x_kube(validation = Rule::new("has(self.minAvailable) != has(self.maxUnavailable)")
     .message("set exactly one of minAvailable and maxUnavailable"))]
 pub struct Disruption {
-    /// Pods that must stay, as a number or a percentage below 100, which would block every node drain.
+    /// Pods that must stay, as a number or a percentage below 100: with all of them, no node could be drained.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_available: Option<IntOrShare>,
     /// Pods that may be away, as a number such as `1` or a percentage such as `25%`; not 0, which

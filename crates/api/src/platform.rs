@@ -156,7 +156,7 @@ pub struct TradingPlatformSpec {
     /// Secrets that come from outside the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secrets: Option<Secrets>,
-    /// Backups of the database, with its write-ahead log, so that it can be brought back to any moment. They need
+    /// Backups of the database with its write-ahead log, to bring it back to any moment. They need
     /// `postgres.mode: CloudNativePG` and its Barman Cloud plugin (add-ons). Redis is not among them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backup: Option<Backup>,

@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 /// The three probes of the kubelet. A probe that is left out is not made, but for readiness of
-/// a component with ports: that one is a TCP check of the first port.
+/// a component with ports: that one is a TCP check of `http` or the first port of TCP.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Probes {
@@ -34,7 +34,7 @@ pub struct Probe {
     #[schemars(length(min = 1, max = 16), inner(length(max = 1024)))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exec: Option<Vec<String>>,
-    /// Name of one of the component's ports; the first where it is left out.
+    /// Name of one of the component's ports; `http` or the first of TCP where it is left out.
     #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,

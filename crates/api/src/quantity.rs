@@ -8,11 +8,11 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// What the apiserver accepts as a non-negative quantity, after
 /// `k8s.io/apimachinery/pkg/api/resource`.
-pub const QUANTITY_PATTERN: &str = r"^(\d+[.]?\d*|[.]\d+)([KMGTPE]i?|[numk]|[eE][+-]?1?\d)?$";
+pub const QUANTITY_PATTERN: &str = r"^(\d+[.]?\d*|[.]\d+)(Ki|[MGTPE]i?|[numk]|[eE][+-]?1?\d)?$";
 
 /// [`QUANTITY_PATTERN`] with a digit that is not 0.
 pub const POSITIVE_QUANTITY_PATTERN: &str =
-    r"^(\d*[1-9]\d*[.]?\d*|\d*[.]\d*[1-9]\d*)([KMGTPE]i?|[numk]|[eE][+-]?1?\d)?$";
+    r"^(\d*[1-9]\d*[.]?\d*|\d*[.]\d*[1-9]\d*)(Ki|[MGTPE]i?|[numk]|[eE][+-]?1?\d)?$";
 
 /// Largest whole number; more is written with a unit. Its digits stand in the definition for every quantity.
 const MAX_NUMBER: u64 = 9_999_999_999_999;

@@ -52,10 +52,9 @@ use crate::{
     .message("config may not set what the operator manages (ports, addresses, files, snapshots, passwords, cluster, TLS) or what has a field of its own (maxmemory, maxmemoryPolicy, persistence): remove it")
     .field_path(".config"))]
 pub struct Redis {
-    /// `Standalone`: one server. `Replicated`: one master and its replicas, watched by Sentinels
-    /// (clients ask these for the master). `Cluster`: `shards` masters with `replicasPerShard`
-    /// replicas each (Redis Cluster; clients must speak its protocol). `External`: somebody else
-    /// runs it, see `external`. It can't be changed later.
+    /// `Standalone`: one server. `Replicated`: one master and its replicas, watched by Sentinels.
+    /// `Cluster`: `shards` masters with `replicasPerShard` replicas each (Redis Cluster; clients must
+    /// speak its protocol). `External`: somebody else runs it, see `external`. It can't be changed later.
     pub mode: RedisMode,
     /// Image; default `redis:7.4-alpine`. Any official Redis image of version 7 works.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,8 +103,7 @@ pub struct Redis {
     /// out. In mode `External` there is none where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<RedisAuth>,
-    /// TLS for everything that is said to servers and Sentinels, and between them, with certificates that the
-    /// operator makes and renews; none where it is left out. It can't be added or removed later.
+    /// TLS to and between servers and Sentinels, with certificates that the operator makes and renews; none where it is left out. It can't be added or removed later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<RedisTls>,
     /// Further users, by name: each may do what is written here and nothing administrative. They come and go

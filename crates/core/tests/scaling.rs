@@ -128,7 +128,7 @@ fn queues_are_looked_at_where_the_platform_has_its_redis() {
     assert_eq!(cluster["type"], "redis-cluster-streams");
     assert_eq!(
         cluster["metadata"],
-        json!({"addresses": "shop-redis.trading.svc:6379", "stream": "trades", "consumerGroup": "workers", "lagCount": "7", "activationLagCount": "0"})
+        json!({"addresses": "shop-redis.trading.svc:6379", "stream": "trades", "consumerGroup": "workers", "lagCount": "7", "activationLagCount": "1"})
     );
     let all = json!([{"type": "RedisStream", "source": "trades", "threshold": 7}]);
     let all = trigger(&with(&all, &json!({"redis": {"mode": "Standalone"}})));

@@ -251,10 +251,10 @@ fn a_warning_degrades_and_nothing_else() {
 fn a_budget_that_blocks_every_drain_is_told() {
     for (stay, replicas, keeps) in [
         (json!(2), 3, None),
-        (json!(3), 3, Some("keeps 3 of 3 pods")),
-        (json!(5), 3, Some("keeps 5 of 3 pods")),
+        (json!(3), 3, Some("keeps 3 pods, and while there are only 3")),
+        (json!(5), 3, Some("keeps 5 pods, and while there are only 3")),
         (json!("66%"), 3, None),
-        (json!("67%"), 3, Some("keeps 3 of 3 pods")),
+        (json!("67%"), 3, Some("keeps 3 pods, and while there are only 3")),
         (json!(1), 1, None),
     ] {
         let spec = json!({"backend": {"replicas": replicas, "disruption": {"minAvailable": stay}}});

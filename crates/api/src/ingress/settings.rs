@@ -34,7 +34,7 @@ pub struct ParentRef {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.sslPolicy) || (has(self.certificateArns) ? self.certificateArns != [] : false)")
-    .message("sslPolicy is of the listener for HTTPS: set certificateArns, or remove it")
+    .message("sslPolicy is for HTTPS alone: set certificateArns, or remove it")
     .field_path(".sslPolicy"))]
 pub struct Alb {
     /// Certificates of ACM or IAM; plain HTTP where they are left out.
@@ -51,7 +51,6 @@ pub struct Alb {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub certificate_arns: Vec<String>,
     /// Protocols and ciphers; default `ELBSecurityPolicy-TLS13-1-2-2021-06` (TLS 1.2 and 1.3).
-    /// `ELBSecurityPolicy-TLS13-1-3-2021-06` is TLS 1.3 alone.
     #[schemars(length(max = 100), regex(pattern = r"^ELBSecurityPolicy-[A-Za-z0-9-]+$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ssl_policy: Option<String>,

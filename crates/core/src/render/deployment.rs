@@ -246,7 +246,7 @@ fn first_tcp(component: &ComponentPlan) -> Option<&Port> {
 }
 
 fn probe(given: &api::Probe, component: &ComponentPlan) -> Option<Probe> {
-    let main = first_tcp(component).map(|port| port.name.clone());
+    let main = first_tcp(component).or(component.main_port()).map(|port| port.name.clone());
     let port = given.port.clone().or(main).map(IntOrString::String);
     let mut probe = Probe {
         // The apiserver keeps no 0.

@@ -109,8 +109,8 @@ fn queue(plan: &Plan, trigger: &Trigger) -> Value {
             Some(group) => {
                 metadata["consumerGroup"] = json!(group);
                 metadata["lagCount"] = json!(threshold);
-                // Earlier releases of KEDA take no lag without it.
-                metadata["activationLagCount"] = json!("0");
+                // KEDA up to 2.15 takes no lag without it, and 2.16 none with 0. It matters only where pods come from none.
+                metadata["activationLagCount"] = json!("1");
             }
             None => metadata["streamLength"] = json!(threshold),
         }

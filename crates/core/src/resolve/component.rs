@@ -108,7 +108,7 @@ fn drains_blocked(name: &str, path: &str, component: &Component, fewest: i32) ->
     // A single pod has no budget.
     (fewest > 1 && staying >= fewest).then(|| {
         let message = format!(
-            "{path}.disruption.minAvailable keeps {staying} of {fewest} pods, so that no node with one of them can be drained: lower it to {} or less, or have more pods",
+            "{path}.disruption.minAvailable keeps {staying} pods, and while there are only {fewest}, no node with one of them can be drained: lower it to {} or less, or have more pods",
             fewest - 1
         );
         Problem::of(name, DRAINS_BLOCKED, message).as_warning()

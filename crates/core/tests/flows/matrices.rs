@@ -104,7 +104,7 @@ pub const TRADEWISE: Matrix = Matrix {
 /// rule for every other flow that is needed, nothing else": replicas follow their primary.
 pub const TRADESENSE: Matrix = Matrix {
     examples: &["tradesense/production", "tradesense/staging"],
-    pods: &["api", "analytics", "workers", "postgres", "redis"],
+    pods: &["api", "analytics", "workers", "postgres", "postgres-pooler", "redis"],
     outside: &[
         ("payment provider", "151.101.1.35"),
         ("host in a private network", "10.200.0.1"),
@@ -118,14 +118,17 @@ pub const TRADESENSE: Matrix = Matrix {
     flows: &[
         ("ingress controller", "api", 8000, "TCP"),
         ("api", "postgres", 5432, "TCP"),
+        ("api", "postgres-pooler", 5432, "TCP"),
         ("api", "redis", 6379, "TCP"),
         ("api", "payment provider", 443, "TCP"),
         ("analytics", "postgres", 5432, "TCP"),
         ("analytics", "redis", 6379, "TCP"),
         ("workers", "postgres", 5432, "TCP"),
+        ("workers", "postgres-pooler", 5432, "TCP"),
         ("workers", "redis", 6379, "TCP"),
         // They hold the providers' keys.
         ("workers", "payment provider", 443, "TCP"),
+        ("postgres-pooler", "postgres", 5432, "TCP"),
         ("postgres", "postgres", 5432, "TCP"),
         // Who would take over asks the others how far they are.
         ("postgres", "postgres", 8008, "TCP"),

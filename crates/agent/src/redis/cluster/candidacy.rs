@@ -1,5 +1,5 @@
-//! Whether a replica may be elected, pure. Redis elects by how lately a replica has copied, and asks not from whom: one
-//! that started again copies from where its master was, and another shard's server may be there by now.
+//! Whether a replica may be elected, pure. Redis elects by how lately a replica has copied, and does not ask from whom:
+//! one that started again copies from where its master was, and another shard's server may be there by now.
 
 use super::nodes::NodeId;
 use super::view::Member;
@@ -58,7 +58,16 @@ mod tests {
         let nodes = nodes::parse(text).expect("valid");
         let ip = "10.0.0.2".parse().expect("valid");
         let (source, replication_id) = (source.map(str::to_owned), Some(data.to_owned()));
-        Member { ip, keys: 0, offset: 0, linked: source.is_some(), source, replication_id, nodes }
+        Member {
+            ip,
+            keys: 0,
+            offset: 0,
+            linked: source.is_some(),
+            source,
+            replication_id,
+            former_replication_id: None,
+            nodes,
+        }
     }
 
     /// A replica of `a`, which it believes at `.1`.

@@ -41,7 +41,7 @@ pub(super) fn next(view: &View, own: &Member, topology: &Topology) -> Plan {
     if is_settled(own, topology) {
         return Plan::Settled;
     }
-    if view.has_anothers_data(own) && !own.master().is_some_and(|master| view.is_gone(master, topology)) {
+    if own.copies_another() && !own.master().is_some_and(|master| view.is_gone(master, topology)) {
         return Plan::Wait(Waiting::Astray);
     }
     match slots_lost(view, own, topology) {

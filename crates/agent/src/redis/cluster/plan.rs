@@ -136,7 +136,7 @@ impl fmt::Display for Waiting {
             Self::Shares => f.write_str("slots move to the masters that have too few of them"),
             Self::SlotsLost(slots) => write!(
                 f,
-                "{slots} slots have no server: the volumes of their master and of all its replicas are lost; restore a backup"
+                "{slots} slots have no server: the volumes of their master and of all its replicas are lost, or have another shard's data; restore a backup"
             ),
             Self::Torn { slot, servers: (one, other) } => write!(
                 f,

@@ -163,6 +163,7 @@ impl Servers {
             source: field(&info, "master_host").map(str::to_owned),
             linked: field(&info, "master_link_status") == Some("up"),
             replication_id: field(&info, "master_replid").map(str::to_owned),
+            former_replication_id: field(&info, "master_replid2").map(str::to_owned),
             nodes,
         })
     }
@@ -247,7 +248,10 @@ impl Servers {
         }
         let view = self.glance(ordinal, topology);
         let heirs = view.members.values().filter(|member| {
-            member.is_in_step() && member.me().replica && member.me().master.as_ref() == Some(own.id())
+            member.is_in_step()
+                && member.replication_id == own.replication_id
+                && member.me().replica
+                && member.me().master.as_ref() == Some(own.id())
         });
         let Some(heir) = heirs.max_by_key(|member| member.offset) else { return Ok(false) };
         self.link(heir.ip)?.order("CLUSTER FAILOVER", &["CLUSTER", "FAILOVER"])?;

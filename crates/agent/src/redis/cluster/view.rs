@@ -21,6 +21,8 @@ pub struct Member {
     pub linked: bool,
     /// What names the history of its data: a replica has that of the server it copied.
     pub replication_id: Option<String>,
+    /// The one that it had until it became master.
+    pub former_replication_id: Option<String>,
     /// Its `CLUSTER NODES`.
     pub nodes: Vec<Node>,
 }
@@ -57,6 +59,11 @@ impl Member {
     /// Whether its copy of its master's data is whole and the link to it stands.
     pub fn is_in_step(&self) -> bool {
         self.linked && !self.is_astray()
+    }
+
+    /// Its link stands, and to a server that is not its master.
+    pub fn copies_another(&self) -> bool {
+        self.linked && self.is_astray()
     }
 
     /// It has met nobody.
@@ -126,10 +133,10 @@ impl View {
         let is_source = |other: &Member| {
             !is_its_master(other)
                 && replica.line(other.id()).is_some_and(Node::is_shard)
-                && other.replication_id == replica.replication_id
+                && [&other.replication_id, &other.former_replication_id].contains(&&replica.replication_id)
         };
         let has_data = replica.me().replica && replica.replication_id.is_some();
-        (replica.linked && replica.is_astray()) || (has_data && self.members.values().any(is_source))
+        replica.copies_another() || (has_data && self.members.values().any(is_source))
     }
 
     /// Whether this id is one of the servers'.
@@ -163,9 +170,19 @@ mod tests {
             let nodes = nodes::parse(&text.join("\n")).expect("valid");
             let ip = nodes[on].ip.expect("it has one");
             let replication_id = Some(data.to_owned());
-            Member { ip, keys: 0, offset: 0, source: None, linked: false, replication_id, nodes }
+            let former_replication_id = (on == 1).then(|| "w".to_owned());
+            Member {
+                ip,
+                keys: 0,
+                offset: 0,
+                source: None,
+                linked: false,
+                replication_id,
+                former_replication_id,
+                nodes,
+            }
         };
-        for (copy, is_anothers) in [("x", false), ("y", true), ("z", false)] {
+        for (copy, is_anothers) in [("x", false), ("y", true), ("w", true), ("z", false)] {
             let members = [member(0, "x"), member(1, "y"), member(2, copy)];
             let view = View {
                 own: 2,
