@@ -296,8 +296,9 @@ impl World {
         if from != to {
             let line = Node { myself: false, moving: Vec::new(), ..self.servers[from].me().clone() };
             let line = Node { ip: Some(self.servers[from].ip), ..line };
-            // Who speaks itself is followed, too.
-            if self.servers[to].me().master.as_ref() == Some(&line.id) {
+            // Who speaks itself is followed, too, unless its address is known already, as in Redis.
+            let is_news = self.servers[to].nodes.get(&line.id).is_none_or(|known| known.ip != line.ip);
+            if is_news && self.servers[to].me().master.as_ref() == Some(&line.id) {
                 self.servers[to].source = Some((line.id.clone(), self.servers[from].ip));
             }
             self.servers[to].nodes.insert(line.id.clone(), line);
