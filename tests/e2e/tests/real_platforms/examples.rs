@@ -48,6 +48,10 @@ async fn run(example: &str, secrets: &[Value]) -> Result<()> {
     for deployment in space.list("Deployment", "").await? {
         let labels = at(&deployment, "/spec/template/metadata/labels");
         let component = text(labels, "/app.kubernetes.io~1name");
+        // A pooler answers applications.
+        if text(labels, "/app.kubernetes.io~1component") != "application" {
+            continue;
+        }
         let mut expected = stores_of(&deployment);
         if outside {
             expected.remove("postgres");
