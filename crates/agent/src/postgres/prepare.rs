@@ -42,6 +42,16 @@ pub enum PrepareError {
         "initdb and postgres of version {0} are neither on the PATH nor in the usual folders: is it the right image?"
     )]
     NoPrograms(u32),
+    /// The image's server would make data that no server of the version asked for could read.
+    #[error(
+        "the image has PostgreSQL {found}, and postgres.version is {wanted}: use an image of version {wanted}"
+    )]
+    OtherPrograms {
+        /// Of the image.
+        found: u32,
+        /// In the resource.
+        wanted: u32,
+    },
     /// A program of the image can't be started.
     #[error("cannot run {program}: is it in the image?")]
     Start {

@@ -1,5 +1,5 @@
 //! What changes of a platform for it to run on real nodes of a small machine, pure: its images are stood in
-//! for, and its requests lowered. Everything else stays as it is.
+//! for, its requests lowered, and its database is of the version that stands in. Everything else stays as it is.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,13 @@ use super::images::{POSTGRES_ALPINE_IMAGE, POSTGRES_IMAGE, REDIS_ALPINE_IMAGE, R
 
 /// Parts of a platform's spec that are containers.
 const PARTS: [&str; 6] = ["frontend", "backend", "worker", "scraper", "redis", "postgres"];
+/// Version of the PostgreSQL that stands in.
+const POSTGRES_MAJOR: u32 = 15;
 /// And the list of further ones.
 const SERVICES: &str = "services";
 
-/// Lowers what each container asks for, so that the scheduler finds room. Limits stay, so with the quality
+/// Lowers what each container asks for, so that the scheduler finds room, and has the database be of the version that
+/// stands in for others. Limits stay, so with the quality
 /// of service `Guaranteed`, which raises requests to them, that goes too.
 pub fn lower_requests(platform: &mut Value) {
     let spec = &mut platform["spec"];
@@ -20,6 +23,10 @@ pub fn lower_requests(platform: &mut Value) {
         if let Some(part) = spec.get_mut(part) {
             lower(part);
         }
+    }
+    // A database of its own is Debian's.
+    if let Some(version) = spec.pointer_mut("/postgres/version") {
+        *version = json!(POSTGRES_MAJOR);
     }
     for service in spec.get_mut(SERVICES).and_then(Value::as_array_mut).into_iter().flatten() {
         lower(service);

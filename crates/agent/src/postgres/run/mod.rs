@@ -200,7 +200,9 @@ type Failed = Arc<OnceLock<Failure>>;
 fn failure(error: &RunError) -> Failure {
     let reason = match error {
         RunError::Agent(AgentError::Refused(_)) => "WrongDatabase",
-        RunError::Prepare(PrepareError::Data(DataError::Version { .. })) => "WrongMajorVersion",
+        RunError::Prepare(
+            PrepareError::Data(DataError::Version { .. }) | PrepareError::OtherPrograms { .. },
+        ) => "WrongMajorVersion",
         RunError::Prepare(PrepareError::Data(_)) => "UnusableVolume",
         RunError::Prepare(PrepareError::NoPrograms(_)) => "ImageWithoutServer",
         RunError::Prepare(PrepareError::Variable(_)) | RunError::Variable(_) => "BadConfiguration",
@@ -223,7 +225,11 @@ async fn start(args: &RunArgs, failed: &Failed) -> Result<(), RunError> {
     let me = Holder { name: environment.pod.clone(), life: text("POD_UID")? };
     let namespace = text("POD_NAMESPACE")?;
     let hosts = members::read(&args.members, &me.name)?;
-    let folder = programs::folder(args.major).ok_or(PrepareError::NoPrograms(args.major))?;
+    let wanted = args.major;
+    let folder = programs::folder(wanted).ok_or(PrepareError::NoPrograms(wanted))?;
+    if let Some(found) = programs::major(&folder).filter(|found| *found != wanted) {
+        return Err(PrepareError::OtherPrograms { found, wanted }.into());
+    }
     let template = fs::read_to_string(&args.template)
         .map_err(|source| PrepareError::Template { path: args.template.clone(), source })?;
     prepare::write_password_file(&args.output.with_file_name("pgpass"), &environment.replication)?;
