@@ -55,7 +55,8 @@ pub struct Component {
     /// `Guaranteed`: what is requested is raised to the limits, in every container of a pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qos: Option<Qos>,
-    /// Health checks. Left out, `http` or the first port of TCP is asked for; a pod without ports counts once it has run for 10 s.
+    /// Health checks. Left out, `http` or the first port of TCP is asked for; a pod without ports counts once it has
+    /// run for 10 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probes: Option<Probes>,
     /// Environment variables, added to those for the stores that it connects to.

@@ -103,7 +103,8 @@ pub struct Redis {
     /// out. In mode `External` there is none where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth: Option<RedisAuth>,
-    /// TLS to and between servers and Sentinels, with certificates that the operator makes and renews; none where it is left out. It can't be added or removed later.
+    /// TLS to and between servers and Sentinels, with certificates that the operator makes and renews; none where it
+    /// is left out. It can't be added or removed later.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<RedisTls>,
     /// Further users, by name: each may do what is written here and nothing administrative. They come and go
