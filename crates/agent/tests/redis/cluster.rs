@@ -16,6 +16,14 @@ const HEALED: Duration = Duration::from_mins(2);
 /// Time without a write, where none is to be felt: less than a second, or longer on a machine that does other things.
 const SERVES: Duration = Duration::from_secs(15);
 
+/// A cluster that clients write to.
+fn serving() -> (Fleet, Load) {
+    let fleet = formed("shop-redis", free_port());
+    let load = Load::start(&fleet.seeds, 0);
+    written(&fleet, &load);
+    (fleet, load)
+}
+
 fn formed(name: &str, port: u16) -> Fleet {
     let mut fleet = Fleet::cluster(name, port, 3, 1);
     for ordinal in 0..6 {
@@ -128,9 +136,7 @@ fn a_lost_master_is_replaced_and_comes_back_as_a_replica() {
     if !has_redis() {
         return;
     }
-    let mut fleet = formed("shop-redis", free_port());
-    let load = Load::start(&fleet.seeds, 0);
-    written(&fleet, &load);
+    let (mut fleet, load) = serving();
     let heir = fleet.shard(1)[0];
     fleet.kill(1);
     fleet.until("a replica takes over", HEALED, |fleet| fleet.is_master(heir));
@@ -176,9 +182,7 @@ fn a_restarted_replica_takes_over_where_its_masters_volume_is_lost() {
     if !has_redis() {
         return;
     }
-    let mut fleet = formed("shop-redis", free_port());
-    let load = Load::start(&fleet.seeds, 0);
-    written(&fleet, &load);
+    let (mut fleet, load) = serving();
     let ledger = load.stop();
     let heir = fleet.shard(0)[0];
     for ordinal in 0..6 {
@@ -198,9 +202,7 @@ fn a_master_hands_over_before_it_stops() {
     if !has_redis() {
         return;
     }
-    let mut fleet = formed("shop-redis", free_port());
-    let load = Load::start(&fleet.seeds, 0);
-    written(&fleet, &load);
+    let (mut fleet, load) = serving();
     let heir = fleet.shard(2)[0];
     let start = Instant::now();
     let status = fleet.stop(2);
@@ -329,9 +331,7 @@ fn slots_that_nobody_stands_for_are_taken_up() {
     if !has_redis() {
         return;
     }
-    let fleet = formed("shop-redis", free_port());
-    let load = Load::start(&fleet.seeds, 0);
-    written(&fleet, &load);
+    let (fleet, load) = serving();
     let masters: Vec<usize> = (0..6).filter(|it| fleet.is_master(*it)).collect();
     let (first, last) = (masters[0], masters[2]);
     let takes = |ordinal: usize, key: &String| fleet.ask(ordinal, &["SET", key, "1"]) == "OK";
@@ -439,9 +439,7 @@ fn a_replica_follows_its_master_to_an_address_that_others_tell() {
     if !has_redis() {
         return;
     }
-    let mut fleet = formed("shop-redis", free_port());
-    let load = Load::start(&fleet.seeds, 0);
-    written(&fleet, &load);
+    let (mut fleet, load) = serving();
     let replica = fleet.shard(0)[0];
     // A node is asked about once nobody hears of it; until then its agent does not find the other.
     fleet.name_all_but(&[0, replica]);
@@ -471,9 +469,7 @@ fn a_replica_never_stands_for_its_shard_with_another_ones_data() {
     if !has_redis() {
         return;
     }
-    let mut fleet = formed("shop-redis", free_port());
-    let load = Load::start(&fleet.seeds, 0);
-    written(&fleet, &load);
+    let (mut fleet, load) = serving();
     let ledger = load.stop();
     let (replica, freed, master) = (fleet.shard(0)[0], fleet.at(0).ip(), fleet.id(0));
     let copied = fleet.ask(1, &["DBSIZE"]);

@@ -58,16 +58,7 @@ mod tests {
         let nodes = nodes::parse(text).expect("valid");
         let ip = "10.0.0.2".parse().expect("valid");
         let (source, replication_id) = (source.map(str::to_owned), Some(data.to_owned()));
-        Member {
-            ip,
-            keys: 0,
-            offset: 0,
-            linked: source.is_some(),
-            source,
-            replication_id,
-            former_replication_id: None,
-            nodes,
-        }
+        Member { linked: source.is_some(), source, replication_id, ..Member::of(ip, nodes) }
     }
 
     /// A replica of `a`, which it believes at `.1`.

@@ -88,19 +88,7 @@ mod tests {
             let text: String = slots.iter().enumerate().map(line).collect();
             let nodes = nodes::parse(&text).expect("valid");
             let ip = nodes[on].ip.expect("it has one");
-            (
-                on,
-                Member {
-                    ip,
-                    keys: 0,
-                    offset: 0,
-                    source: None,
-                    linked: false,
-                    replication_id: None,
-                    former_replication_id: None,
-                    nodes,
-                },
-            )
+            (on, Member::of(ip, nodes))
         };
         let members = said.iter().enumerate().map(member).collect();
         View { own, members, disowned: BTreeMap::new() }

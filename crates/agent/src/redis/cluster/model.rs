@@ -110,17 +110,8 @@ impl World {
         });
         let nodes = nodes.collect();
         let source = server.source.as_ref().map(|(_, ip)| ip.to_string());
-        let (ip, keys) = (server.ip, server.keys);
-        Member {
-            ip,
-            keys,
-            offset: keys,
-            source,
-            linked: server.in_step,
-            replication_id: None,
-            former_replication_id: None,
-            nodes,
-        }
+        let (keys, linked) = (server.keys, server.in_step);
+        Member { keys, offset: keys, source, linked, ..Member::of(server.ip, nodes) }
     }
 
     /// The server that a node is, where it is believed to be.

@@ -28,6 +28,21 @@ pub struct Member {
 }
 
 impl Member {
+    /// One of which nothing else is known.
+    #[cfg(test)]
+    pub fn of(ip: IpAddr, nodes: Vec<Node>) -> Self {
+        Self {
+            ip,
+            keys: 0,
+            offset: 0,
+            source: None,
+            linked: false,
+            replication_id: None,
+            former_replication_id: None,
+            nodes,
+        }
+    }
+
     /// Its own line.
     pub fn me(&self) -> &Node {
         // `nodes::parse` lets no answer without it pass.
@@ -171,16 +186,7 @@ mod tests {
             let ip = nodes[on].ip.expect("it has one");
             let replication_id = Some(data.to_owned());
             let former_replication_id = (on == 1).then(|| "w".to_owned());
-            Member {
-                ip,
-                keys: 0,
-                offset: 0,
-                source: None,
-                linked: false,
-                replication_id,
-                former_replication_id,
-                nodes,
-            }
+            Member { replication_id, former_replication_id, ..Member::of(ip, nodes) }
         };
         for (copy, is_anothers) in [("x", false), ("y", true), ("w", true), ("z", false)] {
             let members = [member(0, "x"), member(1, "y"), member(2, copy)];
