@@ -35,6 +35,8 @@ pub struct Cluster<'a> {
     synchronous: bool,
     /// The log has a folder of its own.
     log_apart: bool,
+    /// Version that the agents are asked for.
+    pub major: String,
     /// Servers have certificates.
     encrypted: bool,
     /// Where the first server has its data, in the folder `volume`.
@@ -102,6 +104,7 @@ impl<'a> Cluster<'a> {
             servers,
             synchronous,
             log_apart: false,
+            major: bench.major().to_owned(),
             encrypted: false,
             volume: None,
         }
@@ -215,7 +218,7 @@ impl<'a> Cluster<'a> {
             None => self.bench.command(agent),
         };
         let data = if self.volume.is_some() { "volume/data" } else { "data" };
-        command.args(["postgres", "run", "--major", self.bench.major(), "--lease", "shop-postgres"]);
+        command.args(["postgres", "run", "--major", &self.major, "--lease", "shop-postgres"]);
         for (flag, file) in [
             ("--data", data),
             ("--template", "template.conf"),

@@ -245,4 +245,13 @@ async fn data_is_taken_up_whatever_else_is_lost() {
     let (ok, said) = cluster.end(replica).await;
     assert_eq!(serde_json::from_str::<Value>(&said).ok(), Some(failure));
     assert!(!ok && said.contains("WrongMajorVersion") && said.contains("version 9"), "{said}");
+
+    // An image of another version than was asked for makes nothing that it could not start again with.
+    fs::remove_dir_all(&data).expect("removed");
+    "99".clone_into(&mut cluster.major);
+    cluster.start(replica);
+    let failure = cluster.failure(replica).await;
+    assert_eq!(failure["reason"], "WrongMajorVersion");
+    let (ok, said) = cluster.end(replica).await;
+    assert!(!ok && said.contains("use an image of version 99") && !data.exists(), "{said}");
 }
